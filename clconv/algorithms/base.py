@@ -1,0 +1,85 @@
+"""What every algorithm offers, and the pieces of a plan that all of them share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from clconv.device import DeviceInfo
+from clconv.plan import Argument, Float, Int, Macro, Plan
+from clconv.problem import ACTIVATIONS, ConvProblem
+
+
+class Algorithm(ABC):
+    """One way to compute a convolution. Stateless; its methods are pure functions of problem and device.
+
+    Attributes
+    ----------
+    name : str
+        Folder and file of kernel and host side alike: ``"pointwise/panel_simd"``.
+    family : str
+        What a caller may ask for instead of the full name: ``"reference"``, ``"direct"``, ``"winograd"``.
+    """
+
+    name: str
+    family: str = "direct"
+
+    @abstractmethod
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Return None if the algorithm covers the problem on this device, else the reason why not."""
+
+    @abstractmethod
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> Iterable[Plan]:
+        """Return candidate plans for a problem that is supported, at least one, the rule's choice first."""
+
+    @property
+    def kernel(self) -> str:
+        """File of the kernel, relative to the kernels' folder."""
+        return f"{self.name}.cl"
+
+
+def accumulator(problem: ConvProblem) -> str:
+    """Type in which the sums are kept: double for float64, else float."""
+    return "float64" if problem.dtype == "float64" else "float32"
+
+
+def common_macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]:
+    """Macros that every convolution kernel is built with.
+
+    ``REAL_*`` names the element type, ``NHWC`` the layout, ``KH KW SH SW DH DW`` the window, ``HAS_BIAS HAS_RESIDUAL
+    ACTIVATION`` the epilogue, and ``UNALIGNED_VECTORS`` says how include/vector.clh may read a vector.
+    """
+    return (
+        (f"REAL_{problem.dtype.upper()}", 1),
+        ("NHWC", int(problem.layout == "NHWC")),
+        *((name, getattr(problem, name)) for name in ("KH", "KW", "SH", "SW", "DH", "DW")),
+        ("HAS_BIAS", int(problem.bias)),
+        ("HAS_RESIDUAL", int(problem.residual)),
+        ("ACTIVATION", ACTIVATIONS.index(problem.activation.kind)),
+        ("UNALIGNED_VECTORS", int(device.unaligned_vectors)),
+    )
+
+
+def epilogue_arguments(problem: ConvProblem) -> tuple[Argument, ...]:
+    """The two numbers of the activation, always the last arguments of a convolution kernel."""
+    return (Float(problem.activation.a), Float(problem.activation.b))
+
+
+def size_arguments(problem: ConvProblem, *names: str) -> tuple[Int, ...]:
+    """Sizes of the problem by their names: ``size_arguments(p, "IC", "IH", "IW")``."""
+    return tuple(Int(getattr(problem, name)) for name in names)
+
+
+def direct_error_factor(problem: ConvProblem) -> float:
+    """Rounding errors of a plain sum: one per product and addition, a few for bias, residual and store."""
+    return problem.ICG * problem.KH * problem.KW + 4.0
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer that is at least ``a / b``."""
+    return -(-a // b)
+
+
+def round_up(a: int, b: int) -> int:
+    """Smallest multiple of ``b`` that is at least ``a``."""
+    return -(-a // b) * b

@@ -1,0 +1,1 @@
+"""Depthwise convolution: one input channel a group."""

@@ -1,0 +1,1 @@
+"""Grouped convolution: several groups, more than one input channel each."""

@@ -1,0 +1,1 @@
+"""Pointwise convolution: one group, a 1x1 filter."""

@@ -1,0 +1,1 @@
+"""Standard convolution: one group, a filter larger than 1x1."""

@@ -1,0 +1,245 @@
+"""``Convolution``: a filter that stays, packed once, and plans kept per input shape."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.discovery import default_queue
+from clconv.errors import DeviceError, ShapeError
+from clconv.executable import Executable
+from clconv.explain import Explanation, explain
+from clconv.invoke import batch_parts, empty_like_input, run_device, run_numpy
+from clconv.problem import ActivationLike, ConvProblem, Padding
+from clconv.runtime import Runtime, host_buffer, runtime_of
+from clconv.select import Limits, select
+from clconv.tensors import (
+    Tensor,
+    as_tensor,
+    check,
+    check_context,
+    check_out,
+    device_buffer,
+    dtype_name,
+    is_device_array,
+)
+from clconv.tuning import recall
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What a call needs for one input shape."""
+
+    problem: ConvProblem
+    parts: tuple[tuple[int, int, Executable, dict[str, Any]], ...]  # start, count, executable, packed filter and bias
+
+
+class Convolution:
+    """A convolution with a filter that stays: packed once, with plans and programs kept per input shape.
+
+    Parameters
+    ----------
+    w : array
+        ``(OC, IC/groups, KH, KW)``, or ``(KH, KW, IC/groups, OC)`` with ``layout="NHWC"``. It is copied.
+    bias : array, optional
+        ``(OC,)``. It is copied.
+    stride, padding, dilation, groups, layout, activation
+        As in :class:`ConvProblem`.
+    algorithm : str
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"reference"``), or a name that :meth:`explain` prints.
+    workspace : int, optional
+        Most scratch memory of a call, in bytes.
+    error_factor : float, optional
+        Largest error bound that is accepted, in units of ``eps * conv(|x|, |w|)``.
+    queue : pyopencl.CommandQueue, optional
+        Where everything runs; :func:`default_queue` if left out.
+
+    Raises
+    ------
+    ShapeError, UnsupportedError, DeviceError, KernelBuildError
+
+    Notes
+    -----
+    Instances may be called from several threads at once.
+
+    Examples
+    --------
+    >>> import numpy as np, clconv
+    >>> conv = clconv.Convolution(np.ones((8, 4, 3, 3), "f"), padding=1, activation="relu")
+    >>> conv(np.ones((1, 4, 5, 5), "f")).shape
+    (1, 8, 5, 5)
+    """
+
+    def __init__(
+        self,
+        w: Tensor,
+        bias: Tensor = None,
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        activation: ActivationLike = None,
+        layout: str = "NCHW",
+        algorithm: str = "auto",
+        workspace: int | None = None,
+        error_factor: float | None = None,
+        queue: cl.CommandQueue | None = None,
+    ) -> None:
+        w = as_tensor(w, "w")
+        self.dtype = dtype_name(w.dtype, "w")
+        self.w_shape: tuple[int, ...] = tuple(w.shape)
+        self._options: dict[str, Any] = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+            "activation": activation,
+            "layout": layout,
+        }
+        # A problem with the smallest image that the filter allows: wrong options are refused here, not at the first call.
+        self._probe = self._smallest_problem()
+        if bias is not None:
+            bias = as_tensor(bias, "bias")
+            check(bias, "bias", (self._probe.OC,), self.dtype, "w")
+        self.limits = Limits(algorithm, workspace, error_factor)
+        self.queue = queue if queue is not None else default_queue()
+        self._runtime: Runtime = runtime_of(self.queue)
+        self._w, self._bias = self._own(w, "w"), self._own(bias, "bias")
+        self._packed: dict[Any, Any] = {}
+        self._ready: dict[tuple[tuple[int, ...], bool], _Ready] = {}
+        self._lock = threading.Lock()
+
+    def _smallest_problem(self) -> ConvProblem:
+        nchw = self._options["layout"] == "NCHW"
+        if len(self.w_shape) != 4:
+            return ConvProblem((1, 1, 1, 1), self.w_shape, **self._options)  # says what is wrong with w
+        per_group = self.w_shape[1 if nchw else 2]
+        groups = self._options["groups"]
+        channels = per_group * groups if isinstance(groups, int) else per_group
+        large = 1 << 30  # any filter fits this image; only the options are of interest
+        shape = (1, channels, large, large) if nchw else (1, large, large, channels)
+        return ConvProblem(shape, self.w_shape, dtype=self.dtype, **self._options)
+
+    def _own(self, value: Tensor, name: str) -> cl.Buffer | None:
+        """Copy a filter or a bias to the device."""
+        if value is None:
+            return None
+        flags = cl.mem_flags
+        if not is_device_array(value):
+            return cl.Buffer(self._runtime.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=value)
+        check_context(value, name, self._runtime.context)
+        source, _ = device_buffer(value, self.queue)
+        own = cl.Buffer(self._runtime.context, flags.READ_WRITE, value.nbytes)
+        cl.enqueue_copy(self.queue, own, source, byte_count=value.nbytes, wait_for=list(value.events)).wait()
+        return own
+
+    def problem(self, x_shape: Sequence[int], *, residual: bool = False) -> ConvProblem:
+        """Return the problem that an input of this shape poses.
+
+        Raises
+        ------
+        ShapeError
+            If the shape does not fit the filter.
+        """
+        return ConvProblem(
+            tuple(x_shape),
+            self.w_shape,
+            dtype=self.dtype,
+            bias=self._bias is not None,
+            residual=residual,
+            **self._options,
+        )
+
+    def explain(self, x_shape: Sequence[int], *, residual: bool = False) -> Explanation:
+        """Say what a call with an input of this shape would run, and why.
+
+        Parameters
+        ----------
+        x_shape : sequence of int
+        residual : bool
+            Whether a residual would be passed.
+
+        Returns
+        -------
+        Explanation
+            Print it, or read its attributes.
+        """
+        return explain(self.problem(x_shape, residual=residual), self._runtime.info, self.limits)
+
+    def __call__(self, x: Tensor, out: Tensor = None, residual: Tensor = None) -> Tensor:
+        """Convolve.
+
+        Parameters
+        ----------
+        x : array
+            ``(N, IC, IH, IW)``, or ``(N, IH, IW, IC)`` with ``layout="NHWC"``; NumPy or ``pyopencl.array.Array``.
+        out : array, optional
+            Takes the result; of the kind of ``x``.
+        residual : array, optional
+            Of the shape of the result; added before the activation.
+
+        Returns
+        -------
+        array
+            Of the kind of ``x``. A device array may still be computed when it is returned: its events say when.
+
+        Raises
+        ------
+        ShapeError, DeviceError, KernelBuildError
+        """
+        x = as_tensor(x, "x")
+        ready = self._ready.get((x.shape, residual is not None))
+        if ready is None:
+            ready = self._make_ready(x.shape, residual is not None)
+        problem = ready.problem
+        if x.dtype.name != self.dtype:
+            check(x, "x", problem.x_shape, self.dtype, "w")
+        if residual is not None:
+            residual = as_tensor(residual, "residual")
+            check(residual, "residual", problem.output_shape, self.dtype, "x")
+            if is_device_array(residual) != is_device_array(x):
+                raise ShapeError(f"residual is a {type(residual).__name__} and x a {type(x).__name__}; pass both of one kind")
+        if out is None:
+            out = empty_like_input(x, problem.output_shape, self.queue)
+        else:
+            check_out(out, x, problem.output_shape, self.dtype, (residual,))
+        run = run_device if is_device_array(x) else run_numpy
+        if len(ready.parts) == 1:
+            _, _, executable, fixed = ready.parts[0]
+            run(executable, self.queue, fixed, x, residual, out)
+        else:
+            for start, count, executable, fixed in ready.parts:
+                part = slice(start, start + count)
+                run(executable, self.queue, fixed, x[part], None if residual is None else residual[part], out[part])
+        return out
+
+    def _make_ready(self, x_shape: tuple[int, ...], residual: bool) -> _Ready:
+        """Plan, build and pack for an input shape; calls with other shapes wait meanwhile."""
+        problem = self.problem(x_shape, residual=residual)
+        with self._lock:
+            key = (problem.x_shape, residual)
+            ready = self._ready.get(key)
+            if ready is None:
+                parts: list[tuple[int, int, Executable, dict[str, Any]]] = []
+                made: dict[int, tuple[Executable, dict[str, Any]]] = {}
+                for start, count in batch_parts(problem, self._runtime) if problem.N else []:
+                    if count not in made:
+                        made[count] = self._build(problem.with_batch(count))
+                    parts.append((start, count, *made[count]))
+                ready = self._ready[key] = _Ready(problem, tuple(parts))
+        return ready
+
+    def _build(self, problem: ConvProblem) -> tuple[Executable, dict[str, Any]]:
+        plan = select(problem, self._runtime.info, self.limits, recall).plan
+        executable = Executable(plan, self._runtime)
+        packed = self._packed.get(plan.prepare)
+        if packed is None:
+            assert self._w is not None  # a convolution always has a filter
+            packed = self._packed[plan.prepare] = executable.pack(self.queue, self._w)
+        return executable, {"w": self._w, "packed": packed, "bias": self._bias}

@@ -1,0 +1,120 @@
+"""What an algorithm may know of a device: limits and habits, in numbers. No OpenCL here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyopencl as cl
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """The facts about a device that plans are made from.
+
+    Plans never see the device itself, so they can be made and tested for devices that are not there.
+
+    Parameters
+    ----------
+    name, platform, driver : str
+    is_cpu, is_simulator : bool
+    compute_units : int
+    clock_mhz : int
+    max_work_group_size : int
+        Work-items.
+    local_mem_bytes : int
+    max_alloc_bytes, global_mem_bytes : int
+        Largest single buffer, and all memory.
+    vector_bytes : int
+        Width of the vector registers that the driver's compiler really uses.
+    vector_registers : int
+        How many of them there are.
+    unaligned_vectors : bool
+        Read vectors through pointers to unaligned vector types rather than with ``vloadn``; see include/vector.clh.
+    l1_bytes, l2_bytes : int
+        Data caches of one compute unit.
+    unified_memory : bool
+        The device works on the host's memory in place.
+    fp64 : bool
+        Double precision is there.
+    """
+
+    name: str
+    platform: str
+    driver: str = ""
+    is_cpu: bool = True
+    is_simulator: bool = False
+    compute_units: int = 2
+    clock_mhz: int = 2500
+    max_work_group_size: int = 256
+    local_mem_bytes: int = 32768
+    max_alloc_bytes: int = 1 << 30
+    global_mem_bytes: int = 4 << 30
+    vector_bytes: int = 32
+    vector_registers: int = 16
+    unaligned_vectors: bool = False
+    l1_bytes: int = 32768
+    l2_bytes: int = 1 << 20
+    unified_memory: bool = True
+    fp64: bool = True
+
+    @property
+    def is_pocl(self) -> bool:
+        """Whether the driver is PoCL."""
+        return "Portable Computing" in self.platform
+
+    def lanes(self, itemsize: int) -> int:
+        """Elements of ``itemsize`` bytes in one vector register."""
+        return max(1, self.vector_bytes // itemsize)
+
+    @property
+    def peak_flops(self) -> float:
+        """Estimate of the float32 multiply-add peak, FLOP/s: two vector units a compute unit, or 128 lanes on a GPU."""
+        lanes = 2 * self.lanes(4) if self.is_cpu else 128
+        return 2.0 * lanes * self.compute_units * self.clock_mhz * 1e6
+
+    @property
+    def bandwidth(self) -> float:
+        """Rough estimate of the memory bandwidth in bytes/s; the order of candidate plans depends little on it."""
+        return 30e9 * self.compute_units if self.is_cpu else 10e9 * self.compute_units
+
+    @classmethod
+    def of(cls, device: cl.Device) -> DeviceInfo:
+        """Read the facts from an OpenCL device."""
+        import pyopencl as cl
+
+        platform = device.platform.name
+        simulator = "oclgrind" in f"{platform} {device.name}".lower()
+        is_cpu = simulator or bool(device.type & cl.device_type.CPU)
+        extensions = set(device.extensions.split())
+        pocl = "Portable Computing" in platform
+        return cls(
+            name=device.name.strip(),
+            platform=platform.strip(),
+            driver=device.driver_version.strip(),
+            is_cpu=is_cpu,
+            is_simulator=simulator,
+            compute_units=device.max_compute_units,
+            clock_mhz=max(device.max_clock_frequency, 1),
+            max_work_group_size=device.max_work_group_size,
+            local_mem_bytes=device.local_mem_size,
+            max_alloc_bytes=device.max_mem_alloc_size,
+            global_mem_bytes=device.global_mem_size,
+            vector_bytes=_vector_bytes(device, is_cpu, pocl, simulator),
+            vector_registers=32 if is_cpu and not pocl and device.native_vector_width_float >= 16 else 16,
+            unaligned_vectors=pocl and is_cpu,
+            unified_memory=is_cpu and not simulator,
+            fp64="cl_khr_fp64" in extensions,
+        )
+
+
+def _vector_bytes(device: Any, is_cpu: bool, pocl: bool, simulator: bool) -> int:
+    """Width to write kernels for, in bytes.
+
+    PoCL reports what the processor could do, not what its LLVM target uses: 16 floats where it emits AVX2 code.
+    """
+    if simulator or not is_cpu:
+        return 16
+    width = max(4, min(16, device.native_vector_width_float)) * 4
+    return min(width, 32) if pocl else width

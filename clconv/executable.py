@@ -1,0 +1,141 @@
+"""A plan built for one context: kernels with bound arguments. It launches, and never copies or waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.algorithms.base import accumulator
+from clconv.plan import BUFFERS, Argument, Float, Int, Launch, Local, Plan
+from clconv.runtime import QueueState, Runtime, allocate
+
+_enqueue = cl.enqueue_nd_range_kernel
+_LASTING = frozenset(("packed", "bias", "scratch0", "scratch1", "scratch2"))
+
+
+class _Bound:
+    """One launch with its kernel object; numbers are set once, buffers when they change."""
+
+    def __init__(self, runtime: Runtime, launch: Launch, float_type: type) -> None:
+        self.launch = launch
+        self.kernel = runtime.kernel(launch)
+        self.slots: list[tuple[int, str]] = []
+        self._bound: dict[int, Any] = {}
+        for index, argument in enumerate(launch.arguments):
+            if isinstance(argument, str):
+                if argument not in BUFFERS:
+                    raise ValueError(f"{argument!r} in a launch of {launch.kernel} is none of the buffers {BUFFERS}")
+                self.slots.append((index, argument))
+            else:
+                self.kernel.set_arg(index, _constant(argument, float_type))
+
+    def bind(self, buffers: Mapping[str, Any]) -> None:
+        """Set the buffers; those that live as long as the executable only when they change."""
+        for index, name in self.slots:
+            buffer = buffers[name]
+            if name not in _LASTING:
+                self.kernel.set_arg(index, buffer)
+            elif self._bound.get(index, self) is not buffer:
+                self.kernel.set_arg(index, buffer)
+                self._bound[index] = buffer
+
+    def enqueue(self, queue: cl.CommandQueue, wait_for: Sequence[cl.Event] | None) -> cl.Event:
+        return _enqueue(queue, self.kernel, self.launch.global_size, self.launch.local_size, wait_for=wait_for)
+
+
+def _constant(argument: Argument, float_type: type) -> Any:
+    if isinstance(argument, Int):
+        return np.int32(argument.value)
+    if isinstance(argument, Float):
+        return float_type(argument.value)
+    if isinstance(argument, Local):
+        return cl.LocalMemory(argument.bytes)
+    raise TypeError(f"{argument!r} is no kernel argument")
+
+
+class Executable:
+    """A plan on a context.
+
+    Parameters
+    ----------
+    plan : Plan
+    runtime : Runtime
+        Of the context that it will run on.
+
+    Notes
+    -----
+    Methods may be called from several threads. A call's kernels are enqueued without another call's in between, for all
+    calls on a queue share its scratch.
+    """
+
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+        self.plan = plan
+        self.runtime = runtime
+        self._lock = threading.Lock()
+        self._float = np.float64 if accumulator(plan.problem) == "float64" else np.float32
+        self._launches = [_Bound(runtime, launch, self._float) for launch in plan.launches]
+        self._prepare = [_Bound(runtime, launch, self._float) for launch in plan.prepare]
+        self._packed: cl.Buffer | None = None
+
+    def pack(self, queue: cl.CommandQueue, w: cl.Buffer, wait_for: Sequence[cl.Event] | None = None) -> cl.Buffer:
+        """Enqueue the packing of a filter into a new buffer, and return that; ``w`` itself if nothing is packed."""
+        if not self._prepare:
+            return w
+        packed = allocate(self.runtime.context, self.plan.packed_bytes)
+        state = self.runtime.queue_state(queue)
+        with self._lock, state.lock:
+            self._enqueue(state, self._prepare, {"w": w, "packed": packed}, wait_for)
+            assert state.last is not None  # something was enqueued just now
+            state.hold(state.last, (w, packed))
+        return packed
+
+    def run(
+        self,
+        queue: cl.CommandQueue,
+        buffers: Mapping[str, Any],
+        wait_for: Sequence[cl.Event] | None = None,
+        *,
+        pack: bool = False,
+    ) -> cl.Event:
+        """Enqueue one call and return the event of its last kernel.
+
+        Parameters
+        ----------
+        queue : pyopencl.CommandQueue
+        buffers : mapping of str to pyopencl.Buffer or None
+            ``x``, ``y``, ``bias``, ``residual`` and ``w`` or ``packed``.
+        wait_for : sequence of pyopencl.Event, optional
+            The first kernel waits for these.
+        pack : bool
+            Pack ``w`` first, into memory of this executable: for filters that change with every call.
+        """
+        state = self.runtime.queue_state(queue)
+        with self._lock, state.lock:
+            if pack and self._prepare:
+                if self._packed is None:
+                    self._packed = allocate(self.runtime.context, self.plan.packed_bytes)
+                buffers = {**buffers, "packed": self._packed}
+                wait_for = self._enqueue(state, self._prepare, buffers, wait_for)
+            self._enqueue(state, self._launches, buffers, wait_for)
+            event = state.last
+            assert event is not None  # a plan has at least one launch
+            return event
+
+    def _enqueue(
+        self, state: QueueState, launches: list[_Bound], buffers: Mapping[str, Any], wait_for: Sequence[cl.Event] | None
+    ) -> Sequence[cl.Event] | None:
+        if self.plan.scratch_bytes:
+            scratch = state.scratch(self.runtime.context, self.plan.scratch_bytes)
+            buffers = {**buffers, **{f"scratch{i}": b for i, b in enumerate(scratch)}}
+        if not state.in_order and state.last is not None:
+            wait_for = [*(wait_for or ()), state.last]
+        for bound in launches:
+            bound.bind(buffers)
+            event = bound.enqueue(state.queue, wait_for)
+            wait_for = None if state.in_order else [event]
+            state.last = event
+        return wait_for

@@ -1,0 +1,106 @@
+"""What would run for a problem on a device, and why: for people to read and programs to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clconv.device import DeviceInfo
+from clconv.plan import Plan
+from clconv.problem import ConvProblem
+from clconv.select import Choice, Limits, select
+from clconv.tuning import recall
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The choice for a problem on a device; printing it tells the story."""
+
+    problem: ConvProblem
+    device: DeviceInfo
+    choice: Choice
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that would run."""
+        return self.choice.plan
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that would run."""
+        return self.plan.algorithm
+
+    @property
+    def intensity(self) -> float:
+        """FLOPs per byte of the least possible traffic."""
+        return self.problem.flops / max(self.problem.bytes, 1)
+
+    @property
+    def roofline_seconds(self) -> float:
+        """Least time that the device's estimated peak and bandwidth allow for the direct method."""
+        return max(self.problem.flops / self.device.peak_flops, self.problem.bytes / self.device.bandwidth)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as plain values, for JSON."""
+        plan, problem = self.plan, self.problem
+        return {
+            "problem": str(problem),
+            "kind": problem.kind,
+            "output_shape": problem.output_shape,
+            "parameters": problem.parameters,
+            "flops": problem.flops,
+            "bytes": problem.bytes,
+            "device": self.device.name,
+            "algorithm": plan.algorithm,
+            "tile": plan.tile,
+            "tuned": self.choice.tuned,
+            "kernels": [f"kernels/{launch.kernel}" for launch in plan.launches],
+            "workspace_bytes": plan.workspace,
+            "packed_bytes": plan.packed_bytes,
+            "error_factor": plan.error_factor,
+            "predicted_roofline_share": self._share,
+            "other_candidates": list(dict.fromkeys(f"{p.algorithm} ({p.tile})" for p in self.choice.candidates if p is not plan)),
+            "refused": [list(r) for r in self.choice.refused],
+        }
+
+    @property
+    def _share(self) -> float:
+        return self.roofline_seconds / self.plan.seconds if self.plan.seconds else 0.0
+
+    def __str__(self) -> str:
+        problem, plan = self.problem, self.plan
+        bound = "compute" if problem.flops / self.device.peak_flops > problem.bytes / self.device.bandwidth else "memory"
+        lines = [
+            f"{problem.kind} convolution {problem}",
+            f"  output      {problem.output_shape}, {problem.parameters} parameters, {problem.flops / 1e6:.1f} MFLOP",
+            f"  device      {self.device.name} ({self.device.platform})",
+            f"  algorithm   {plan.algorithm}, {'from a tuned record' if self.choice.tuned else 'by rule'}",
+            f"  tile        {plan.tile}",
+            f"  kernels     {', '.join(dict.fromkeys(f'kernels/{launch.kernel}' for launch in plan.launches))}",
+            f"  roofline    {self.intensity:.1f} FLOP/byte, {bound} bound; predicted {100 * self._share:.0f} % of it",
+            f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
+            f"  error       at most {plan.error_factor:g} eps * conv(|x|, |w|)",
+        ]
+        others = self.as_dict()["other_candidates"]
+        lines += [f"  also        {name}" for name in others[:4]]
+        if len(others) > 4:
+            lines.append(f"  also        {len(others) - 4} more")
+        lines += [f"  not         {name}: {reason}" for name, reason in self.choice.refused]
+        return "\n".join(lines)
+
+
+def explain(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = None) -> Explanation:
+    """Return the explanation of what would run.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    device : DeviceInfo
+    limits : Limits, optional
+
+    Raises
+    ------
+    UnsupportedError
+        If no algorithm is left under the limits.
+    """
+    return Explanation(problem, device, select(problem, device, limits, recall))

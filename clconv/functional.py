@@ -1,0 +1,334 @@
+"""Convolutions as plain functions: the filter comes with every call."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import pyopencl as cl
+
+from clconv.discovery import default_queue
+from clconv.errors import ShapeError
+from clconv.executable import Executable
+from clconv.invoke import batch_parts, empty_like_input, run_device, run_numpy
+from clconv.problem import Activation, ActivationLike, ConvProblem, Padding
+from clconv.runtime import host_buffer, runtime_of
+from clconv.select import Limits, select
+from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, device_buffer, dtype_name, is_device_array
+from clconv.tuning import recall
+
+_KEPT = 256  # executables; the least recently used one goes
+_executables: OrderedDict[Any, tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]] = OrderedDict()
+_lock = threading.RLock()
+
+
+def conv2d(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    layout: str = "NCHW",
+    activation: ActivationLike = None,
+    residual: Tensor = None,
+    algorithm: str = "auto",
+    out: Tensor = None,
+    queue: cl.CommandQueue | None = None,
+) -> Tensor:
+    """Convolve ``x`` with ``w``: ``activation(conv(x, w) + bias + residual)``.
+
+    Parameters
+    ----------
+    x : array
+        ``(N, IC, IH, IW)``, or ``(N, IH, IW, IC)`` with ``layout="NHWC"``. A NumPy array, a ``pyopencl.array.Array``, or
+        an object with ``__dlpack__`` or ``__array__`` on the CPU.
+    w : array
+        ``(OC, IC/groups, KH, KW)``, or ``(KH, KW, IC/groups, OC)`` with ``layout="NHWC"``.
+    bias : array, optional
+        ``(OC,)``.
+    stride, dilation : int or (int, int)
+        Along height and width, in elements.
+    padding : int, (h, w), ((top, bottom), (left, right)), "valid", "same" or "same_lower"
+        Zeros around the image, in elements.
+    groups : int
+        Number of groups.
+    layout : {"NCHW", "NHWC"}
+    activation : str or tuple, optional
+        ``"relu"``, ``"relu6"``, ``"sigmoid"``, ``"tanh"``, ``"silu"``, ``"hardswish"``, ``"hardsigmoid"``,
+        ``("leaky_relu", slope)`` or ``("clip", low, high)``.
+    residual : array, optional
+        Of the shape of the result; added before the activation.
+    algorithm : str
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"reference"``) or a name that ``clconv explain`` prints.
+    out : array, optional
+        Takes the result.
+    queue : pyopencl.CommandQueue, optional
+        That of ``x`` if it is a device array, else :func:`default_queue`.
+
+    Returns
+    -------
+    array
+        Of the kind of ``x``. NumPy results are complete; a device array carries the event that completes it.
+
+    Raises
+    ------
+    ShapeError, UnsupportedError, DeviceError, KernelBuildError
+
+    Examples
+    --------
+    >>> import numpy as np, clconv
+    >>> x = np.arange(16, dtype="f").reshape(1, 1, 4, 4)
+    >>> clconv.conv2d(x, np.ones((1, 1, 3, 3), "f"))
+    array([[[[45., 54.],
+             [81., 90.]]]], dtype=float32)
+    """
+    x, w = as_tensor(x, "x"), as_tensor(w, "w")
+    bias = None if bias is None else as_tensor(bias, "bias")
+    residual = None if residual is None else as_tensor(residual, "residual")
+    if queue is None:
+        queue = x.queue if is_device_array(x) and x.queue is not None else default_queue()
+    dtype = dtype_name(x.dtype, "x")
+    options = (stride, padding, dilation, groups, layout, activation)
+    problem, parts = _prepared(queue, tuple(x.shape), tuple(w.shape), dtype, options, bias is not None, residual is not None, algorithm)
+    check(w, "w", problem.w_shape, dtype, "x")
+    if bias is not None:
+        check(bias, "bias", (problem.OC,), dtype, "x")
+    if residual is not None:
+        check(residual, "residual", problem.output_shape, dtype, "x")
+        if is_device_array(residual) != is_device_array(x):
+            raise ShapeError(f"residual is a {type(residual).__name__} and x a {type(x).__name__}; pass both of one kind")
+    if out is None:
+        out = empty_like_input(x, problem.output_shape, queue)
+    else:
+        check_out(out, x, problem.output_shape, dtype, (w, bias, residual))
+    fixed, events = _on_device({"w": w, "bias": bias}, queue)
+    for start, count, executable in parts:
+        part = slice(start, start + count)
+        whole = count == problem.N
+        xs, rs, ys = (a if whole or a is None else a[part] for a in (x, residual, out))
+        if is_device_array(x):
+            run_device(executable, queue, fixed, xs, rs, ys, wait_for=events, pack=True)
+        else:
+            run_numpy(executable, queue, fixed, xs, rs, ys, wait_for=events, pack=True)
+    return out
+
+
+def _prepared(
+    queue: cl.CommandQueue,
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    dtype: str,
+    options: tuple[Any, ...],
+    bias: bool,
+    residual: bool,
+    algorithm: str,
+) -> tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]:
+    """Problem and executables of a call, from the cache where the same call was made before."""
+    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, bias, residual, algorithm)
+    try:
+        found = _executables.get(key)
+    except TypeError:  # lists among the options
+        key = repr(key)
+        found = _executables.get(key)
+    if found is not None:
+        return found
+    stride, padding, dilation, groups, layout, activation = options
+    problem = ConvProblem(
+        x_shape,
+        w_shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
+        dtype=dtype,
+        bias=bias,
+        residual=residual,
+        activation=Activation.of(activation),
+    )
+    runtime = runtime_of(queue)
+    with _lock:
+        made: dict[int, Executable] = {}
+        for _, count in batch_parts(problem, runtime) if problem.N else []:
+            if count not in made:
+                plan = select(problem.with_batch(count), runtime.info, Limits(algorithm), recall).plan
+                made[count] = Executable(plan, runtime)
+        parts = tuple((s, c, made[c]) for s, c in (batch_parts(problem, runtime) if problem.N else []))
+        _executables[key] = (problem, parts)
+        while len(_executables) > _KEPT:
+            _executables.popitem(last=False)
+    return problem, parts
+
+
+def _on_device(tensors: dict[str, Tensor], queue: cl.CommandQueue) -> tuple[dict[str, Any], list[cl.Event]]:
+    """Buffers for filter and bias, and the events that they wait for."""
+    runtime = runtime_of(queue)
+    buffers: dict[str, Any] = {}
+    events: list[cl.Event] = []
+    for name, value in tensors.items():
+        if value is None:
+            buffers[name] = None
+        elif is_device_array(value):
+            check_context(value, name, runtime.context)
+            events.extend(value.events)
+            buffers[name], temporary = device_buffer(value, queue)
+            if temporary:
+                events.append(cl.enqueue_marker(queue))
+        else:
+            buffers[name] = host_buffer(runtime, value)
+    return buffers, events
+
+
+def depthwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str = "NCHW", **options: Any) -> Tensor:
+    """Convolve each channel with filters of its own; output channel ``c*M + m`` is filter ``m`` of channel ``c``.
+
+    Parameters
+    ----------
+    x : array
+        As in :func:`conv2d`.
+    w : array
+        ``(IC*M, 1, KH, KW)``, or ``(KH, KW, IC, M)`` with ``layout="NHWC"``, as Keras has it.
+    bias : array, optional
+        ``(IC*M,)``.
+    layout, **options
+        As in :func:`conv2d`; ``groups`` is the number of channels.
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ShapeError, UnsupportedError, DeviceError, KernelBuildError
+    """
+    x, w = as_tensor(x, "x"), as_tensor(w, "w")
+    channels, w = _depthwise_filter(x, w, layout)
+    return conv2d(x, w, bias, groups=channels, layout=layout, **options)
+
+
+def _depthwise_filter(x: Tensor, w: Tensor, layout: str) -> tuple[int, Tensor]:
+    nchw = layout == "NCHW"
+    if x.ndim != 4 or w.ndim != 4:
+        raise ShapeError(f"x and w have {x.ndim} and {w.ndim} axes; both must have 4")
+    channels = x.shape[1 if nchw else 3]
+    if nchw:
+        if w.shape[1] != 1 or channels == 0 or w.shape[0] % channels:
+            raise ShapeError(f"w has the shape {w.shape}; for {channels} channels it must be (a multiple of {channels}, 1, KH, KW)")
+        return channels, w
+    if w.shape[2] != channels:
+        raise ShapeError(f"w has the shape {w.shape}; for {channels} channels it must be (KH, KW, {channels}, M)")
+    return channels, w.reshape((*w.shape[:2], 1, channels * w.shape[3]))
+
+
+def pointwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str = "NCHW", **options: Any) -> Tensor:
+    """Mix the channels of each pixel: a 1x1 convolution.
+
+    Parameters
+    ----------
+    x : array
+        As in :func:`conv2d`.
+    w : array
+        ``(OC, IC, 1, 1)`` or ``(OC, IC)``; with ``layout="NHWC"`` ``(1, 1, IC, OC)`` or ``(IC, OC)``.
+    bias : array, optional
+        ``(OC,)``.
+    layout, **options
+        As in :func:`conv2d`.
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ShapeError, UnsupportedError, DeviceError, KernelBuildError
+    """
+    return conv2d(x, _pointwise_filter(as_tensor(w, "w"), layout), bias, layout=layout, **options)
+
+
+def _pointwise_filter(w: Tensor, layout: str) -> Tensor:
+    if w.ndim == 2:
+        return w.reshape((*w.shape, 1, 1) if layout == "NCHW" else (1, 1, *w.shape))
+    axes = (2, 3) if layout == "NCHW" else (0, 1)
+    if w.ndim != 4 or any(w.shape[a] != 1 for a in axes):
+        want = "(OC, IC, 1, 1) or (OC, IC)" if layout == "NCHW" else "(1, 1, IC, OC) or (IC, OC)"
+        raise ShapeError(f"w has the shape {w.shape}; a pointwise filter must be {want}")
+    return w
+
+
+def separable_conv2d(
+    x: Tensor,
+    depthwise_w: Tensor,
+    pointwise_w: Tensor,
+    bias: Tensor = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    layout: str = "NCHW",
+    activation: ActivationLike = None,
+    residual: Tensor = None,
+    algorithm: str = "auto",
+    out: Tensor = None,
+    queue: cl.CommandQueue | None = None,
+) -> Tensor:
+    """Depthwise, then pointwise convolution with nothing between, as Keras' ``SeparableConv2D`` has it.
+
+    Parameters
+    ----------
+    x : array
+        As in :func:`conv2d`.
+    depthwise_w, pointwise_w : array
+        As in :func:`depthwise_conv2d` and :func:`pointwise_conv2d`.
+    bias : array, optional
+        ``(OC,)``, added after the pointwise step.
+    stride, padding, dilation
+        Of the depthwise step.
+    layout, activation, residual, algorithm, out, queue
+        As in :func:`conv2d`; activation and residual belong to the pointwise step.
+
+    Returns
+    -------
+    array
+        Of the kind of ``x``; what lies between the steps stays on the device.
+
+    Raises
+    ------
+    ShapeError, UnsupportedError, DeviceError, KernelBuildError
+    """
+    import pyopencl.array
+
+    x, depthwise_w = as_tensor(x, "x"), as_tensor(depthwise_w, "depthwise_w")
+    pointwise_w = _pointwise_filter(as_tensor(pointwise_w, "pointwise_w"), layout)
+    channels, depthwise_w = _depthwise_filter(x, depthwise_w, layout)
+    on_device = is_device_array(x)
+    if queue is None:
+        queue = x.queue if on_device and x.queue is not None else default_queue()
+    dtype = dtype_name(x.dtype, "x")
+    first = ConvProblem(
+        tuple(x.shape), tuple(depthwise_w.shape), stride=stride, padding=padding, dilation=dilation,
+        groups=channels, layout=layout, dtype=dtype,
+    )  # fmt: skip
+    second = ConvProblem(
+        first.output_shape, tuple(pointwise_w.shape), layout=layout, dtype=dtype, activation=Activation.of(activation)
+    )
+    if not on_device:
+        if out is None:
+            out = empty_like_input(x, second.output_shape, queue)
+        else:
+            check_out(out, x, second.output_shape, dtype, (depthwise_w, pointwise_w, bias, residual))
+    between = pyopencl.array.Array(queue, first.output_shape, x.dtype) if on_device else None
+    if between is None:
+        between = empty_like_input(x, first.output_shape, queue)
+    conv2d(
+        x, depthwise_w, stride=stride, padding=padding, dilation=dilation, groups=channels, layout=layout,
+        algorithm=algorithm, out=between, queue=queue,
+    )  # fmt: skip
+    return conv2d(
+        between, pointwise_w, bias, layout=layout, activation=activation, residual=residual, algorithm=algorithm,
+        out=out, queue=queue,
+    )  # fmt: skip

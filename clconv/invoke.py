@@ -1,0 +1,110 @@
+"""One call: tensors of the caller in, an executable run, the result out in the caller's kind of array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.errors import DeviceError
+from clconv.executable import Executable
+from clconv.problem import ConvProblem
+from clconv.runtime import Runtime, host_buffer, read_back
+from clconv.tensors import Tensor, check_context, device_buffer, is_device_array
+
+
+def run_numpy(
+    executable: Executable,
+    queue: cl.CommandQueue,
+    fixed: Mapping[str, Any],
+    x: np.ndarray[Any, Any],
+    residual: np.ndarray[Any, Any] | None,
+    out: np.ndarray[Any, Any],
+    *,
+    wait_for: list[cl.Event] | None = None,
+    pack: bool = False,
+) -> None:
+    """Run on NumPy arrays and wait until ``out`` is written. Where device and host share memory, nothing is copied."""
+    runtime = executable.runtime
+    y = host_buffer(runtime, out, output=True)
+    buffers = {
+        **fixed,
+        "x": host_buffer(runtime, x),
+        "residual": None if residual is None else host_buffer(runtime, residual),
+        "y": y,
+    }
+    event = executable.run(queue, buffers, wait_for or None, pack=pack)
+    read_back(runtime, queue, y, out, event)
+
+
+def run_device(
+    executable: Executable,
+    queue: cl.CommandQueue,
+    fixed: Mapping[str, Any],
+    x: Any,
+    residual: Any,
+    out: Any,
+    *,
+    wait_for: list[cl.Event] | None = None,
+    pack: bool = False,
+) -> None:
+    """Enqueue a run on device arrays: their events are waited for by the device, and ``out`` gets the run's event."""
+    runtime = executable.runtime
+    state = runtime.queue_state(queue)
+    wait = list(wait_for or ())
+    buffers = dict(fixed)
+    for name, array in (("x", x), ("residual", residual), ("y", out)):
+        if array is None:
+            buffers[name] = None
+            continue
+        check_context(array, name, runtime.context)
+        wait.extend(array.events)
+        buffers[name], temporary = device_buffer(array, queue, output=name == "y")
+        if temporary and not state.in_order:
+            wait.append(cl.enqueue_marker(queue))
+    event = executable.run(queue, buffers, wait or None, pack=pack)
+    if out.offset and buffers["y"].int_ptr != out.base_data.int_ptr and not _is_sub_buffer(buffers["y"]):
+        event = cl.enqueue_copy(
+            queue, out.base_data, buffers["y"], byte_count=out.nbytes, dst_offset=out.offset, wait_for=[event]
+        )
+    out.add_event(event)
+    state.hold(event, (buffers, x, residual, out))
+
+
+def _is_sub_buffer(buffer: cl.Buffer) -> bool:
+    return buffer.associated_memobject is not None
+
+
+def empty_like_input(x: Tensor, shape: tuple[int, ...], queue: cl.CommandQueue) -> Tensor:
+    """Return an uninitialised array of the kind of ``x``."""
+    if is_device_array(x):
+        import pyopencl.array
+
+        return pyopencl.array.Array(queue, shape, x.dtype)
+    return np.empty(shape, x.dtype)
+
+
+def batch_parts(problem: ConvProblem, runtime: Runtime) -> list[tuple[int, int]]:
+    """Split the batch so that no tensor exceeds what the device allocates in one piece: (start, count) of each part.
+
+    Raises
+    ------
+    DeviceError
+        If a single image does not fit either.
+    """
+    limit = runtime.info.max_alloc_bytes
+    n = problem.N
+    per_image = max(math.prod(problem.x_shape), math.prod(problem.output_shape)) // max(n, 1) * problem.itemsize
+    if per_image * n <= limit:
+        return [(0, n)]
+    fit = limit // per_image
+    if fit == 0:
+        raise DeviceError(
+            f"one image of {problem} needs a buffer of {per_image} bytes and {runtime.info.name} gives {limit} bytes "
+            "at most in one piece; cut the image into tiles, or choose another device with CLCONV_DEVICE"
+        )
+    return [(start, min(fit, n - start)) for start in range(0, n, fit)]
+

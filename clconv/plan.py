@@ -1,0 +1,110 @@
+"""How a convolution is run: kernels, macros, arguments, sizes, scratch. Data only; needs no device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from clconv.problem import ConvProblem
+
+
+class Int(NamedTuple):
+    """A 32-bit integer argument, fixed when the plan is made."""
+
+    value: int
+
+
+class Float(NamedTuple):
+    """A float argument in the kernel's accumulation type, fixed when the plan is made."""
+
+    value: float
+
+
+class Local(NamedTuple):
+    """Local memory of a work-group, in bytes."""
+
+    bytes: int
+
+
+Argument: TypeAlias = str | Int | Float | Local
+"""A kernel argument: the name of a buffer (see :data:`BUFFERS`), a number, or local memory."""
+
+BUFFERS = ("x", "w", "packed", "bias", "residual", "y", "scratch0", "scratch1", "scratch2")
+"""Names of the buffers that a launch may ask for; an absent bias or residual is passed as a null pointer."""
+
+Macro: TypeAlias = "tuple[str, int | str]"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel to enqueue.
+
+    Parameters
+    ----------
+    kernel : str
+        File of the kernel, relative to the kernels' folder: ``"pointwise/panel_simd.cl"``.
+    entry : str
+        Name of the ``__kernel`` function.
+    macros : tuple of (name, value)
+        Definitions that the program is built with; a new value means a new build.
+    arguments : tuple of Argument
+        In the order of the kernel's parameters.
+    global_size, local_size : tuple of int
+        Work-items in all and in a work-group, per dimension; the latter divides the former.
+    """
+
+    kernel: str
+    entry: str
+    macros: tuple[Macro, ...]
+    arguments: tuple[Argument, ...]
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...]
+
+    @property
+    def local_bytes(self) -> int:
+        """Local memory passed as arguments, in bytes."""
+        return sum(a.bytes for a in self.arguments if isinstance(a, Local))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A complete recipe for one problem.
+
+    Parameters
+    ----------
+    algorithm : str
+        Name of the algorithm: ``"pointwise/panel_simd"``.
+    problem : ConvProblem
+    launches : tuple of Launch
+        Enqueued in this order at every call.
+    prepare : tuple of Launch
+        Enqueued once per filter: they read ``w`` and write ``packed``. Equal ``prepare`` means equal packed filters.
+    packed_bytes : int
+        Size of ``packed``; 0 if the launches read ``w`` itself.
+    scratch_bytes : tuple of int
+        Sizes of ``scratch0``, ``scratch1``, ...
+    tile : str
+        The register or work-group tile, for people.
+    seconds : float
+        Predicted time of one call; only the order of candidates matters.
+    error_factor : float
+        ``|y - exact| <= error_factor * eps * conv(|x|, |w|)`` before the activation, in float32's (float64's) eps.
+    winograd : int
+        Outputs along one side of a Winograd tile; 0 for a direct method. Its bound looks at whole tiles.
+    """
+
+    algorithm: str
+    problem: ConvProblem
+    launches: tuple[Launch, ...]
+    prepare: tuple[Launch, ...] = ()
+    packed_bytes: int = 0
+    scratch_bytes: tuple[int, ...] = ()
+    tile: str = ""
+    seconds: float = 0.0
+    error_factor: float = 1.0
+    winograd: int = 0
+
+    @property
+    def workspace(self) -> int:
+        """Scratch memory of one call, in bytes; the packed filter is not counted."""
+        return sum(self.scratch_bytes)

@@ -1,0 +1,182 @@
+"""What is kept per context: compiled programs, and per queue: scratch memory and what running kernels still need."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import pyopencl as cl
+
+from clconv.device import DeviceInfo
+from clconv.discovery import require_linker
+from clconv.errors import DeviceError, KernelBuildError
+from clconv.plan import Launch
+from clconv.source import expand, options
+
+_COMPLETE = cl.command_execution_status.COMPLETE
+
+
+class QueueState:
+    """Scratch buffers of one queue, shared by everything that runs on it, and the tensors of commands in flight.
+
+    Commands of one queue that use the same scratch follow each other; on an out-of-order queue each waits for
+    the one before. OpenCL implementations do not keep the buffers of a running kernel alive, so this does.
+    """
+
+    def __init__(self, queue: cl.CommandQueue) -> None:
+        self.queue = queue
+        self.lock = threading.RLock()
+        self.in_order = not (queue.properties & cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        self.last: cl.Event | None = None
+        self._scratch: list[cl.Buffer] = []
+        self._in_flight: deque[tuple[cl.Event, object]] = deque()
+
+    def scratch(self, context: cl.Context, sizes: Sequence[int]) -> list[cl.Buffer]:
+        """Return buffers of at least these sizes in bytes, larger ones made as needed."""
+        for index, size in enumerate(sizes):
+            if index == len(self._scratch):
+                self._scratch.append(allocate(context, size))
+            elif self._scratch[index].size < size:
+                if self.last is not None:
+                    self.hold(self.last, self._scratch[index])
+                self._scratch[index] = allocate(context, size)
+        return self._scratch
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Scratch memory held for this queue, in bytes."""
+        return sum(b.size for b in self._scratch)
+
+    def hold(self, event: cl.Event, things: object) -> None:
+        """Keep things alive until the event is complete; let go of what has completed."""
+        pending = self._in_flight
+        while pending and pending[0][0].command_execution_status <= _COMPLETE:
+            pending.popleft()
+        pending.append((event, things))
+
+
+class Runtime:
+    """Programs of one context, built once each, and the state of its queues."""
+
+    def __init__(self, context: cl.Context, device: cl.Device) -> None:
+        self.context = context
+        self.device = device
+        self.info = DeviceInfo.of(device)
+        self.lock = threading.RLock()
+        self._programs: dict[tuple[str, tuple[str, ...]], cl.Program] = {}
+        self._queues: dict[int, QueueState] = {}
+
+    def queue_state(self, queue: cl.CommandQueue) -> QueueState:
+        """Return the state of a queue of this context."""
+        key = queue.int_ptr
+        state = self._queues.get(key)
+        if state is None:
+            with self.lock:
+                state = self._queues.setdefault(key, QueueState(queue))
+        return state
+
+    def kernel(self, launch: Launch) -> cl.Kernel:
+        """Return a fresh kernel object for a launch, building its program if this is the first.
+
+        Raises
+        ------
+        KernelBuildError
+            If the driver does not compile it.
+        """
+        key = (launch.kernel, options(launch))
+        with self.lock:
+            program = self._programs.get(key)
+            if program is None:
+                program = self._programs[key] = self._build(*key)
+            with warnings.catch_warnings():
+                # Each executable sets arguments on a kernel object of its own, so several per program are meant.
+                warnings.simplefilter("ignore", cl.RepeatedKernelRetrieval)
+                return cl.Kernel(program, launch.entry)
+
+    def _build(self, kernel: str, opts: tuple[str, ...]) -> cl.Program:
+        require_linker(self.info)
+        text = expand(kernel)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers chatter; errors are raised
+                return cl.Program(self.context, text).build(list(opts), devices=[self.device], cache_dir=False)
+        except cl.Error as error:
+            log = str(error)
+            first = next((line for line in log.splitlines() if "error:" in line), "the driver's log has no error line").strip()
+            raise KernelBuildError(
+                f"the kernel {kernel} does not build on {self.info.name} with {' '.join(opts)}: {first}; "
+                "see .log and .source of this error",
+                source=text,
+                options=opts,
+                log=log,
+                device=self.info.name,
+            ) from error
+
+
+_runtimes: dict[int, Runtime] = {}
+_by_queue: dict[int, Runtime] = {}
+_lock = threading.Lock()
+
+
+def runtime_of(queue: cl.CommandQueue) -> Runtime:
+    """Return the runtime of a queue's context, the same one every time."""
+    key = queue.int_ptr
+    found = _by_queue.get(key)
+    if found is not None:
+        return found
+    context = queue.context
+    with _lock:
+        runtime = _runtimes.get(context.int_ptr)
+        if runtime is None:
+            runtime = _runtimes[context.int_ptr] = Runtime(context, queue.device)
+        runtime.queue_state(queue)  # holds the queue, so that its address stays its own
+        _by_queue[key] = runtime
+        return runtime
+
+
+def allocate(context: cl.Context, size: int) -> cl.Buffer:
+    """Return a buffer of ``size`` bytes.
+
+    Raises
+    ------
+    DeviceError
+        If the device cannot allocate it, with both numbers.
+    """
+    try:
+        return cl.Buffer(context, cl.mem_flags.READ_WRITE, max(size, 1))
+    except cl.Error as error:
+        limit = min(d.max_mem_alloc_size for d in context.devices)
+        raise DeviceError(
+            f"a buffer of {size} bytes cannot be allocated on {context.devices[0].name}, which gives {limit} bytes "
+            f"at most in one piece ({error}); use a smaller batch or image"
+        ) from error
+
+
+def host_buffer(runtime: Runtime, array: Any, *, output: bool = False) -> cl.Buffer:
+    """Return a buffer over a contiguous NumPy array: the array's own memory where device and host share it.
+
+    Elsewhere the contents are copied in (inputs), or memory is allocated that the caller copies out of (outputs).
+    """
+    flags = cl.mem_flags
+    if runtime.info.unified_memory:
+        access = flags.WRITE_ONLY if output else flags.READ_ONLY
+        return cl.Buffer(runtime.context, access | flags.USE_HOST_PTR, hostbuf=array)
+    if output:
+        return allocate(runtime.context, array.nbytes)
+    return cl.Buffer(runtime.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=array)
+
+
+def read_back(runtime: Runtime, queue: cl.CommandQueue, buffer: cl.Buffer, array: Any, event: cl.Event) -> None:
+    """Wait until ``event`` is complete and ``array`` holds what the device wrote into the buffer made over it."""
+    if not runtime.info.unified_memory:
+        cl.enqueue_copy(queue, array, buffer, wait_for=[event])
+        return
+    event.wait()
+    if not runtime.info.is_pocl:
+        # Only mapping makes the host's view of the memory current; PoCL works on that memory itself.
+        view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, array.shape, array.dtype)
+        view.base.release(queue)
+        queue.finish()

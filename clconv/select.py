@@ -1,0 +1,117 @@
+"""Which algorithm, under the caller's limits, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from clconv.algorithms import ALGORITHMS
+from clconv.algorithms.base import Algorithm
+from clconv.device import DeviceInfo
+from clconv.errors import ShapeError, UnsupportedError
+from clconv.plan import Plan
+from clconv.problem import ConvProblem
+
+Recall: TypeAlias = Callable[[ConvProblem, DeviceInfo, "list[Plan]"], "Plan | None"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the caller allows.
+
+    Parameters
+    ----------
+    algorithm : str
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"reference"``) or a name (``"pointwise/panel_simd"``).
+    workspace : int, optional
+        Most scratch memory of one call, in bytes.
+    error_factor : float, optional
+        Largest ``error_factor`` of a plan; rules out Winograd where it loses too much.
+    """
+
+    algorithm: str = "auto"
+    workspace: int | None = None
+    error_factor: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The plan that was chosen, the runners-up, and the reasons against the others."""
+
+    plan: Plan
+    candidates: tuple[Plan, ...]
+    refused: tuple[tuple[str, str], ...]
+    tuned: bool = False
+
+
+def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = None, recall: Recall | None = None) -> Choice:
+    """Choose the plan for a problem on a device. Pure: the same arguments give the same plan.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    device : DeviceInfo
+    limits : Limits, optional
+    recall : callable, optional
+        Given the candidates, returns the one that a tuned record names, or None.
+
+    Raises
+    ------
+    ShapeError
+        If the algorithm's name is unknown.
+    UnsupportedError
+        If no algorithm is left under the limits.
+    """
+    limits = limits or Limits()
+    if problem.dtype == "float64" and not device.fp64:
+        raise UnsupportedError(f"float64 is not offered by the device {device.name}; use float32, or another device")
+    candidates: list[Plan] = []
+    refused: list[tuple[str, str]] = []
+    for algorithm in named(limits.algorithm):
+        reason = algorithm.supports(problem, device)
+        if reason is not None:
+            refused.append((algorithm.name, reason))
+            continue
+        for plan in algorithm.plans(problem, device):
+            reason = _over_limit(plan, device, limits)
+            if reason is None:
+                candidates.append(plan)
+            elif (plan.algorithm, reason) not in refused:
+                refused.append((plan.algorithm, reason))
+    if not candidates:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused)
+        raise UnsupportedError(f'no algorithm serves {problem} with {limits}: {reasons}; use algorithm="auto" or lift a limit')
+    tuned = recall(problem, device, candidates) if recall is not None else None
+    candidates.sort(key=lambda plan: plan.seconds)
+    return Choice(tuned or candidates[0], tuple(candidates), tuple(refused), tuned is not None)
+
+
+def named(name: str) -> tuple[Algorithm, ...]:
+    """Return the algorithms that a caller's word stands for."""
+    if name == "auto":
+        return ALGORITHMS
+    found = tuple(a for a in ALGORITHMS if name in (a.family, a.name))
+    if not found:
+        words = dict.fromkeys(["auto", *(a.family for a in ALGORITHMS), *(a.name for a in ALGORITHMS)])
+        raise ShapeError(f"algorithm {name!r} is unknown; use one of {', '.join(words)}")
+    return found
+
+
+def _over_limit(plan: Plan, device: DeviceInfo, limits: Limits) -> str | None:
+    if limits.workspace is not None and plan.workspace > limits.workspace:
+        return f"needs {plan.workspace} bytes of scratch, the limit is {limits.workspace}"
+    if limits.error_factor is not None and plan.error_factor > limits.error_factor:
+        return f"has an error factor of {plan.error_factor:g}, the limit is {limits.error_factor:g}"
+    largest = max((*plan.scratch_bytes, plan.packed_bytes))
+    if largest > device.max_alloc_bytes:
+        return f"needs a buffer of {largest} bytes, the device allocates {device.max_alloc_bytes} at most"
+    for launch in (*plan.prepare, *plan.launches):
+        size = 1
+        for n in launch.local_size:
+            size *= n
+        if size > device.max_work_group_size:
+            return f"needs work-groups of {size} work-items, the device takes {device.max_work_group_size}"
+        if launch.local_bytes > device.local_mem_bytes:
+            return f"needs {launch.local_bytes} bytes of local memory, the device has {device.local_mem_bytes}"
+    return None

@@ -1,0 +1,142 @@
+"""What a caller may pass as a tensor: checked here once, before anything is enqueued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.errors import DeviceError, ShapeError
+from clconv.problem import DTYPES
+
+if TYPE_CHECKING:
+    import pyopencl.array
+
+Tensor: TypeAlias = Any
+"""A NumPy array, a ``pyopencl.array.Array``, or an object with ``__dlpack__`` or ``__array__`` on the CPU."""
+
+_BUILTIN_NAMES = {np.dtype(t): t for t in ("float16", "float32", "float64")}
+
+
+def is_device_array(value: object) -> bool:
+    """Whether a value is a ``pyopencl.array.Array``."""
+    return hasattr(value, "base_data") and hasattr(value, "queue")
+
+
+def dtype_name(dtype: np.dtype[Any], name: str) -> str:
+    """Return the library's name of an element type.
+
+    Raises
+    ------
+    ShapeError
+        If it is none that the library computes with.
+    """
+    known = _BUILTIN_NAMES.get(dtype)
+    if known is not None:
+        return known
+    if dtype.name == "bfloat16":
+        return "bfloat16"
+    if dtype.name in DTYPES:  # the other byte order
+        raise ShapeError(f"{name} has the foreign byte order {dtype.str}; convert it with {name}.astype({dtype.name!r})")
+    raise ShapeError(f"{name} has the element type {dtype.name}; convert it to one of {', '.join(DTYPES)}")
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return NumPy's type for the library's name of it."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def as_tensor(value: Tensor, name: str) -> Tensor:
+    """Return a C-contiguous NumPy array, or the device array as it is.
+
+    A NumPy array that is not contiguous is copied; a device array that is not is refused.
+
+    Raises
+    ------
+    ShapeError
+        If the value is no tensor, or a device array without contiguous memory.
+    """
+    if type(value) is np.ndarray:
+        return value if value.flags.c_contiguous else np.ascontiguousarray(value)
+    if is_device_array(value):
+        if not value.flags.c_contiguous:
+            raise ShapeError(f"{name} is a device array with strides {value.strides}, not contiguous; pass {name}.copy()")
+        return value
+    if isinstance(value, np.ndarray):
+        return np.ascontiguousarray(value)
+    try:
+        if hasattr(value, "__dlpack__"):
+            return np.ascontiguousarray(np.from_dlpack(value))
+        if hasattr(value, "__array__"):
+            return np.ascontiguousarray(value)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise ShapeError(f"{name} of type {type(value).__name__} cannot be read on the CPU ({error}); pass a NumPy array") from error
+    raise ShapeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array")
+
+
+def check(value: Tensor, name: str, shape: tuple[int, ...], dtype: str, like: str) -> None:
+    """Raise a ShapeError unless a tensor has this shape and the element type of ``like``."""
+    if value.shape != shape:
+        raise ShapeError(f"{name} has the shape {value.shape}; it must be {shape}")
+    got = dtype_name(value.dtype, name)
+    if got != dtype:
+        raise ShapeError(f"{name} has the element type {got} and {like} has {dtype}; convert one to the other's")
+
+
+def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others: Sequence[Tensor] = ()) -> None:
+    """Raise a ShapeError unless ``out`` can take the result: kind, shape, type, memory of its own."""
+    if is_device_array(x) != is_device_array(out) or not (is_device_array(out) or isinstance(out, np.ndarray)):
+        want = "pyopencl.array.Array" if is_device_array(x) else "numpy.ndarray"
+        raise ShapeError(f"out is a {type(out).__name__}; it must be a {want}, as x is")
+    check(out, "out", shape, dtype, "x")
+    if not out.flags.c_contiguous:
+        raise ShapeError(f"out has the strides {out.strides}; it must be contiguous")
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ShapeError("out is read-only; pass an array that can be written")
+    for other in (x, *others):
+        if other is not None and _overlap(out, other):
+            raise ShapeError("out shares memory with an input; pass an array of its own")
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.may_share_memory(a, b)
+    if is_device_array(a) and is_device_array(b) and a.base_data is not None and b.base_data is not None:
+        same = a.base_data.int_ptr == b.base_data.int_ptr
+        return bool(same and a.offset < b.offset + b.nbytes and b.offset < a.offset + a.nbytes)
+    return False
+
+
+def check_context(array: pyopencl.array.Array, name: str, context: cl.Context) -> None:
+    """Raise a DeviceError unless a device array belongs to the context."""
+    if array.context != context:
+        raise DeviceError(
+            f"{name} lives in another OpenCL context than the queue ({context.devices[0].name}); "
+            "create it in the queue's context or pass queue= of its own"
+        )
+
+
+def device_buffer(array: pyopencl.array.Array, queue: cl.CommandQueue, *, output: bool = False) -> tuple[cl.Buffer, bool]:
+    """Return a buffer that begins with the array's first element, and whether it is a temporary one.
+
+    An offset that the device takes for a sub-buffer costs nothing. One that is not aligned for that needs a copy on the
+    device: made here for an input, and left to the caller for an output.
+    """
+    base = array.base_data
+    if array.offset == 0:
+        return base, False
+    align = queue.device.mem_base_addr_align // 8
+    if array.offset % align == 0:
+        return base.get_sub_region(array.offset, array.nbytes), False
+    temporary = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, array.nbytes)
+    if not output:
+        cl.enqueue_copy(
+            queue, temporary, base, byte_count=array.nbytes, src_offset=array.offset, wait_for=list(array.events)
+        )
+    return temporary, True
