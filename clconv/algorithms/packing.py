@@ -1,0 +1,35 @@
+"""Host side of kernels/pack_filter.cl: filters in blocks of output channels."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import accumulator, ceil_div, size_arguments
+from clconv.plan import Int, Launch
+from clconv.problem import DTYPES, ConvProblem
+
+
+def pack_filter(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
+    """Return the launch that packs a filter as ``[G][BLOCKS][ICG][KH][KW][oc_block]``, and the packed size in bytes.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    oc_block : int
+        Output channels of a tile; the tail of a group's last block is zero.
+    """
+    blocks = ceil_div(problem.OCG, oc_block)
+    taps = problem.ICG * problem.KH * problem.KW
+    launch = Launch(
+        kernel="pack_filter.cl",
+        entry="pack_filter",
+        macros=(
+            (f"REAL_{problem.dtype.upper()}", 1),
+            ("NHWC", int(problem.layout == "NHWC")),
+            ("KH", problem.KH),
+            ("KW", problem.KW),
+            ("OC_BLOCK", oc_block),
+        ),
+        arguments=("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(blocks)),
+        global_size=(oc_block, taps, problem.G * blocks),
+        local_size=(oc_block, 1, 1),
+    )
+    return launch, problem.G * blocks * taps * oc_block * DTYPES[accumulator(problem)]
