@@ -1,0 +1,73 @@
+"""The two kernels behind :mod:`machine`: kernels/bench/multiply_add.cl and kernels/bench/copy.cl. This module needs OpenCL."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.device import DeviceInfo
+from clconv.plan import Launch
+from clconv.runtime import allocate, runtime_of
+
+STEPS = 1 << 18
+"""Steps of each multiply-add chain in one launch: about a millisecond."""
+
+CHAINS = (8, 10, 12)
+"""Numbers of independent chains to try: enough to hide the latency, few enough to stay in registers."""
+
+
+def info_of(queue: cl.CommandQueue) -> DeviceInfo:
+    """Return the facts about a queue's device."""
+    return runtime_of(queue).info
+
+
+def _best(queue: cl.CommandQueue, kernel: cl.Kernel, items: int, group: int, seconds: float) -> float:
+    """Return the least seconds of one launch."""
+    best, end = float("inf"), time.perf_counter() + seconds
+    for _ in range(3):
+        cl.enqueue_nd_range_kernel(queue, kernel, (items,), (group,)).wait()
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        cl.enqueue_nd_range_kernel(queue, kernel, (items,), (group,)).wait()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _kernel(queue: cl.CommandQueue, name: str, **macros: int) -> tuple[cl.Kernel, int, int, int]:
+    """Build a kernel; return it with its vector length, its work-items and its work-group size."""
+    runtime = runtime_of(queue)
+    info = runtime.info
+    lanes = min(16, info.lanes(4))
+    group = 1 if info.is_cpu else 64
+    items = info.compute_units if info.is_cpu else info.compute_units * 64 * 16
+    fixed = {"REAL_FLOAT32": 1, "VEC": lanes, "UNALIGNED_VECTORS": int(info.unaligned_vectors)}
+    launch = Launch(f"bench/{name}.cl", name, tuple({**fixed, **macros}.items()), (), (items,), (group,))
+    return runtime.kernel(launch), lanes, items, group
+
+
+def multiply_add_gflops(queue: cl.CommandQueue, seconds: float) -> float:
+    """Return the peak of the multiply-add units, in 1e9 operations per second."""
+    best = 0.0
+    for chains in CHAINS:
+        kernel, lanes, items, group = _kernel(queue, "multiply_add", CHAINS=chains)
+        y = allocate(queue.context, 4 * lanes * items)
+        kernel.set_args(y, np.float32(0.999), np.float32(0.001), np.int32(STEPS))
+        best = max(best, 2e-9 * lanes * chains * STEPS * items / _best(queue, kernel, items, group, seconds / len(CHAINS)))
+    return best
+
+
+def copy_gb_s(queue: cl.CommandQueue, size: int, seconds: float) -> float:
+    """Return the bytes read and written per second, in 1e9, when source and target together take ``size`` bytes."""
+    cpu: Any = info_of(queue).is_cpu
+    kernel, lanes, items, group = _kernel(queue, "copy", BLOCKED=int(cpu))
+    vectors = max(1, size // 2 // (4 * lanes) // items)
+    half = vectors * items * 4 * lanes
+    times = max(2, (64 << 20) // (2 * half))  # many copies a launch, so that its cost does not show
+    a, b = allocate(queue.context, half), allocate(queue.context, half)
+    for buffer in (a, b):
+        cl.enqueue_fill_buffer(queue, buffer, np.float32(1), 0, half).wait()
+    kernel.set_args(a, b, np.int32(vectors), np.int32(times))
+    return 2e-9 * half * times / _best(queue, kernel, items, group, seconds)

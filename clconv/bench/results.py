@@ -1,0 +1,153 @@
+"""What was measured, in memory and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clconv.bench.case import TOLERANCE, decode, encode
+from clconv.bench.machine import Machine
+from clconv.bench.peers import OURS, layout_of
+from clconv.bench.workloads import Layer
+from clconv.errors import ClconvError
+
+FORMAT = 1
+
+
+@dataclass
+class Timing:
+    """One variant of one library on one layer: least and median milliseconds of a call, or why there are none.
+
+    ``error`` is the largest deviation as a share of the largest output; ``note`` names the algorithm where known.
+    """
+
+    min_ms: float = float("inf")
+    median_ms: float = float("inf")
+    samples: int = 0
+    error: float = 0.0
+    note: str = ""
+    failed: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is a time and the result is right."""
+        return not self.failed and self.samples > 0 and self.error <= TOLERANCE
+
+    @classmethod
+    def of_rounds(cls, rounds: list[dict[str, Any]], error: float, note: str) -> Timing:
+        """Join the rounds of one run: the least of all, and the median of the rounds' medians."""
+        return cls(
+            min_ms=min(r["min_ms"] for r in rounds),
+            median_ms=statistics.median(r["median_ms"] for r in rounds),
+            samples=sum(r["samples"] for r in rounds),
+            error=error,
+            note=note,
+        )
+
+
+@dataclass
+class LayerResult:
+    """A layer and its timings by library and variant."""
+
+    layer: Layer
+    timings: dict[str, dict[str, Timing]] = field(default_factory=dict)
+
+    def of(self, peer: str, layout: str) -> Timing | None:
+        """Return the fastest right timing of a library in a layout."""
+        found = [t for v, t in self.timings.get(peer, {}).items() if layout_of(v) == layout and t.counts]
+        return min(found, key=lambda t: t.min_ms, default=None)
+
+    def best_peer(self, layout: str) -> tuple[str, Timing] | None:
+        """Return the fastest other library in a layout, and its timing."""
+        found = [(name, t) for name in self.timings if name != OURS.name and (t := self.of(name, layout))]
+        return min(found, key=lambda pair: pair[1].min_ms, default=None)
+
+    def ratio(self, layout: str) -> float | None:
+        """Return the best peer's least time over ours: above 1 we are faster. None if either is missing."""
+        ours, best = self.of(OURS.name, layout), self.best_peer(layout)
+        return best[1].min_ms / ours.min_ms if ours and best else None
+
+
+@dataclass
+class Results:
+    """A run: where, when, with what, and the layers in their order."""
+
+    batch: int
+    threads: int
+    layouts: tuple[str, ...]
+    rounds: int
+    seconds: float
+    date: str
+    versions: dict[str, str]
+    machine: Machine | None = None
+    layers: dict[str, LayerResult] = field(default_factory=dict)
+
+    @property
+    def peers(self) -> list[str]:
+        """Every other library that was measured, in order."""
+        return list(dict.fromkeys(p for r in self.layers.values() for p in r.timings if p != OURS.name))
+
+    def of(self, names: Iterable[str]) -> list[LayerResult]:
+        """Return the results of these layers, those that there are."""
+        return [self.layers[n] for n in names if n in self.layers]
+
+    def adopt(self, earlier: Results) -> None:
+        """Take the other libraries' timings of an earlier run for the layers of this one."""
+        for name, result in self.layers.items():
+            if name in earlier.layers:
+                old = earlier.layers[name].timings
+                result.timings.update({p: t for p, t in old.items() if p != OURS.name and p not in result.timings})
+        self.versions.update({k: v for k, v in earlier.versions.items() if k not in self.versions})
+
+    def save(self, path: Path) -> None:
+        """Write JSON; a reader finds the old file or the new one, never half of it."""
+        record = dataclasses.asdict(dataclasses.replace(self, layers={}, machine=None))
+        record["machine"] = self.machine.record() if self.machine else None
+        record["format"] = FORMAT
+        record["layers"] = {
+            name: {
+                "problem": encode(r.layer.problem),
+                "counts": dict(r.layer.counts),
+                "timings": {p: {v: _compact(t) for v, t in ts.items()} for p, ts in r.timings.items()},
+            }
+            for name, r in self.layers.items()
+        }
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ClconvError
+            If the file is not the record of a benchmark.
+        """
+        try:
+            record = json.loads(path.read_text())
+            if record.pop("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            machine, layers = record.pop("machine"), record.pop("layers")
+            results = cls(**record, machine=Machine.of(machine) if machine else None)
+            results.layouts = tuple(results.layouts)
+            for name, r in layers.items():
+                layer = Layer(name, decode(r["problem"]), tuple(r["counts"].items()))
+                timings = {p: {v: Timing(**t) for v, t in ts.items()} for p, ts in r["timings"].items()}
+                results.layers[name] = LayerResult(layer, timings)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClconvError(f"{path} is not a record of clconv bench ({error}); give a file that --json wrote") from error
+        return results
+
+
+def _compact(timing: Timing) -> dict[str, Any]:
+    """Leave out what has its default, so that infinity never reaches the JSON."""
+    default = Timing()
+    return {k: v for k, v in dataclasses.asdict(timing).items() if v != getattr(default, k)}
