@@ -74,7 +74,7 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
             refused.append((algorithm.name, reason))
             continue
         for plan in algorithm.plans(problem, device):
-            reason = _over_limit(plan, device, limits)
+            reason = over_limit(plan, device, limits)
             if reason is None:
                 candidates.append(plan)
             elif (plan.algorithm, reason) not in refused:
@@ -98,7 +98,9 @@ def named(name: str) -> tuple[Algorithm, ...]:
     return found
 
 
-def _over_limit(plan: Plan, device: DeviceInfo, limits: Limits) -> str | None:
+def over_limit(plan: Plan, device: DeviceInfo, limits: Limits | None = None) -> str | None:
+    """Return None if a plan stays within the device's and the caller's limits, else the reason why not."""
+    limits = limits or Limits()
     if limits.workspace is not None and plan.workspace > limits.workspace:
         return f"needs {plan.workspace} bytes of scratch, the limit is {limits.workspace}"
     if limits.error_factor is not None and plan.error_factor > limits.error_factor:

@@ -1,0 +1,117 @@
+"""The oracle: a convolution in NumPy and float64, with a bound on the error that each output may have.
+
+The bound follows Higham, Accuracy and Stability of Numerical Algorithms (2nd ed.), section 3.1: a sum of K products in
+any order errs by at most about ``K * eps`` times the sum of the absolute products.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clconv.plan import Plan
+from clconv.problem import EPS, Activation, ConvProblem
+
+Array = np.ndarray[Any, Any]
+
+_SLOPE = {"hardswish": 1.5, "silu": 1.1}  # largest slope of an activation; 1 for the others
+_TINY = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-126, "float64": 2.0**-1022}
+
+
+def convolve(problem: ConvProblem, x: Array, w: Array) -> Array:
+    """Return the bare convolution in float64: no bias, residual or activation.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    x, w : ndarray
+        In the layout of the problem.
+
+    Returns
+    -------
+    ndarray of float64
+        In the layout of the problem.
+    """
+    p = problem
+    if p.layout == "NHWC":
+        x, w = x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1)
+    x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), *p.padding))
+    w = w.astype(np.float64).reshape(p.G, p.OCG, p.ICG, p.KH, p.KW)
+    y = np.zeros((p.N, p.G, p.OCG, p.OH * p.OW))
+    for kh in range(p.KH):
+        for kw in range(p.KW):
+            top, left = kh * p.DH, kw * p.DW
+            taps = x[:, :, top : top + (p.OH - 1) * p.SH + 1 : p.SH, left : left + (p.OW - 1) * p.SW + 1 : p.SW]
+            y += w[..., kh, kw] @ taps.reshape(p.N, p.G, p.ICG, p.OH * p.OW)
+    y = y.reshape(p.N, p.OC, p.OH, p.OW)
+    return np.ascontiguousarray(y.transpose(0, 2, 3, 1)) if p.layout == "NHWC" else y
+
+
+def activate(v: Array, activation: Activation) -> Array:
+    """Return an activation of float64 values."""
+    kind, a, b = activation.kind, activation.a, activation.b
+    if kind == "identity":
+        return v
+    if kind == "relu":
+        return np.maximum(v, 0)
+    if kind == "relu6":
+        return np.clip(v, 0, 6)
+    if kind == "tanh":
+        return np.tanh(v)
+    if kind == "hardswish":
+        return v * np.clip(v + 3, 0, 6) / 6
+    if kind == "hardsigmoid":
+        return np.clip(v + 3, 0, 6) / 6
+    if kind == "leaky_relu":
+        return np.where(v < 0, a * v, v)
+    if kind == "clip":
+        return np.clip(v, a, b)
+    sigmoid = 0.5 * (1 + np.tanh(0.5 * v))
+    return v * sigmoid if kind == "silu" else sigmoid
+
+
+def reference(problem: ConvProblem, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None) -> Array:
+    """Return the exact result, in float64, of what a kernel is asked to compute."""
+    return activate(_add(problem, convolve(problem, x, w), bias, residual), problem.activation)
+
+
+def _add(problem: ConvProblem, y: Array, bias: Array | None, residual: Array | None) -> Array:
+    if bias is not None:
+        b = bias.astype(np.float64)
+        y = y + (b[:, None, None] if problem.layout == "NCHW" else b)
+    if residual is not None:
+        y = y + residual.astype(np.float64)
+    return y
+
+
+def error_bound(
+    problem: ConvProblem, plan: Plan, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None
+) -> Array:
+    """Return, for each output, the largest error that the plan may make.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    plan : Plan
+        Its ``error_factor`` is used.
+    x, w, bias, residual : ndarray
+        What the kernel is given, in the element type of the problem.
+
+    Returns
+    -------
+    ndarray of float64
+        In the layout of the problem.
+    """
+    eps = EPS["float64" if problem.dtype == "float64" else "float32"]
+    absolute = [None if t is None else np.abs(t.astype(np.float64)) for t in (x, w, bias, residual)]
+    assert absolute[0] is not None and absolute[1] is not None  # noqa: PT018 - x and w are always there
+    size = _add(problem, convolve(problem, absolute[0], absolute[1]), absolute[2], absolute[3])
+    y = np.abs(reference(problem, x, w, bias, residual))
+    slope = max(_SLOPE.get(problem.activation.kind, 1.0), abs(problem.activation.a) if problem.activation.kind == "leaky_relu" else 0)
+    computed = slope * plan.error_factor * eps * size + 8 * eps * (y + (problem.activation.kind in _ROUNDED))
+    # The result is rounded once more into the element type; below its normal range the spacing is absolute.
+    return computed * (1 + EPS[problem.dtype]) + 0.5 * EPS[problem.dtype] * y + _TINY[problem.dtype]
+
+
+_ROUNDED = ("sigmoid", "tanh", "silu", "hardswish", "hardsigmoid")

@@ -1,0 +1,62 @@
+"""Every plan of every algorithm against the oracle, on every real device: nasty shapes, layouts, types, epilogues."""
+
+from __future__ import annotations
+
+import pyopencl as cl
+import pytest
+
+from clconv.algorithms import ALGORITHMS
+from clconv.device import DeviceInfo
+from clconv.plan import Plan
+from clconv.problem import ConvProblem
+from clconv.select import over_limit
+from tests.harness import check_plan
+from tests.shapes import EPILOGUES, NASTY, problem_of
+
+BY_NAME = {a.name: a for a in ALGORITHMS}
+
+
+def plans_of(name: str, problem: ConvProblem, info: DeviceInfo, most: int | None = None) -> list[Plan]:
+    """Plans that the device can run; skips the test where the algorithm does not cover the problem."""
+    reason = BY_NAME[name].supports(problem, info)
+    if reason is not None:
+        pytest.skip(reason)
+    plans = [p for p in BY_NAME[name].plans(problem, info) if over_limit(p, info) is None]
+    return plans[:most]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("shape", NASTY)
+@pytest.mark.parametrize("name", BY_NAME)
+def test_float32(name: str, shape: str, layout: str, queue: cl.CommandQueue) -> None:
+    info = DeviceInfo.of(queue.device)
+    for plan in plans_of(name, problem_of(shape, layout=layout), info):
+        check_plan(plan, queue, integers=True)
+        check_plan(plan, queue)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", BY_NAME)
+def test_other_types(name: str, dtype: str, queue: cl.CommandQueue) -> None:
+    info = DeviceInfo.of(queue.device)
+    ran = 0
+    for index, shape in enumerate(NASTY):
+        layout = ("NCHW", "NHWC")[index % 2]
+        problem = problem_of(shape, layout=layout, dtype=dtype, **EPILOGUES[index % 3])
+        if BY_NAME[name].supports(problem, info) is None and ran < 8:
+            ran += 1
+            check_plan(plans_of(name, problem, info, 1)[0], queue)
+    if not ran:
+        pytest.skip(f"{name} covers no {dtype} problem of the list")
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("name", BY_NAME)
+def test_epilogues(name: str, layout: str, queue: cl.CommandQueue) -> None:
+    info = DeviceInfo.of(queue.device)
+    covered = [s for s in NASTY if BY_NAME[name].supports(problem_of(s, layout=layout), info) is None]
+    if not covered:
+        pytest.skip(f"{name} covers no {layout} problem of the list")
+    for index, epilogue in enumerate(EPILOGUES):
+        problem = problem_of(covered[index * 7 % len(covered)], layout=layout, **epilogue)
+        check_plan(plans_of(name, problem, info, 1)[0], queue)

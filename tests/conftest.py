@@ -1,0 +1,37 @@
+"""Devices and tools that the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyopencl as cl
+import pytest
+
+import clconv
+from clconv.device import DeviceInfo
+
+
+def find_devices(*, simulator: bool) -> list[cl.Device]:
+    """Real devices, or simulators."""
+    return [d for d in clconv.devices() if DeviceInfo.of(d).is_simulator == simulator]
+
+
+_queues: dict[int, cl.CommandQueue] = {}
+
+
+def queue_on(device: cl.Device) -> cl.CommandQueue:
+    """One queue per device for the whole run, so that programs are built once."""
+    if device.int_ptr not in _queues:
+        _queues[device.int_ptr] = cl.CommandQueue(cl.Context([device]))
+    return _queues[device.int_ptr]
+
+
+def name_of(device: cl.Device) -> str:
+    """Short name for a test's id."""
+    return device.platform.name.split()[0].lower()
+
+
+@pytest.fixture(params=find_devices(simulator=False), ids=name_of, scope="session")
+def queue(request: pytest.FixtureRequest) -> Iterator[cl.CommandQueue]:
+    """An in-order queue on each real device."""
+    yield queue_on(request.param)

@@ -1,0 +1,110 @@
+"""Runs one plan the hard way: guard bands around the output, NaN in scratch and output, oracle with its bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.executable import Executable
+from clconv.plan import Plan
+from clconv.problem import DTYPES, ConvProblem
+from clconv.reference import error_bound, reference
+from clconv.runtime import runtime_of
+from clconv.tensors import numpy_dtype
+
+Array = np.ndarray[Any, Any]
+GUARD = 1024  # bytes on each side of a tensor
+PATTERN = 0x7B
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs of a problem."""
+
+    x: Array
+    w: Array
+    bias: Array | None
+    residual: Array | None
+
+
+def make_data(problem: ConvProblem, *, integers: bool = False, seed: int = 0) -> Data:
+    """Random inputs, all different; or small integers whose sums are exact in every element type."""
+    rng = np.random.default_rng(seed)
+    dtype = numpy_dtype(problem.dtype)
+
+    def make(shape: tuple[int, ...]) -> Array:
+        values = rng.integers(-2, 3, shape) if integers else rng.standard_normal(shape)
+        return values.astype(dtype)
+
+    return Data(
+        make(problem.x_shape),
+        make(problem.w_shape),
+        make((problem.OC,)) if problem.bias else None,
+        make(problem.output_shape) if problem.residual else None,
+    )
+
+
+def _guarded(queue: cl.CommandQueue, array: Array | None) -> tuple[cl.Buffer, cl.Buffer] | tuple[None, None]:
+    """A tensor between two guard bands of NaN (all bits set): the buffer of all, and the tensor's part of it."""
+    if array is None:
+        return None, None
+    align = queue.device.mem_base_addr_align // 8
+    guard = -(-GUARD // align) * align
+    raw = np.full(array.nbytes + 2 * guard, 0xFF, np.uint8)
+    raw[guard : guard + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+    whole = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR, hostbuf=raw)
+    return whole, whole.get_sub_region(guard, max(array.nbytes, 1))
+
+
+def run_plan(plan: Plan, queue: cl.CommandQueue, data: Data) -> Array:
+    """Run a plan and return its output. Asserts that nothing outside the output was written.
+
+    Inputs lie between bands of NaN, so a result that depends on what lies outside is NaN; outputs are NaN before.
+    """
+    problem = plan.problem
+    runtime = runtime_of(queue)
+    executable = Executable(plan, runtime)
+    out = np.full(problem.output_shape, np.nan).astype(numpy_dtype(problem.dtype))
+    whole = {name: _guarded(queue, array) for name, array in vars(data).items()}
+    y_whole, y = _guarded(queue, out)
+    buffers: dict[str, Any] = {name: pair[1] for name, pair in whole.items()}
+    state = runtime.queue_state(queue)
+    for size, buffer in zip(plan.scratch_bytes, state.scratch(runtime.context, plan.scratch_bytes), strict=False):
+        assert buffer.size >= size
+        cl.enqueue_fill_buffer(queue, buffer, np.uint8(0xFF), 0, buffer.size)
+    buffers["packed"] = executable.pack(queue, buffers["w"])
+    executable.run(queue, {**buffers, "y": y}).wait()
+    assert y_whole is not None
+    raw = np.empty(y_whole.size, np.uint8)
+    cl.enqueue_copy(queue, raw, y_whole)
+    guard = (raw.size - out.nbytes) // 2
+    assert (raw[:guard] == 0xFF).all(), "something before the output was written"
+    assert (raw[guard + out.nbytes :] == 0xFF).all(), "something behind the output was written"
+    return np.frombuffer(raw[guard : guard + out.nbytes].tobytes(), out.dtype).reshape(out.shape)
+
+
+def check_plan(plan: Plan, queue: cl.CommandQueue, *, integers: bool = False, seed: int = 0) -> None:
+    """Assert that a plan's result is within its bound, or exact for integers (direct methods)."""
+    problem = plan.problem
+    data = make_data(problem, integers=integers, seed=seed)
+    y = run_plan(plan, queue, data).astype(np.float64)
+    want = reference(problem, data.x, data.w, data.bias, data.residual)
+    if integers and not plan.winograd and problem.activation.kind in ("identity", "relu", "relu6", "clip"):
+        np.testing.assert_array_equal(y, want.astype(numpy_dtype(problem.dtype)).astype(np.float64))
+        return
+    bound = error_bound(problem, plan, data.x, data.w, data.bias, data.residual)
+    assert np.isfinite(y).all(), f"{np.count_nonzero(~np.isfinite(y))} of {y.size} outputs are not finite"
+    excess = np.abs(y - want) / bound
+    worst = np.unravel_index(int(np.argmax(excess)), y.shape) if y.size else ()
+    assert y.size == 0 or excess[worst] <= 1, (
+        f"output {tuple(int(i) for i in worst)} is {y[worst]}, expected {want[worst]} within {bound[worst]}; "
+        f"{np.count_nonzero(excess > 1)} of {y.size} outputs are off"
+    )
+
+
+def problem_bytes(problem: ConvProblem) -> int:
+    """Bytes of the input."""
+    return int(np.prod(problem.x_shape)) * DTYPES[problem.dtype]
