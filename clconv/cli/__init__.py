@@ -1,0 +1,21 @@
+"""The command line: ``clconv demo | devices | explain | check | bench | tune | run``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence and the exit status 1."""
+    try:
+        from clconv.cli.group import cli
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
+            raise
+        sys.exit(f'the command line needs {error.name}; install it with: pip install "clconv[cli]"')
+    from clconv.errors import ClconvError
+
+    try:
+        cli()
+    except ClconvError as error:
+        sys.exit(f"clconv: {error}")

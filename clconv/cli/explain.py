@@ -1,0 +1,28 @@
+"""``clconv explain``: what would run for a problem, and why."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from clconv.device import DeviceInfo
+from clconv.discovery import choose_device
+from clconv.explain import explain as explain_problem
+from clconv.notation import parse
+from clconv.select import Limits
+
+
+@click.command()
+@click.argument("problem", nargs=-1, required=True)
+@click.option("--algorithm", default="auto", help="auto, a family (direct, winograd, reference) or a name.")
+@click.option("--workspace", type=int, help="Most scratch memory, in bytes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, as_json: bool) -> None:
+    """Say what would run for PROBLEM and why.
+
+    PROBLEM in words: 3x3 64->128 @56 stride 2 relu, or in oneDNN's notation: g32ic128ih56oc128oh56kh3ph1.
+    """
+    text = parse(" ".join(problem))
+    explanation = explain_problem(text, DeviceInfo.of(choose_device()), Limits(algorithm, workspace))
+    click.echo(json.dumps(explanation.as_dict(), indent=1) if as_json else str(explanation))
