@@ -5,26 +5,30 @@ from __future__ import annotations
 import datetime
 import os
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from clconv.bench import machine, peers, table
-from clconv.bench.process import Process, WorkerDied
+from clconv.bench import sweep as sweeps
+from clconv.bench.picture import draw_ratios, draw_sweep
+from clconv.bench.process import Process, WorkerDiedError
+from clconv.bench.readme import write as write_readme
 from clconv.bench.results import Results
 from clconv.bench.timing import measure_layers
 from clconv.bench.workloads import NETWORKS, Layer, distinct_layers
 from clconv.errors import ClconvError
 
-Split = Callable[[click.Context, click.Parameter, str], list[str]]
 MACHINE_SECONDS = 0.15
+INTERRUPTED = "interrupted"
+FILE: Any = click.Path(dir_okay=False, path_type=Path)
 
 
-def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
@@ -43,17 +47,19 @@ def _cores() -> int:
 @click.option("--networks", default=",".join(NETWORKS), show_default=True, callback=_names, help="Whose layers.")
 @click.option("--only", default="", callback=_names, help="Only layers whose name contains one of these: cv3x3,g32,dw.")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
-@click.option("--algorithm", default="auto", show_default=True, callback=_names, help="Ours: auto, a family, names (several are compared), or none.")
+@click.option(
+    "--algorithm", default="auto", show_default=True, callback=_names, help="Ours: auto, a family, names (compared), or none."
+)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=_cores, show_default="all cores", help="For every library.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns that each library gets per layer.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per turn.")
 @click.option("--budget", type=float, help="Stop after this many seconds and keep what is measured.")
-@click.option("--sweep", is_flag=True, help="Our own speed over channels, groups, filters, strides, dilations, images, instead.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep the results, after each layer.")
+@click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
+@click.option("--json", "json_file", type=FILE, help="Keep the results, after each layer.")
 @click.option("--resume", is_flag=True, help="Go on with the layers that --json's file lacks.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
-@click.option("--readme", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Put the table between this file's markers.")
+@click.option("--picture", type=FILE, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
+@click.option("--readme", type=FILE, help="Put the table between this file's markers.")
 def bench_command(
     against: list[str],
     networks: list[str],
@@ -83,12 +89,14 @@ def bench_command(
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has room
     layouts = ("NCHW", "NHWC") if layout == "both" else (layout.upper(),)
+    lines = sweeps.series(batch) if sweep else {}
     try:
-        names, earlier = _against(against)
+        names, earlier = _against([] if sweep else against)
         found, missing = peers.chosen(names)
-        layers = distinct_layers(networks, batch, only)
+        layers = list(sweeps.distinct(lines, only)) if sweep else distinct_layers(networks, batch, only)
         if not layers:
-            raise click.BadParameter(f"no layer of {', '.join(networks)} contains {' or '.join(only)} in its name", param_hint="--only")
+            where = "the sweep" if sweep else ", ".join(networks)
+            raise click.BadParameter(f"no layer of {where} contains {' or '.join(only)} in its name", param_hint="--only")
         if missing:
             console.print(f"not installed, left out: {', '.join(missing)} (pip install 'clconv\\[bench]')")
         results = Results(
@@ -101,20 +109,44 @@ def bench_command(
             versions=machine.versions({p.name: p.version for p in found}),
         )
         if resume:
-            if json_file is None:
-                raise click.UsageError("--resume goes on with the file of --json; name that too")
-            if json_file.exists():
-                results = _resumed(Results.load(json_file), results)
+            results = _resumed(json_file, results)
         ours = tuple(lay if a == "auto" else f"{lay} {a}" for a in algorithm for lay in layouts if a != "none")
-        interrupted = _measure(results, layers, found, ours, budget, json_file, console)
+        ended = _measure(results, layers, found, ours, budget, json_file, console)
         for record in earlier:
             results.adopt(record)
+        if sweep:
+            _show_sweep(lines, results, picture, console)
+        else:
+            _show(results, picture, readme, console)
     except ClconvError as error:
         raise click.ClickException(str(error)) from error
+    if ended:
+        console.print(ended, style="yellow")
+    if ended.startswith(INTERRUPTED):
+        raise SystemExit(130)
+
+
+def _show(results: Results, picture: Path | None, readme: Path | None, console: Console) -> None:
     console.print(table.report(results, console.width))
-    if interrupted:
-        console.print(interrupted, style="yellow")
-        raise SystemExit(130 if interrupted.startswith("interrupted") else 0)
+    if picture is not None:
+        draw_ratios(results, picture)
+        console.print(f"picture: {picture}")
+    if readme is not None:
+        write_readme(readme, results)
+        console.print(f"table: {readme}")
+
+
+def _show_sweep(lines: dict[str, list[sweeps.Point]], results: Results, picture: Path | None, console: Console) -> None:
+    lines = sweeps.judge(lines, results)
+    console.print(table.describe(results), style="dim")
+    for part in sweeps.tables(lines, results.layouts):
+        console.print(part)
+    flagged, measured = sweeps.count_flags(lines)
+    what = f"take over {sweeps.CLIFF:g}x a neighbour's time per FLOP, or are slower than dense"
+    console.print(f"{flagged} of {measured} points {what}")
+    if picture is not None:
+        draw_sweep(lines, results.layouts, picture)
+        console.print(f"picture: {picture}")
 
 
 def _against(against: list[str]) -> tuple[list[str], list[Results]]:
@@ -123,14 +155,19 @@ def _against(against: list[str]) -> tuple[list[str], list[Results]]:
     return [n for n in against if n not in files and n != "none"], [Results.load(Path(f)) for f in files]
 
 
-def _resumed(earlier: Results, now: Results) -> Results:
-    """Return the earlier results, to go on with, if they were measured in the same way.
+def _resumed(json_file: Path | None, now: Results) -> Results:
+    """Return the results in the file, to go on with, or ``now`` if there is none yet.
 
     Raises
     ------
     ClconvError
-        If they were not.
+        If they were measured in another way.
     """
+    if json_file is None:
+        raise click.UsageError("--resume goes on with the file of --json; name that too")
+    if not json_file.exists():
+        return now
+    earlier = Results.load(json_file)
     for what in ("batch", "threads", "layouts", "versions"):
         before, after = getattr(earlier, what), getattr(now, what)
         if before != after:
@@ -174,7 +211,7 @@ def _measure(
                 if time.monotonic() > end and len(results.layers) < len(layers):
                     return f"the budget is spent: {len(results.layers)} of {len(layers)} layers"
         except KeyboardInterrupt:
-            return f"interrupted: {len(results.layers)} of {len(layers)} layers"
+            return f"{INTERRUPTED}: {len(results.layers)} of {len(layers)} layers"
     return ""
 
 
@@ -188,7 +225,7 @@ def measure_machine(process: Process, earlier: machine.Machine | None = None) ->
     """
     try:
         answer = process.ask("machine", seconds=MACHINE_SECONDS)
-    except WorkerDied as death:
+    except WorkerDiedError as death:
         raise ClconvError(f"the device's limits cannot be measured ({death}); see clconv devices") from death
     if "failed" in answer:
         raise ClconvError(f"the device's limits cannot be measured ({answer['failed']}); see clconv devices")

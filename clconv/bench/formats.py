@@ -43,7 +43,7 @@ def onnx_model(problem: ConvProblem, w: Filter) -> bytes:
 def ncnn_model(problem: ConvProblem, w: Filter) -> tuple[str, bytes]:
     """Write ncnn's graph (text) and weights (raw float32 behind a tag of zero). ncnn has no batch: it is one image."""
     p = problem
-    depthwise = p.G > 1
+    kind = "ConvolutionDepthWise" if p.G > 1 else "Convolution"  # the former is any grouped one
     options = {
         0: p.OC,
         1: p.KW,
@@ -58,13 +58,13 @@ def ncnn_model(problem: ConvProblem, w: Filter) -> tuple[str, bytes]:
         16: p.PB,
         5: 0,  # no bias
         6: p.parameters,
-        **({7: p.G} if depthwise else {}),
+        **({7: p.G} if p.G > 1 else {}),
     }
     lines = [
         "7767517",  # the format's magic number
         "2 2",  # layers, blobs
         f"Input x 0 1 x 0={p.IW} 1={p.IH} 2={p.IC}",
-        f"{'ConvolutionDepthWise' if depthwise else 'Convolution'} y 1 1 x y " + " ".join(f"{k}={v}" for k, v in options.items()),
+        f"{kind} y 1 1 x y " + " ".join(f"{key}={value}" for key, value in options.items()),
     ]
     return "\n".join(lines) + "\n", b"\0\0\0\0" + np.ascontiguousarray(w, np.float32).tobytes()
 

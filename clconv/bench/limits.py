@@ -68,6 +68,6 @@ def copy_gb_s(queue: cl.CommandQueue, size: int, seconds: float) -> float:
     times = max(2, (64 << 20) // (2 * half))  # many copies a launch, so that its cost does not show
     a, b = allocate(queue.context, half), allocate(queue.context, half)
     for buffer in (a, b):
-        cl.enqueue_fill_buffer(queue, buffer, np.float32(1), 0, half).wait()
+        cl.enqueue_fill_buffer(queue, buffer, np.ones(1, np.float32), 0, half).wait()
     kernel.set_args(a, b, np.int32(vectors), np.int32(times))
     return 2e-9 * half * times / _best(queue, kernel, items, group, seconds)

@@ -1,8 +1,7 @@
 """One loader per library: it sets up one convolution layer the way the library's own users would for speed.
 
-Every loader takes ``(problem, x, w, variant, threads)``, with the NCHW problem and its tensors, and returns a
-:class:`Runner`. Input and filter are in the library's hands before the clock starts; the filter is constant, everything is
-float32, and ``run`` returns when the result is there.
+Every loader takes a :class:`Setup` and returns a :class:`Runner`. Input and filter are in the library's hands before the
+clock starts; the filter is constant, everything is float32, and ``run`` returns when the result is there.
 """
 
 from __future__ import annotations
@@ -21,6 +20,16 @@ from clconv.problem import ConvProblem
 Array = NDArray[Any]
 
 
+class Setup(NamedTuple):
+    """What to set up: an NCHW problem with its input and filter, in a variant of the library, for so many threads."""
+
+    problem: ConvProblem
+    x: Array
+    w: Array
+    variant: str
+    threads: int
+
+
 class Runner(NamedTuple):
     """One layer, ready to run: ``run`` computes it, ``result`` gives the last output as (N, OC, OH, OW)."""
 
@@ -29,12 +38,12 @@ class Runner(NamedTuple):
     note: str = ""
 
 
-def clconv(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -> Runner:
+def clconv(setup: Setup) -> Runner:
     """Set up this library. The variant is a layout, or a layout and an algorithm: ``"NHWC"``, ``"NCHW winograd"``."""
     import clconv
 
-    layout, _, algorithm = variant.partition(" ")
-    p = problem
+    layout, _, algorithm = setup.variant.partition(" ")
+    p, x, w = setup.problem, setup.x, setup.w
     if layout == "NHWC":
         x, w = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.ascontiguousarray(w.transpose(2, 3, 1, 0))
     queue = clconv.default_queue()
@@ -67,23 +76,23 @@ def _nchw(y: Array, layout: str) -> Array:
     return y if layout == "NCHW" else y.transpose(0, 3, 1, 2)
 
 
-def torch(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -> Runner:
+def torch(setup: Setup) -> Runner:
     """Set up PyTorch. The variant is a layout, followed by ``packed`` for a filter reordered once for oneDNN."""
     import torch
 
-    layout, _, how = variant.partition(" ")
-    p = problem
-    torch.set_num_threads(threads)
+    layout, _, how = setup.variant.partition(" ")
+    p = setup.problem
+    torch.set_num_threads(setup.threads)
     torch.set_float32_matmul_precision("highest")
     memory = torch.channels_last if layout == "NHWC" else torch.contiguous_format
-    image = torch.from_numpy(x).to(memory_format=memory)
-    filt = torch.from_numpy(w)
+    image = torch.from_numpy(setup.x).to(memory_format=memory)
+    filt = torch.from_numpy(setup.w)
     (before_h, after_h), (before_w, after_w) = p.padding
     if before_h != after_h or before_w != after_w:
         raise NotImplementedError("PyTorch pads both sides alike")
     padding, stride, dilation = [before_h, before_w], list(p.stride), list(p.dilation)
     if how == "packed":
-        packed = torch.ops.mkldnn._reorder_convolution_weight(filt, padding, stride, dilation, p.groups, list(x.shape))
+        packed = torch.ops.mkldnn._reorder_convolution_weight(filt, padding, stride, dilation, p.groups, list(p.x_shape))
 
         def call() -> Any:
             return torch.ops.mkldnn._convolution_pointwise(
@@ -105,22 +114,22 @@ def torch(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) 
     return Runner(run, lambda: np.asarray(last[0].numpy()))
 
 
-def onnxruntime(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -> Runner:
+def onnxruntime(setup: Setup) -> Runner:
     """Set up ONNX Runtime with its CPU provider and bound input and output."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = setup.threads, 1
     options.log_severity_level = 3
-    session = ort.InferenceSession(onnx_model(problem, w), options, providers=["CPUExecutionProvider"])
-    y = np.empty(problem.output_shape, np.float32)
+    session = ort.InferenceSession(onnx_model(setup.problem, setup.w), options, providers=["CPUExecutionProvider"])
+    y = np.empty(setup.problem.output_shape, np.float32)
     binding = session.io_binding()
-    binding.bind_cpu_input("x", x)
+    binding.bind_cpu_input("x", setup.x)
     binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)
     return Runner(lambda: session.run_with_iobinding(binding), lambda: y)
 
 
-def openvino(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -> Runner:
+def openvino(setup: Setup) -> Runner:
     """Set up OpenVINO for latency, in float32."""
     import openvino as ov
 
@@ -128,26 +137,26 @@ def openvino(problem: ConvProblem, x: Array, w: Array, variant: str, threads: in
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": setup.threads,
         "NUM_STREAMS": 1,
     }
-    compiled = core.compile_model(core.read_model(onnx_model(problem, w), b""), "CPU", settings)
+    compiled = core.compile_model(core.read_model(onnx_model(setup.problem, setup.w), b""), "CPU", settings)
     request = compiled.create_infer_request()
-    request.set_input_tensor(ov.Tensor(x, shared_memory=True))
+    request.set_input_tensor(ov.Tensor(setup.x, shared_memory=True))
     return Runner(request.infer, lambda: np.array(request.get_output_tensor().data))
 
 
-def ncnn(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -> Runner:
+def ncnn(setup: Setup) -> Runner:
     """Set up ncnn on the CPU with its 16-bit modes off. It has no batch: the images go through one after another."""
     import ncnn
 
     net = ncnn.Net()
-    net.opt.num_threads = threads
+    net.opt.num_threads = setup.threads
     for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage"):
         if hasattr(net.opt, option):
             setattr(net.opt, option, False)
     net.opt.use_vulkan_compute = False
-    graph, weights = ncnn_model(problem, w)
+    graph, weights = ncnn_model(setup.problem, setup.w)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "m.param").write_text(graph)
@@ -158,7 +167,7 @@ def ncnn(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -
 
     def run() -> None:
         outputs = []
-        for image in x:
+        for image in setup.x:
             extractor = net.create_extractor()
             extractor.input("x", ncnn.Mat(image))
             outputs.append(extractor.extract("y")[1])
@@ -167,13 +176,13 @@ def ncnn(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -
     return Runner(run, lambda: np.stack([np.array(y) for y in last]))
 
 
-def litert(problem: ConvProblem, x: Array, w: Array, variant: str, threads: int) -> Runner:
+def litert(setup: Setup) -> Runner:
     """Set up LiteRT, which hands float32 convolutions to XNNPACK. It is NHWC only."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=tflite_model(problem, w), num_threads=threads)
+    interpreter = Interpreter(model_content=tflite_model(setup.problem, setup.w), num_threads=setup.threads)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]
-    interpreter.set_tensor(source, np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
+    interpreter.set_tensor(source, np.ascontiguousarray(setup.x.transpose(0, 2, 3, 1)))
     return Runner(interpreter.invoke, lambda: interpreter.get_tensor(target).transpose(0, 3, 1, 2))

@@ -11,14 +11,14 @@ import subprocess
 import sys
 import tempfile
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from clconv.bench.peers import Peer
 
 _CAN_STOP = hasattr(signal, "SIGSTOP")
 
 
-class WorkerDied(Exception):
+class WorkerDiedError(Exception):
     """The process ended, or did not answer in time; the message says which."""
 
 
@@ -42,7 +42,7 @@ class Process:
         self.threads = threads
         self.timeout = timeout
         self._child: subprocess.Popen[bytes] | None = None
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr: IO[bytes] | None = None
 
     def __enter__(self) -> Process:
         return self
@@ -55,41 +55,46 @@ class Process:
 
         Raises
         ------
-        WorkerDied
+        WorkerDiedError
             If no answer comes. The next request starts a new process, which has nothing loaded.
         """
         child = self._child or self._start()
-        assert child.stdin is not None and child.stdout is not None  # both are pipes
+        assert child.stdin is not None  # both are pipes
+        assert child.stdout is not None
         self._signal("SIGCONT")
         try:
             child.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             child.stdin.flush()
-            ready, _, _ = select.select([child.stdout], [], [], self.timeout)
-            line = child.stdout.readline() if ready else None
+            line = child.stdout.readline() if self._ready(child.stdout) else None
         except BrokenPipeError:
             line = b""
         if not line:
-            raise WorkerDied(self._reason(late=line is None))
+            raise WorkerDiedError(self._reason(late=line is None))
         self._signal("SIGSTOP")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; it may be asked again, and is then a new one."""
         child, self._child = self._child, None
         if child is None:
             return
         child.kill()
         child.wait()
-        for pipe in (child.stdin, child.stdout):
+        for pipe in (child.stdin, child.stdout, self._stderr):
             if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
+                with contextlib.suppress(BrokenPipeError):  # a request that nobody read
                     pipe.close()
+
+    def _ready(self, pipe: IO[bytes]) -> bool:
+        """Wait for an answer; False if it is too late. Windows cannot wait for a pipe: there it waits for ever."""
+        return os.name == "nt" or bool(select.select([pipe], [], [], self.timeout)[0])
 
     def _start(self) -> subprocess.Popen[bytes]:
         threads = str(self.threads)
         environment = dict(os.environ, OMP_NUM_THREADS=threads, POCL_MAX_PTHREAD_COUNT=threads)
         command = [sys.executable, "-m", "clconv.bench.worker", self.peer.loader, threads]
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process, in close()
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=environment
         )
@@ -100,14 +105,16 @@ class Process:
             self._child.send_signal(getattr(signal, name))
 
     def _reason(self, late: bool) -> str:
-        child = self._child
+        """End what is left of the process, and say in a few words what happened to it."""
+        child, stderr = self._child, self._stderr
         assert child is not None  # a request was sent to it
+        assert stderr is not None
         if late:
             self.close()
             return f"no answer within {self.timeout:g} s"
         code = child.wait()
+        stderr.seek(0)
+        lines = stderr.read().decode(errors="replace").strip().splitlines()
         self.close()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         return f"{how}: {lines[-1][:200]}" if lines else how

@@ -14,7 +14,6 @@ from clconv.bench.results import LayerResult, Results, Timing
 from clconv.bench.roofline import share
 from clconv.bench.summary import Cell, Row, class_of, summarize
 
-
 WIDE = 150
 """Columns from which on a terminal shows every library's times."""
 
@@ -24,7 +23,7 @@ def describe(results: Results) -> str:
     m = results.machine
     lines = []
     if m is not None:
-        lines.append(f"{m.device}, {m.platform} {m.driver}, {m.units} compute units, {results.threads} threads, batch {results.batch}")
+        lines.append(f"{m.device}, {m.platform} {m.driver}, {results.threads} threads, batch {results.batch}")
         speeds = ", ".join(f"{level.name} {level.gb_s:.0f}" for level in m.levels)
         lines.append(f"limits measured in this run: {m.gflops:.0f} GFLOP/s multiply-add, copies at {speeds} GB/s")
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())

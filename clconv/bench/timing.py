@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clconv.bench.case import encode, exact
-from clconv.bench.process import Process, WorkerDied
+from clconv.bench.process import Process, WorkerDiedError
 from clconv.bench.results import LayerResult, Timing
 from clconv.bench.workloads import Layer
 
@@ -23,7 +24,7 @@ def measure_layers(
     *,
     rounds: int,
     seconds: float,
-    tell: Tell = lambda text: None,
+    tell: Tell,
 ) -> Iterator[LayerResult]:
     """Time each layer in every variant of every process, and yield its result as soon as it is complete.
 
@@ -77,7 +78,7 @@ class _LayerRun:
     def _ask(self, variant: str, do: str, **arguments: Any) -> dict[str, Any] | None:
         try:
             answer = self.process.ask(do, variant=variant, **arguments)
-        except WorkerDied as death:
+        except WorkerDiedError as death:
             self.failed[variant] = str(death)
             self.load(again=True)
             return None
@@ -110,10 +111,8 @@ class _LayerRun:
 
     def drop(self) -> None:
         """Free the layer's memory in the process."""
-        try:
+        with contextlib.suppress(WorkerDiedError):  # the next request starts a new process, with nothing loaded
             self.process.ask("drop")
-        except WorkerDied:
-            pass  # the next request starts a new process, with nothing loaded
 
     def timings(self) -> dict[str, Timing]:
         """Return what was measured, by variant."""

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from clconv.bench import case
-from clconv.bench.loaders import Runner
+from clconv.bench.loaders import Runner, Setup
 
 WARM_SECONDS = 0.02
 LEAST_SAMPLES = 3
@@ -52,10 +52,10 @@ class Worker:
 
     def __init__(self, loader: str, threads: int) -> None:
         module, _, function = loader.partition(":")
-        self.load_layer: Callable[..., Runner] = getattr(importlib.import_module(module), function)
+        self.load_layer: Callable[[Setup], Runner] = getattr(importlib.import_module(module), function)
         self.threads = threads
-        self.runners: dict[str, Runner] = {}
-        self.kept: dict[str, tuple[Any, ...]] = {}  # tensors that a library reads in place, without owning them
+        # With their setups, whose tensors a library may read in place without owning them.
+        self.loaded: dict[str, tuple[Runner, Setup]] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what a request asks for; what goes wrong becomes part of the answer."""
@@ -69,26 +69,24 @@ class Worker:
     def do_load(self, problem: dict[str, Any], variant: str) -> dict[str, Any]:
         """Set a layer up and run it once."""
         p = case.decode(problem)
-        x, w = case.tensors(p)
-        runner = self.load_layer(p, x, w, variant, self.threads)
+        setup = Setup(p, *case.tensors(p), variant, self.threads)
+        runner = self.load_layer(setup)
         runner.run()
-        self.runners[variant] = runner
-        self.kept[variant] = (x, w)
+        self.loaded[variant] = (runner, setup)
         return {"note": runner.note}
 
     def do_time(self, variant: str, seconds: float) -> dict[str, Any]:
         """Time a layer."""
-        times = sample(self.runners[variant].run, seconds)
+        times = sample(self.loaded[variant][0].run, seconds)
         return {"min_ms": min(times) * 1e3, "median_ms": statistics.median(times) * 1e3, "samples": len(times)}
 
     def do_check(self, variant: str, reference: str) -> dict[str, Any]:
         """Compare the last result with a reference."""
-        return {"error": case.relative_error(self.runners[variant].result(), np.load(reference, mmap_mode="r"))}
+        return {"error": case.relative_error(self.loaded[variant][0].result(), np.load(reference, mmap_mode="r"))}
 
     def do_drop(self) -> dict[str, Any]:
         """Forget all layers."""
-        self.runners.clear()
-        self.kept.clear()
+        self.loaded.clear()
         gc.collect()
         return {}
 

@@ -57,7 +57,9 @@ def layer_name(p: ConvProblem) -> str:
     return f"{kind}{p.KH}x{p.KW}{stride}{dilation}_{p.IC}_{p.OC}_{image}"
 
 
-def conv(ic: int, image: int, oc: int, k: int, stride: int = 1, groups: int = 1, batch: int = 1, dilation: int = 1) -> ConvProblem:
+def conv(
+    ic: int, image: int, oc: int, k: int, stride: int = 1, groups: int = 1, batch: int = 1, dilation: int = 1
+) -> ConvProblem:
     """Square convolution with half the (dilated) filter as padding, as all these networks use it."""
     return ConvProblem(
         (batch, ic, image, image),
