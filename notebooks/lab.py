@@ -1,0 +1,247 @@
+"""What the notebooks share: building and showing kernels, timing, the machine's limits, a look at machine code."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyopencl as cl
+import pyopencl.array as cl_array
+from IPython.display import Markdown, display
+
+import clconv
+from clconv.bench.limits import copy_gb_s, multiply_add_gflops
+from clconv.source import BUILD_OPTIONS, KERNEL_DIR, expand
+
+HERE = Path(__file__).resolve().parent
+FAST = os.environ.get("CLCONV_NOTEBOOK_FAST") == "1"
+"""Short measurements: the tests run the notebooks to see that they work, not to learn how fast."""
+
+warnings.filterwarnings("ignore", category=cl.CompilerWarning)  # drivers chatter; errors are raised
+
+
+# kernels
+
+
+def kernel_path(name: str) -> Path:
+    """Return the file of a kernel: ``"kernels/..."`` belongs to the library, anything else lies beside the notebooks."""
+    library = name.removeprefix("kernels/")
+    return KERNEL_DIR / library if library != name else HERE / name
+
+
+def show(name: str, begin: str = "", end: str = "") -> None:
+    """Show a kernel from its real file, from the line that contains ``begin`` to the line that is exactly ``end``."""
+    lines = kernel_path(name).read_text(encoding="utf-8").splitlines()
+    first = next((i for i, line in enumerate(lines) if begin in line), None)
+    if first is None:
+        raise ValueError(f"{name} has no line with {begin!r}")
+    last = next((i for i, line in enumerate(lines[first:], first) if end and line == end), len(lines) - 1)
+    where = f"`{name}`" + (f", {first + 1}–{last + 1}" if begin else "")
+    display(Markdown(f"{where}\n\n```c\n" + "\n".join(lines[first : last + 1]) + "\n```"))  # type: ignore[no-untyped-call]
+
+
+def build(context: cl.Context, name: str, **macros: object) -> cl.Program:
+    """Compile a kernel file with the library's options and ``-DNAME=value`` for each macro."""
+    library = name.removeprefix("kernels/")
+    source = expand(library) if library != name else f'#line 1 "{name}"\n' + kernel_path(name).read_text(encoding="utf-8")
+    return cl.Program(context, source).build([*BUILD_OPTIONS, *(f"-D{k}={v}" for k, v in macros.items())])
+
+
+def upload(context: cl.Context, array: npt.ArrayLike) -> cl.Buffer:
+    """Copy an array into a new buffer, as float32 in C order."""
+    flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+    return cl.Buffer(context, flags, hostbuf=np.ascontiguousarray(array, np.float32))
+
+
+def room(context: cl.Context, *shape: int) -> cl.Buffer:
+    """Make a buffer for float32 elements of this shape."""
+    return cl.Buffer(context, cl.mem_flags.READ_WRITE, 4 * int(np.prod(shape)))
+
+
+def download(queue: cl.CommandQueue, buffer: cl.Buffer, *shape: int) -> npt.NDArray[np.float32]:
+    """Copy a buffer into a new array."""
+    array = np.empty(shape, np.float32)
+    cl.enqueue_copy(queue, array, buffer)
+    return array
+
+
+# timing
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call, measured again and again."""
+
+    samples: tuple[float, ...]
+
+    @property
+    def least(self) -> float:
+        """The run that was disturbed least."""
+        return min(self.samples)
+
+    @property
+    def median(self) -> float:
+        """Half of the runs were faster."""
+        return statistics.median(self.samples)
+
+
+def measure(run: Callable[[], Any], finish: Callable[[], Any] = lambda: None, seconds: float = 0.4) -> Timing:
+    """Time ``run()``, which may only enqueue; ``finish()`` waits until everything enqueued is done.
+
+    Runs are taken in batches of at least a millisecond, so that neither the clock nor the launch is what is measured.
+    """
+    seconds = 0.02 if FAST else seconds
+
+    def batch(n: int) -> float:
+        start = time.perf_counter()
+        for _ in range(n):
+            run()
+        finish()
+        return (time.perf_counter() - start) / n
+
+    batch(1)  # builds, first touches of memory
+    n = max(1, int(1e-3 / max(batch(1), 1e-9)))
+    batch(n)
+    samples, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(samples) < 3:
+        samples.append(batch(n))
+    return Timing(tuple(samples))
+
+
+# the machine's limits
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the device can do at best, measured: FLOP/s of multiply-adds, bytes/s of a copy from memory and from cache."""
+
+    peak: float
+    memory: float
+    cache: float
+
+    def attainable(self, flops: float, nbytes: float) -> float:
+        """Return the roofline: the most FLOP/s for this much work on this much data from memory."""
+        return min(self.peak, self.memory * flops / nbytes)
+
+
+@cache
+def machine(queue: cl.CommandQueue) -> Machine:
+    """Measure the device once, with kernels/bench/*.cl; notebook 06 explains how."""
+    seconds = 0.02 if FAST else 0.6
+    large = 8 << 20 if FAST else 256 << 20
+    return Machine(
+        peak=multiply_add_gflops(queue, seconds) * 1e9,
+        memory=copy_gb_s(queue, large, seconds) * 1e9,
+        cache=copy_gb_s(queue, 1 << 20, seconds) * 1e9,
+    )
+
+
+# convolutions of the library
+
+
+def time_convolution(conv: clconv.Convolution, x: npt.NDArray[Any], seconds: float = 0.4) -> Timing:
+    """Time calls of a convolution on arrays that stay on the device."""
+    queue = conv.queue
+    on_device = cl_array.to_device(queue, x)
+    out = conv(on_device)
+    return measure(lambda: conv(on_device, out=out), queue.finish, seconds)
+
+
+def random(*shape: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Return float32 numbers from the standard normal distribution."""
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+# machine code
+
+
+def keep_machine_code() -> None:
+    """Let PoCL write what it compiles to a fresh folder; call it before anything else touches OpenCL."""
+    os.environ["POCL_CACHE_DIR"] = tempfile.mkdtemp(prefix="clconv-notebook-")
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """The innermost loop of a kernel that holds the most arithmetic, in machine code."""
+
+    lines: tuple[str, ...]
+
+    def count(self, pattern: str) -> int:
+        """Count the instructions that match a regular expression."""
+        return sum(bool(re.search(pattern, line)) for line in self.lines)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Scalar multiply-adds of one round: an instruction on 256 bits holds 8, one on 512 bits 16."""
+        total = 0
+        for line in self.lines:
+            if match := re.match(r"v?(?:fn?m(?:add|sub)|mul)\w*([sp])s\b", line):
+                wide = 16 if "%zmm" in line else 8 if "%ymm" in line else 4
+                total += 1 if match[1] == "s" else wide
+        return total
+
+    @property
+    def calls(self) -> int:
+        """Function calls; each one spills the vector registers."""
+        return self.count(r"^call")
+
+    @property
+    def stack(self) -> int:
+        """Accesses to the stack: registers that did not suffice."""
+        return self.count(r"\(%rsp|\(%rbp")
+
+    def summary(self) -> str:
+        """Return the counts in one line."""
+        n = len(self.lines)
+        per = self.multiply_adds / n if n else 0
+        return f"{n} instructions, {self.multiply_adds} multiply-adds ({per:.2f} each), {self.calls} calls, {self.stack} stack"
+
+
+def inner_loop(entry: str) -> InnerLoop | None:
+    """Disassemble a kernel that has run and return its innermost loop; None where PoCL or objdump is missing."""
+    folder = os.environ.get("POCL_CACHE_DIR", "")
+    found = sorted(Path(folder).rglob(f"{entry}*.so"), key=lambda p: p.stat().st_mtime) if folder else []
+    if not found:
+        return None
+    command = ["objdump", "-d", "--no-show-raw-insn", str(found[-1])]
+    try:
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    loops = [loop for function in text.split("\n\n") for loop in _innermost(function)]
+    return max((InnerLoop(tuple(loop)) for loop in loops), key=lambda x: x.multiply_adds, default=None)
+
+
+def _innermost(function: str) -> list[list[str]]:
+    """Loops of one function that hold no other loop: from a backward jump's target to the jump."""
+    code = [(int(a, 16), i) for a, i in re.findall(r"^\s+([0-9a-f]+):\t(.+?)\s*$", function, re.MULTILINE)]
+    loops = []
+    for address, instruction in code:
+        jump = re.match(r"j\w+\s+([0-9a-f]+)", instruction)
+        if jump and int(jump[1], 16) <= address:
+            loops.append((int(jump[1], 16), address))
+    inner = [
+        (a, b) for a, b in loops if not any((c, d) != (a, b) and a <= c and d <= b for c, d in loops)
+    ]
+    return [[re.sub(r"\s+", " ", i) for at, i in code if a <= at <= b] for a, b in inner]
+
+
+def photograph(height: int = 256, width: int = 384) -> npt.NDArray[np.float32]:
+    """Return a colour photograph, (3, height, width) with values from 0 to 1: Chelsea, who ships with scikit-image."""
+    from skimage import data
+
+    image = np.asarray(data.chelsea(), np.float32) / 255
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return np.ascontiguousarray(image[top : top + height, left : left + width].transpose(2, 0, 1))
