@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import Algorithm
+from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
 
-ALGORITHMS: tuple[Algorithm, ...] = (Reference(),)
+ALGORITHMS: tuple[Algorithm, ...] = (Reference(), PanelSimd())
 """All of them. An algorithm is added here and nowhere else; see kernels/README.md."""
