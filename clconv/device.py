@@ -117,4 +117,4 @@ def _vector_bytes(device: Any, is_cpu: bool, pocl: bool, simulator: bool) -> int
     if simulator or not is_cpu:
         return 16
     width = max(4, min(16, device.native_vector_width_float)) * 4
-    return min(width, 32) if pocl else width
+    return int(min(width, 32) if pocl else width)

@@ -59,9 +59,14 @@ class Explanation:
             "packed_bytes": plan.packed_bytes,
             "error_factor": plan.error_factor,
             "predicted_roofline_share": self._share,
-            "other_candidates": list(dict.fromkeys(f"{p.algorithm} ({p.tile})" for p in self.choice.candidates if p is not plan)),
+            "other_candidates": self._others,
             "refused": [list(r) for r in self.choice.refused],
         }
+
+    @property
+    def _others(self) -> list[str]:
+        names = (f"{p.algorithm} ({p.tile})" for p in self.choice.candidates if p is not self.plan)
+        return list(dict.fromkeys(names))
 
     @property
     def _share(self) -> float:
@@ -81,7 +86,7 @@ class Explanation:
             f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
             f"  error       at most {plan.error_factor:g} eps * conv(|x|, |w|)",
         ]
-        others = self.as_dict()["other_candidates"]
+        others = self._others
         lines += [f"  also        {name}" for name in others[:4]]
         if len(others) > 4:
             lines.append(f"  also        {len(others) - 4} more")

@@ -94,7 +94,9 @@ def conv2d(
         queue = x.queue if is_device_array(x) and x.queue is not None else default_queue()
     dtype = dtype_name(x.dtype, "x")
     options = (stride, padding, dilation, groups, layout, activation)
-    problem, parts = _prepared(queue, tuple(x.shape), tuple(w.shape), dtype, options, bias is not None, residual is not None, algorithm)
+    problem, parts = _prepared(
+        queue, x.shape, w.shape, dtype, options, bias is not None, residual is not None, algorithm
+    )  # fmt: skip
     check(w, "w", problem.w_shape, dtype, "x")
     if bias is not None:
         check(bias, "bias", (problem.OC,), dtype, "x")
@@ -218,7 +220,8 @@ def _depthwise_filter(x: Tensor, w: Tensor, layout: str) -> tuple[int, Tensor]:
     channels = x.shape[1 if nchw else 3]
     if nchw:
         if w.shape[1] != 1 or channels == 0 or w.shape[0] % channels:
-            raise ShapeError(f"w has the shape {w.shape}; for {channels} channels it must be (a multiple of {channels}, 1, KH, KW)")
+            want = f"(a multiple of {channels}, 1, KH, KW)"
+            raise ShapeError(f"w has the shape {w.shape}; for {channels} channels it must be {want}")
         return channels, w
     if w.shape[2] != channels:
         raise ShapeError(f"w has the shape {w.shape}; for {channels} channels it must be (KH, KW, {channels}, M)")

@@ -56,6 +56,7 @@ def run_device(
     state = runtime.queue_state(queue)
     wait = list(wait_for or ())
     buffers = dict(fixed)
+    copy_out = False
     for name, array in (("x", x), ("residual", residual), ("y", out)):
         if array is None:
             buffers[name] = None
@@ -65,17 +66,14 @@ def run_device(
         buffers[name], temporary = device_buffer(array, queue, output=name == "y")
         if temporary and not state.in_order:
             wait.append(cl.enqueue_marker(queue))
+        copy_out = temporary
     event = executable.run(queue, buffers, wait or None, pack=pack)
-    if out.offset and buffers["y"].int_ptr != out.base_data.int_ptr and not _is_sub_buffer(buffers["y"]):
+    if copy_out:  # y is the last of the three
         event = cl.enqueue_copy(
             queue, out.base_data, buffers["y"], byte_count=out.nbytes, dst_offset=out.offset, wait_for=[event]
         )
     out.add_event(event)
     state.hold(event, (buffers, x, residual, out))
-
-
-def _is_sub_buffer(buffer: cl.Buffer) -> bool:
-    return buffer.associated_memobject is not None
 
 
 def empty_like_input(x: Tensor, shape: tuple[int, ...], queue: cl.CommandQueue) -> Tensor:

@@ -106,7 +106,7 @@ def _from_words(words: list[str]) -> ConvProblem:
     options: dict[str, Any] = {}
     rest: list[str] = []
     tokens = text.split()
-    names = {"stride": "stride", "pad": "padding", "padding": "padding", "dilation": "dilation", "groups": "groups", "batch": "batch"}
+    names = {"pad": "padding", **{n: n for n in ("stride", "padding", "dilation", "groups", "batch")}}
     while tokens:
         token = tokens.pop(0)
         if match := re.fullmatch(r"(\d+)x(\d+)", token):

@@ -363,7 +363,9 @@ def _shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
         raise ShapeError(f"the shape of {name} must be a sequence of 4 integers, got {value!r}") from None
     letters = ", ".join(axes)
     if len(shape) in (3, 5):
-        raise UnsupportedError(f"{name} has {len(shape)} axes {shape}; only 2-D convolutions with the 4 axes ({letters}) are offered")
+        raise UnsupportedError(
+            f"{name} has {len(shape)} axes {shape}; only 2-D convolutions with the 4 axes ({letters}) are offered"
+        )
     if len(shape) != 4:
         raise ShapeError(f"{name} has {len(shape)} axes {shape}; give it the 4 axes ({letters})")
     if min(shape) < 0:

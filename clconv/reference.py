@@ -51,24 +51,21 @@ def convolve(problem: ConvProblem, x: Array, w: Array) -> Array:
 def activate(v: Array, activation: Activation) -> Array:
     """Return an activation of float64 values."""
     kind, a, b = activation.kind, activation.a, activation.b
-    if kind == "identity":
-        return v
-    if kind == "relu":
-        return np.maximum(v, 0)
-    if kind == "relu6":
-        return np.clip(v, 0, 6)
-    if kind == "tanh":
-        return np.tanh(v)
-    if kind == "hardswish":
-        return v * np.clip(v + 3, 0, 6) / 6
-    if kind == "hardsigmoid":
-        return np.clip(v + 3, 0, 6) / 6
-    if kind == "leaky_relu":
-        return np.where(v < 0, a * v, v)
-    if kind == "clip":
-        return np.clip(v, a, b)
-    sigmoid = 0.5 * (1 + np.tanh(0.5 * v))
-    return v * sigmoid if kind == "silu" else sigmoid
+    sixth: Array = np.clip(v + 3, 0, 6) / 6
+    sigmoid: Array = 0.5 * (1 + np.tanh(0.5 * v))
+    results: dict[str, Array] = {
+        "identity": v,
+        "relu": np.maximum(v, 0),
+        "relu6": np.clip(v, 0, 6),
+        "sigmoid": sigmoid,
+        "tanh": np.tanh(v),
+        "silu": v * sigmoid,
+        "hardswish": v * sixth,
+        "hardsigmoid": sixth,
+        "leaky_relu": np.where(v < 0, a * v, v),
+        "clip": np.clip(v, a, b),
+    }
+    return results[kind]
 
 
 def reference(problem: ConvProblem, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None) -> Array:
@@ -108,10 +105,12 @@ def error_bound(
     assert absolute[0] is not None and absolute[1] is not None  # noqa: PT018 - x and w are always there
     size = _add(problem, convolve(problem, absolute[0], absolute[1]), absolute[2], absolute[3])
     y = np.abs(reference(problem, x, w, bias, residual))
-    slope = max(_SLOPE.get(problem.activation.kind, 1.0), abs(problem.activation.a) if problem.activation.kind == "leaky_relu" else 0)
-    computed = slope * plan.error_factor * eps * size + 8 * eps * (y + (problem.activation.kind in _ROUNDED))
+    act = problem.activation
+    slope = max(_SLOPE.get(act.kind, 1.0), abs(act.a) if act.kind == "leaky_relu" else 0.0)
+    computed = slope * plan.error_factor * eps * size + 8 * eps * (y + (act.kind in _ROUNDED))
     # The result is rounded once more into the element type; below its normal range the spacing is absolute.
-    return computed * (1 + EPS[problem.dtype]) + 0.5 * EPS[problem.dtype] * y + _TINY[problem.dtype]
+    total: Array = computed * (1 + EPS[problem.dtype]) + 0.5 * EPS[problem.dtype] * y + _TINY[problem.dtype]
+    return total
 
 
 _ROUNDED = ("sigmoid", "tanh", "silu", "hardswish", "hardsigmoid")

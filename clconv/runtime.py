@@ -102,7 +102,9 @@ class Runtime:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers chatter; errors are raised
-                return cl.Program(self.context, text).build(list(opts), devices=[self.device], cache_dir=False)
+                program = cl.Program(self.context, text)
+                program.build(list(opts), devices=[self.device])
+                return program
         except cl.Error as error:
             log = str(error)
             first = next((line for line in log.splitlines() if "error:" in line), "the driver's log has no error line").strip()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pyopencl as cl
 
 from clconv.errors import DeviceError, ShapeError
 from clconv.problem import DTYPES
-
-if TYPE_CHECKING:
-    import pyopencl.array
 
 Tensor: TypeAlias = Any
 """A NumPy array, a ``pyopencl.array.Array``, or an object with ``__dlpack__`` or ``__array__`` on the CPU."""
@@ -48,7 +45,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(cast("type", ml_dtypes.bfloat16))
     return np.dtype(name)
 
 
@@ -76,7 +73,8 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
         if hasattr(value, "__array__"):
             return np.ascontiguousarray(value)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise ShapeError(f"{name} of type {type(value).__name__} cannot be read on the CPU ({error}); pass a NumPy array") from error
+        kind = type(value).__name__
+        raise ShapeError(f"{name} of type {kind} cannot be read on the CPU ({error}); pass a NumPy array") from error
     raise ShapeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array")
 
 
@@ -113,7 +111,7 @@ def _overlap(a: Tensor, b: Tensor) -> bool:
     return False
 
 
-def check_context(array: pyopencl.array.Array, name: str, context: cl.Context) -> None:
+def check_context(array: Any, name: str, context: cl.Context) -> None:
     """Raise a DeviceError unless a device array belongs to the context."""
     if array.context != context:
         raise DeviceError(
@@ -122,7 +120,7 @@ def check_context(array: pyopencl.array.Array, name: str, context: cl.Context) -
         )
 
 
-def device_buffer(array: pyopencl.array.Array, queue: cl.CommandQueue, *, output: bool = False) -> tuple[cl.Buffer, bool]:
+def device_buffer(array: Any, queue: cl.CommandQueue, *, output: bool = False) -> tuple[cl.Buffer, bool]:
     """Return a buffer that begins with the array's first element, and whether it is a temporary one.
 
     An offset that the device takes for a sub-buffer costs nothing. One that is not aligned for that needs a copy on the

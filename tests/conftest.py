@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pyopencl as cl
 import pytest
 
@@ -32,6 +30,6 @@ def name_of(device: cl.Device) -> str:
 
 
 @pytest.fixture(params=find_devices(simulator=False), ids=name_of, scope="session")
-def queue(request: pytest.FixtureRequest) -> Iterator[cl.CommandQueue]:
+def queue(request: pytest.FixtureRequest) -> cl.CommandQueue:
     """An in-order queue on each real device."""
-    yield queue_on(request.param)
+    return queue_on(request.param)

@@ -61,7 +61,7 @@ def common_macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]
 
 
 def epilogue_arguments(problem: ConvProblem) -> tuple[Argument, ...]:
-    """The two numbers of the activation, always the last arguments of a convolution kernel."""
+    """Return the two numbers of the activation, always the last arguments of a convolution kernel."""
     return (Float(problem.activation.a), Float(problem.activation.b))
 
 
@@ -71,7 +71,7 @@ def size_arguments(problem: ConvProblem, *names: str) -> tuple[Int, ...]:
 
 
 def direct_error_factor(problem: ConvProblem) -> float:
-    """Rounding errors of a plain sum: one per product and addition, a few for bias, residual and store."""
+    """Count the rounding errors of a plain sum: one per product and addition, a few for bias, residual and store."""
     return problem.ICG * problem.KH * problem.KW + 4.0
 
 

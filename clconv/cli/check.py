@@ -44,7 +44,8 @@ def check(as_json: bool) -> None:
             }
             for o in outcomes
         ]
-        click.echo(json.dumps({"device": info.name, "platform": info.platform, "driver": info.driver, "outcomes": rows}, indent=1))
+        head = {"device": info.name, "platform": info.platform, "driver": info.driver}
+        click.echo(json.dumps({**head, "outcomes": rows}, indent=1))
     else:
         Console().print(_table(info, outcomes))
         for o in failed[:20]:

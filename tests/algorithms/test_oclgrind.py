@@ -28,8 +28,9 @@ needs_simulator = pytest.mark.skipif(not find_devices(simulator=True), reason="O
 
 def run_in_simulator(*command: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the simulator's checks on."""
+    environment = {**os.environ, **CHECKS}
     return subprocess.run(
-        [sys.executable, *command], env={**os.environ, **CHECKS}, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
 
 
