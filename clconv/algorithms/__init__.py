@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import Algorithm
+from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
 
-ALGORITHMS: tuple[Algorithm, ...] = (Reference(), PanelSimd())
+ALGORITHMS: tuple[Algorithm, ...] = (Reference(), PanelSimd(), ChannelSimd())
 """All of them. An algorithm is added here and nowhere else; see kernels/README.md."""
