@@ -23,7 +23,8 @@ from IPython.display import Markdown, display
 
 import clconv
 from clconv.bench.limits import copy_gb_s, multiply_add_gflops
-from clconv.source import BUILD_OPTIONS, KERNEL_DIR, expand
+from clconv.device import DeviceInfo
+from clconv.source import BUILD_OPTIONS, KERNEL_DIR
 
 HERE = Path(__file__).resolve().parent
 FAST = os.environ.get("CLCONV_NOTEBOOK_FAST") == "1"
@@ -53,10 +54,12 @@ def show(name: str, begin: str = "", end: str = "") -> None:
 
 
 def build(context: cl.Context, name: str, **macros: object) -> cl.Program:
-    """Compile a kernel file with the library's options and ``-DNAME=value`` for each macro."""
-    library = name.removeprefix("kernels/")
-    source = expand(library) if library != name else f'#line 1 "{name}"\n' + kernel_path(name).read_text(encoding="utf-8")
-    return cl.Program(context, source).build([*BUILD_OPTIONS, *(f"-D{k}={v}" for k, v in macros.items())])
+    """Compile a kernel file as the library does: float32, its build options, ``-DNAME=value`` for each macro."""
+    unaligned = int(DeviceInfo.of(context.devices[0]).unaligned_vectors)
+    macros = {"REAL_FLOAT32": 1, "UNALIGNED_VECTORS": unaligned, **macros}
+    source = f'#line 1 "{name}"\n' + kernel_path(name).read_text(encoding="utf-8")
+    options = [*BUILD_OPTIONS, "-I", str(KERNEL_DIR), *(f"-D{k}={v}" for k, v in macros.items())]
+    return cl.Program(context, source).build(options)
 
 
 def upload(context: cl.Context, array: npt.ArrayLike) -> cl.Buffer:
@@ -202,11 +205,17 @@ class InnerLoop:
         """Accesses to the stack: registers that did not suffice."""
         return self.count(r"\(%rsp|\(%rbp")
 
-    def summary(self) -> str:
-        """Return the counts in one line."""
-        n = len(self.lines)
-        per = self.multiply_adds / n if n else 0
-        return f"{n} instructions, {self.multiply_adds} multiply-adds ({per:.2f} each), {self.calls} calls, {self.stack} stack"
+    def __str__(self) -> str:
+        per = self.multiply_adds / len(self.lines)
+        return (
+            f"{len(self.lines):3d} instructions, {self.multiply_adds:3d} multiply-adds ({per:.2f} each), "
+            f"{self.calls} calls, {self.stack:3d} stack accesses"
+        )
+
+    def listing(self, most: int = 40) -> str:
+        """Return the instructions, at most so many."""
+        more = [f"... {len(self.lines) - most} more"] if len(self.lines) > most else []
+        return "\n".join([*self.lines[:most], *more])
 
 
 def inner_loop(entry: str) -> InnerLoop | None:
@@ -225,16 +234,14 @@ def inner_loop(entry: str) -> InnerLoop | None:
 
 
 def _innermost(function: str) -> list[list[str]]:
-    """Loops of one function that hold no other loop: from a backward jump's target to the jump."""
+    """Loops of one function that hold no other loop: from the target of backward jumps to the last of them."""
     code = [(int(a, 16), i) for a, i in re.findall(r"^\s+([0-9a-f]+):\t(.+?)\s*$", function, re.MULTILINE)]
-    loops = []
+    loops: dict[int, int] = {}
     for address, instruction in code:
         jump = re.match(r"j\w+\s+([0-9a-f]+)", instruction)
         if jump and int(jump[1], 16) <= address:
-            loops.append((int(jump[1], 16), address))
-    inner = [
-        (a, b) for a, b in loops if not any((c, d) != (a, b) and a <= c and d <= b for c, d in loops)
-    ]
+            loops[int(jump[1], 16)] = address
+    inner = [(a, b) for a, b in loops.items() if not any(a < c and d <= b for c, d in loops.items())]
     return [[re.sub(r"\s+", " ", i) for at, i in code if a <= at <= b] for a, b in inner]
 
 
