@@ -18,8 +18,8 @@ from clconv.bench import sweep as sweeps
 from clconv.bench.picture import draw_ratios, draw_sweep
 from clconv.bench.process import Process, WorkerDiedError
 from clconv.bench.readme import write as write_readme
-from clconv.bench.results import Results
-from clconv.bench.timing import measure_layers
+from clconv.bench.results import LayerResult, Results
+from clconv.bench.timing import measure_round
 from clconv.bench.workloads import NETWORKS, Layer, distinct_layers
 from clconv.errors import ClconvError
 
@@ -52,12 +52,14 @@ def _cores() -> int:
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=_cores, show_default="all cores", help="For every library.")
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns that each library gets per layer.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per turn.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times through all the layers.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per library, layer and round."
+)
 @click.option("--budget", type=float, help="Stop after this many seconds and keep what is measured.")
 @click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
 @click.option("--json", "json_file", type=FILE, help="Keep the results, after each layer.")
-@click.option("--resume", is_flag=True, help="Go on with the layers that --json's file lacks.")
+@click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
 @click.option("--picture", type=FILE, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
 @click.option("--readme", type=FILE, help="Put the table between this file's markers.")
 def bench_command(
@@ -172,6 +174,7 @@ def _resumed(json_file: Path | None, now: Results) -> Results:
         before, after = getattr(earlier, what), getattr(now, what)
         if before != after:
             raise ClconvError(f"the earlier run has {what} {before}, this one {after}; start anew without --resume")
+    earlier.rounds, earlier.seconds = now.rounds, now.seconds
     return earlier
 
 
@@ -184,17 +187,19 @@ def _measure(
     json_file: Path | None,
     console: Console,
 ) -> str:
-    """Measure the layers that are missing, into ``results``; return why it ended early, or an empty string."""
-    todo = [layer for layer in layers if layer.name not in results.layers]
+    """Measure the rounds that are missing, into ``results``; return why it ended early, or an empty string."""
+    todo = [layer for number in range(results.rounds) for layer in layers if _rounds_of(results, layer) <= number]
     end = time.monotonic() + budget if budget else float("inf")
     columns = (TextColumn("{task.description:<50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # No refresh from a thread of its own: that would run beside what is measured.
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(*columns, console=console, auto_refresh=False, transient=True))
-        task = progress.add_task("start", total=len(layers), completed=len(layers) - len(todo))
+        whole = len(layers) * results.rounds
+        done = whole - len(todo)
+        task = progress.add_task("start", total=whole, completed=done)
 
         def tell(text: str) -> None:
-            progress.update(task, description=text)
+            progress.update(task, description=f"round {done // len(layers) + 1}, {text}", completed=done)
             progress.refresh()
 
         us = stack.enter_context(Process(peers.OURS, results.threads))
@@ -203,16 +208,22 @@ def _measure(
         try:
             tell("limits of the device")
             results.machine = measure_machine(us, results.machine)
-            for result in measure_layers(todo, processes, rounds=results.rounds, seconds=results.seconds, tell=tell):
-                results.layers[result.layer.name] = result
+            for layer in todo:
+                if time.monotonic() > end:
+                    return f"the budget is spent after {done} of {whole} visits to a layer"
+                result = results.layers.get(layer.name, LayerResult(layer))
+                measure_round(result, processes, results.seconds, tell)
+                results.layers[layer.name] = result
                 if json_file is not None:
                     results.save(json_file)
-                progress.advance(task)
-                if time.monotonic() > end and len(results.layers) < len(layers):
-                    return f"the budget is spent: {len(results.layers)} of {len(layers)} layers"
+                done += 1
         except KeyboardInterrupt:
-            return f"{INTERRUPTED}: {len(results.layers)} of {len(layers)} layers"
+            return f"{INTERRUPTED} after {done} of {whole} visits to a layer"
     return ""
+
+
+def _rounds_of(results: Results, layer: Layer) -> int:
+    return results.layers[layer.name].rounds if layer.name in results.layers else 0
 
 
 def measure_machine(process: Process, earlier: machine.Machine | None = None) -> machine.Machine:

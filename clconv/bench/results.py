@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clconv.bench.case import TOLERANCE, decode, encode
 from clconv.bench.machine import Machine
@@ -22,33 +22,39 @@ FORMAT = 1
 
 @dataclass
 class Timing:
-    """One variant of one library on one layer: least and median milliseconds of a call, or why there are none.
+    """One variant of one library on one layer.
 
-    ``error`` is the largest deviation as a share of the largest output; ``note`` names the algorithm where known.
+    Parameters
+    ----------
+    rounds : list of [least, median, samples]
+        Milliseconds of a call in each round, and how many calls there were.
+    error : float
+        Largest deviation as a share of the largest output.
+    note : str
+        The algorithm, where known.
+    failed : str
+        Why there are no (more) rounds.
     """
 
-    min_ms: float = float("inf")
-    median_ms: float = float("inf")
-    samples: int = 0
+    rounds: list[list[float]] = field(default_factory=list)
     error: float = 0.0
     note: str = ""
     failed: str = ""
 
     @property
+    def min_ms(self) -> float:
+        """Least of all rounds."""
+        return min((least for least, _, _ in self.rounds), default=math.inf)
+
+    @property
+    def median_ms(self) -> float:
+        """Median of the rounds' medians."""
+        return statistics.median(median for _, median, _ in self.rounds) if self.rounds else math.inf
+
+    @property
     def counts(self) -> bool:
         """Whether there is a time and the result is right."""
-        return not self.failed and self.samples > 0 and self.error <= TOLERANCE
-
-    @classmethod
-    def of_rounds(cls, rounds: list[dict[str, Any]], error: float, note: str) -> Timing:
-        """Join the rounds of one run: the least of all, and the median of the rounds' medians."""
-        return cls(
-            min_ms=min(r["min_ms"] for r in rounds),
-            median_ms=statistics.median(r["median_ms"] for r in rounds),
-            samples=sum(r["samples"] for r in rounds),
-            error=error,
-            note=note,
-        )
+        return bool(self.rounds) and self.error <= TOLERANCE
 
 
 @dataclass
@@ -57,6 +63,11 @@ class LayerResult:
 
     layer: Layer
     timings: dict[str, dict[str, Timing]] = field(default_factory=dict)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were measured."""
+        return max((len(t.rounds) for variants in self.timings.values() for t in variants.values()), default=0)
 
     def of(self, peer: str, layout: str) -> Timing | None:
         """Return the fastest right timing of a library in a layout."""
@@ -114,7 +125,7 @@ class Results:
             name: {
                 "problem": encode(r.layer.problem),
                 "counts": dict(r.layer.counts),
-                "timings": {p: {v: _compact(t) for v, t in ts.items()} for p, ts in r.timings.items()},
+                "timings": {p: {v: dataclasses.asdict(t) for v, t in ts.items()} for p, ts in r.timings.items()},
             }
             for name, r in self.layers.items()
         }
@@ -145,9 +156,3 @@ class Results:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClconvError(f"{path} is not a record of clconv bench ({error}); give a file that --json wrote") from error
         return results
-
-
-def _compact(timing: Timing) -> dict[str, Any]:
-    """Leave out what has its default, so that infinity never reaches the JSON."""
-    default = Timing()
-    return {k: v for k, v in dataclasses.asdict(timing).items() if v != getattr(default, k)}

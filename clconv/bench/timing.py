@@ -1,10 +1,10 @@
-"""The interleaved rounds: every library in a process of its own, one layer at a time, taking turns."""
+"""One layer, once around: every library in a process of its own, taking turns."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +18,63 @@ from clconv.bench.workloads import Layer
 Tell = Callable[[str], None]
 
 
-def measure_layers(
-    layers: Iterable[Layer],
-    processes: Sequence[tuple[Process, Sequence[str]]],
-    *,
-    rounds: int,
-    seconds: float,
-    tell: Tell,
-) -> Iterator[LayerResult]:
-    """Time each layer in every variant of every process, and yield its result as soon as it is complete.
+def measure_round(result: LayerResult, processes: Iterable[tuple[Process, Sequence[str]]], seconds: float, tell: Tell) -> None:
+    """Add one round to a layer's result: each variant of each process is loaded, then each is timed, all within seconds.
 
-    A layer is loaded everywhere before its first round. In each round every variant is timed for ``seconds``, so a slow
-    spell of the machine falls on all of them alike.
+    Slow spells of a machine last longer than that and fall on all libraries alike; rounds that lie minutes apart find its
+    fast spells. In its first round a variant is also compared with the exact result. One that failed is left out later.
 
     Parameters
     ----------
-    layers : iterable of Layer
-    processes : sequence of (Process, variants)
-    rounds : int
+    result : LayerResult
+        Changed only when the round is complete.
+    processes : iterable of (Process, variants)
     seconds : float
-        Per round and variant.
+        Time per variant.
     tell : callable
         Told what is going on, in a few words, between measurements only.
     """
+    layer = result.layer
+    turns = []
+    for process, variants in processes:
+        earlier = result.timings.get(process.peer.name, {})
+        live = [v for v in variants if v not in earlier or not earlier[v].failed]
+        if live:
+            turns.append(_Turn(process, live, {v: earlier.get(v, Timing()) for v in live}, layer))
     with tempfile.TemporaryDirectory(prefix="clconv-bench-") as folder:
         reference = Path(folder) / "reference.npy"
-        for layer in layers:
+        if any(turn.unchecked() for turn in turns):
             tell(f"{layer.name}: exact result")
             np.save(reference, exact(layer.problem))
-            runs = [_LayerRun(process, variants, layer) for process, variants in processes if variants]
-            for run in runs:
-                tell(f"{layer.name}: load {run.process.peer.name}")
-                run.load()
-            for number in range(rounds):
-                for run in runs:
-                    tell(f"{layer.name}: round {number + 1} of {rounds}, {run.process.peer.name}")
-                    run.time(seconds)
-            for run in runs:
-                run.check(str(reference))
-                run.drop()
-            yield LayerResult(layer, {run.process.peer.name: run.timings() for run in runs})
+        for turn in turns:
+            tell(f"{layer.name}: load {turn.process.peer.name}")
+            turn.load()
+        for turn in turns:
+            tell(f"{layer.name}: {turn.process.peer.name}")
+            turn.time(seconds)
+        for turn in turns:
+            turn.check(str(reference))
+            turn.drop()
+    for turn in turns:
+        result.timings.setdefault(turn.process.peer.name, {}).update(turn.timings())
 
 
-class _LayerRun:
-    """One layer in one process. A variant that fails, or kills the process, is left out from then on."""
+class _Turn:
+    """One round of a layer in one process. A variant that fails, or kills the process, is left out from then on."""
 
-    def __init__(self, process: Process, variants: Sequence[str], layer: Layer) -> None:
+    def __init__(self, process: Process, variants: Sequence[str], earlier: dict[str, Timing], layer: Layer) -> None:
         self.process = process
         self.layer = layer
-        self.variants = list(variants)
-        self.rounds: dict[str, list[dict[str, Any]]] = {v: [] for v in variants}
-        self.notes: dict[str, str] = {}
-        self.errors: dict[str, float] = {}
+        self.variants = variants
+        self.earlier = earlier
+        self.loaded: dict[str, str] = {}
+        self.rounds: dict[str, list[float]] = {}
+        self.errors = {v: t.error for v, t in earlier.items() if t.rounds}
         self.failed: dict[str, str] = {}
+
+    def unchecked(self) -> list[str]:
+        """Return the variants that were never compared with the exact result."""
+        return [v for v in self.variants if v not in self.errors and v not in self.failed]
 
     def _live(self) -> list[str]:
         return [v for v in self.variants if v not in self.failed]
@@ -80,31 +84,32 @@ class _LayerRun:
             answer = self.process.ask(do, variant=variant, **arguments)
         except WorkerDiedError as death:
             self.failed[variant] = str(death)
-            self.load(again=True)
+            self.loaded.clear()
+            self.load()
             return None
         if "failed" in answer:
             self.failed[variant] = answer["failed"]
             return None
         return answer
 
-    def load(self, again: bool = False) -> None:
-        """Load every variant that has not failed; all of them again in a new process after a death."""
+    def load(self) -> None:
+        """Load every variant that has not failed and is not there; after a death that is all of them."""
         for variant in self._live():
-            if again or variant not in self.notes:
+            if variant not in self.loaded:
                 answer = self._ask(variant, "load", problem=encode(self.layer.problem))
                 if answer is not None:
-                    self.notes[variant] = answer["note"]
+                    self.loaded[variant] = answer["note"]
 
     def time(self, seconds: float) -> None:
         """Time each variant once."""
         for variant in self._live():
             answer = self._ask(variant, "time", seconds=seconds)
             if answer is not None:
-                self.rounds[variant].append(answer)
+                self.rounds[variant] = [answer["min_ms"], answer["median_ms"], answer["samples"]]
 
     def check(self, reference: str) -> None:
-        """Compare each variant's result with the exact one."""
-        for variant in self._live():
+        """Compare results that were never compared with the exact one."""
+        for variant in self.unchecked():
             answer = self._ask(variant, "check", reference=reference)
             if answer is not None:
                 self.errors[variant] = answer["error"]
@@ -115,10 +120,11 @@ class _LayerRun:
             self.process.ask("drop")
 
     def timings(self) -> dict[str, Timing]:
-        """Return what was measured, by variant."""
-        return {
-            v: Timing(failed=self.failed[v], note=self.notes.get(v, ""))
-            if v in self.failed
-            else Timing.of_rounds(self.rounds[v], self.errors[v], self.notes[v])
-            for v in self.variants
-        }
+        """Return the earlier timings with this round added, by variant."""
+        joined = {}
+        for v in self.variants:
+            before = self.earlier[v]
+            rounds = [*before.rounds, self.rounds[v]] if v not in self.failed else before.rounds
+            note = self.loaded.get(v, before.note)
+            joined[v] = Timing(rounds, self.errors.get(v, 0.0), note, self.failed.get(v, ""))
+        return joined

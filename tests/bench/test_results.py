@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from clconv import ClconvError
+from clconv.bench.results import Results, Timing
+from tests.bench.records import results
+
+
+def test_json_keeps_everything(tmp_path: Path) -> None:
+    before = results()
+    path = tmp_path / "run.json"
+    before.save(path)
+    assert Results.load(path) == before
+    assert "Infinity" not in path.read_text()
+    assert json.loads(path.read_text())["machine"]["levels"][-1]["bytes"] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', '{"format": 1}'])
+def test_a_strange_file_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(ClconvError, match=r"run\.json is not a record of clconv bench"):
+        Results.load(path)
+    with pytest.raises(ClconvError, match="not a record"):
+        Results.load(tmp_path / "absent.json")
+
+
+def test_the_fastest_right_variant_of_a_layout_counts() -> None:
+    r = results(ratio=2.0).layers["g32_3x3s1_128_128_56"]
+    ours = r.of("clconv", "NCHW")
+    torch = r.of("torch", "NCHW")
+    assert ours is not None
+    assert torch is not None
+    assert torch.min_ms == pytest.approx(2 * ours.min_ms)  # packed, not the plain one that takes 6
+    assert r.of("ncnn", "NCHW") is None  # faster than all, but wrong
+    assert r.of("litert", "NHWC") is None  # failed
+    assert r.of("openvino", "NCHW") is None  # not measured
+    assert r.best_peer("NCHW") == ("torch", torch)
+    assert r.ratio("NCHW") == pytest.approx(2.0)
+    del r.timings["clconv"]
+    assert r.ratio("NCHW") is None
+
+
+def test_rounds_are_joined() -> None:
+    rounds = [{"min_ms": a, "median_ms": b, "samples": n} for a, b, n in [(3.0, 4.0, 5), (2.0, 9.0, 3), (2.5, 3.0, 4)]]
+    assert Timing.of_rounds(rounds, 1e-6, "k") == Timing(2.0, 4.0, 12, 1e-6, "k")
+    assert not Timing().counts
+    assert not Timing.of_rounds(rounds, math.inf, "k").counts
+
+
+def test_adopting_an_earlier_run_takes_the_others_only() -> None:
+    now, earlier = results(ratio=2.0), results(ratio=3.0)
+    for r in now.layers.values():
+        del r.timings["torch"]
+    ours = {name: r.timings["clconv"] for name, r in now.layers.items()}
+    earlier.versions["ncnn"] = "5.6"
+    now.adopt(earlier)
+    assert {name: r.timings["clconv"] for name, r in now.layers.items()} == ours
+    assert {r.ratio("NCHW") for r in now.layers.values()} == {pytest.approx(3.0)}
+    assert now.versions == {"clconv": "1.2", "torch": "3.4", "ncnn": "5.6"}
+    assert now.peers == ["ncnn", "litert", "torch"]
