@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyopencl as cl
 
 from clconv.discovery import default_queue
-from clconv.errors import DeviceError, ShapeError
+from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
 from clconv.invoke import batch_parts, empty_like_input, run_device, run_numpy
 from clconv.problem import ActivationLike, ConvProblem, Padding
-from clconv.runtime import Runtime, host_buffer, runtime_of
+from clconv.runtime import Runtime, runtime_of
 from clconv.select import Limits, select
 from clconv.tensors import (
     Tensor,

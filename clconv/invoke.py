@@ -105,4 +105,3 @@ def batch_parts(problem: ConvProblem, runtime: Runtime) -> list[tuple[int, int]]
             "at most in one piece; cut the image into tiles, or choose another device with CLCONV_DEVICE"
         )
     return [(start, min(fit, n - start)) for start in range(0, n, fit)]
-

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from clconv import winograd
 from clconv.plan import Plan
 from clconv.problem import EPS, Activation, ConvProblem
 
@@ -91,7 +92,7 @@ def error_bound(
     ----------
     problem : ConvProblem
     plan : Plan
-        Its ``error_factor`` is used.
+        Its ``error_factor`` is used; for Winograd, :mod:`clconv.winograd` looks at the whole tiles.
     x, w, bias, residual : ndarray
         What the kernel is given, in the element type of the problem.
 
@@ -103,11 +104,15 @@ def error_bound(
     eps = EPS["float64" if problem.dtype == "float64" else "float32"]
     absolute = [None if t is None else np.abs(t.astype(np.float64)) for t in (x, w, bias, residual)]
     assert absolute[0] is not None and absolute[1] is not None  # noqa: PT018 - x and w are always there
-    size = _add(problem, convolve(problem, absolute[0], absolute[1]), absolute[2], absolute[3])
+    if plan.winograd:
+        size, factor = winograd.magnitude(problem, plan.winograd, x, w), 0.5 * winograd.roundings(problem)
+    else:
+        size, factor = convolve(problem, absolute[0], absolute[1]), plan.error_factor
+    size = _add(problem, size, absolute[2], absolute[3])
     y = np.abs(reference(problem, x, w, bias, residual))
     act = problem.activation
     slope = max(_SLOPE.get(act.kind, 1.0), abs(act.a) if act.kind == "leaky_relu" else 0.0)
-    computed = slope * plan.error_factor * eps * size + 8 * eps * (y + (act.kind in _ROUNDED))
+    computed = slope * factor * eps * size + 8 * eps * (y + (act.kind in _ROUNDED))
     # The result is rounded once more into the element type; below its normal range the spacing is absolute.
     total: Array = computed * (1 + EPS[problem.dtype]) + 0.5 * EPS[problem.dtype] * y + _TINY[problem.dtype]
     return total

@@ -134,7 +134,5 @@ def device_buffer(array: Any, queue: cl.CommandQueue, *, output: bool = False) -
         return base.get_sub_region(array.offset, array.nbytes), False
     temporary = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, array.nbytes)
     if not output:
-        cl.enqueue_copy(
-            queue, temporary, base, byte_count=array.nbytes, src_offset=array.offset, wait_for=list(array.events)
-        )
+        cl.enqueue_copy(queue, temporary, base, byte_count=array.nbytes, src_offset=array.offset, wait_for=list(array.events))
     return temporary, True

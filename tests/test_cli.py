@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from clconv.cli.group import cli
+
+
+def clconv(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    code = "from clconv.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_demo_checks_five_convolutions_and_draws_them(tmp_path: Path) -> None:
+    picture = tmp_path / "demo.png"
+    result = CliRunner().invoke(cli, ["demo", "--picture", str(picture), "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    assert [r["kind"] for r in rows] == ["standard", "grouped", "depthwise", "pointwise", "separable"]
+    assert all(r["ok"] and 0 < r["error"] <= r["bound"] for r in rows)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_takes_a_photograph_and_prints_a_table(tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    photo = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 40, 3), np.uint8)).save(photo)
+    result = CliRunner().invoke(cli, ["demo", str(photo), "--picture", str(tmp_path / "out.png")])
+    assert result.exit_code == 0, result.output
+    assert "@70x40" in result.stdout
+    assert "5·5·3 + 3·3 = 84" in result.stdout
+
+
+def test_demo_ends_non_zero_when_a_kernel_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    from clconv.cli import demo
+
+    monkeypatch.setattr(demo, "error_bound", lambda *a: np.full(a[0].output_shape, 1e-12))
+    result = CliRunner().invoke(cli, ["demo", "--picture", str(tmp_path / "out.png")])
+    assert result.exit_code == 1
+    assert "NO" in result.stdout
+
+
+def test_demo_refuses_a_file_that_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("no image")
+    done = clconv("demo", str(tmp_path / "x.png"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("clconv: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_devices() -> None:
+    result = CliRunner().invoke(cli, ["devices", "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)["devices"]
+    assert sum(d["default"] for d in found) == 1
+    assert not any(d["default"] and d["is_simulator"] for d in found)
+    assert "compute units" in CliRunner().invoke(cli, ["devices"]).stdout
+
+
+def test_explain() -> None:
+    text = CliRunner().invoke(cli, ["explain", "g32ic128ih56oc128oh56kh3ph1"]).stdout
+    assert "grouped" in text
+    assert "kernels/" in text
+    facts = json.loads(
+        CliRunner().invoke(cli, ["explain", "3x3", "64->64", "@56", "--json", "--algorithm", "reference"]).stdout
+    )
+    assert facts["algorithm"] == "reference"
+    assert facts["parameters"] == 64 * 64 * 9
+
+
+def test_mistakes_end_in_one_sentence() -> None:
+    for arguments in (["explain", "banana"], ["--device", "nonesuch", "explain", "3x3 4->4 @8"]):
+        done = clconv(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith("clconv: ")
+        assert "Traceback" not in done.stderr
+
+
+def test_check_finds_a_broken_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clconv import selfcheck
+    from clconv.device import DeviceInfo
+    from clconv.discovery import default_queue
+    from clconv.reference import reference as oracle
+
+    queue = default_queue()
+    plans = [p for p in selfcheck.work(DeviceInfo.of(queue.device)) if p.algorithm == "reference"][:6]
+    assert all(o.passed and 0 <= o.error <= 1 for o in selfcheck.run(plans, queue))
+    monkeypatch.setattr(selfcheck, "reference", lambda *a: oracle(*a) + 1)
+    assert not any(o.passed for o in selfcheck.run(plans, queue))
+
+
+def test_check_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clconv import selfcheck
+
+    monkeypatch.setattr(selfcheck, "CASES", ("3x3 4->4 @5",))
+    result = CliRunner().invoke(cli, ["check"])
+    assert result.exit_code == 0, result.output
+    assert "reference" in result.stdout

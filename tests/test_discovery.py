@@ -1,0 +1,103 @@
+"""Which device is taken, and what is said when none can be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clconv import DeviceError, devices
+from clconv.device import DeviceInfo
+from clconv.discovery import choose_device, require_linker
+from tests.conftest import find_devices
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh process."""
+    env = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+CONVOLVE = "import numpy as np, clconv; print(clconv.conv2d(np.ones((1,1,3,3),'f'), np.ones((1,1,3,3),'f')).item())"
+pocl = [d for d in find_devices(simulator=False) if DeviceInfo.of(d).is_pocl]
+needs_pocl = pytest.mark.skipif(not pocl, reason="PoCL is not installed on this platform")
+
+
+def test_a_simulator_is_never_the_default() -> None:
+    if not find_devices(simulator=False):
+        pytest.skip("there is no real device")
+    assert not DeviceInfo.of(choose_device("")).is_simulator
+
+
+def test_wishes() -> None:
+    for device in devices():
+        info = DeviceInfo.of(device)
+        assert DeviceInfo.of(choose_device(info.name)).name == info.name
+        assert DeviceInfo.of(choose_device(info.platform.upper())).platform == info.platform
+    if any(DeviceInfo.of(d).is_cpu for d in find_devices(simulator=False)):
+        assert DeviceInfo.of(choose_device("cpu")).is_cpu
+
+
+def test_a_wish_that_nothing_fits() -> None:
+    with pytest.raises(DeviceError, match="no OpenCL device fits CLCONV_DEVICE='nonesuch'; it must be cpu, gpu or a part of"):
+        choose_device("nonesuch")
+
+
+def test_the_environment_chooses() -> None:
+    done = run_python(CONVOLVE, CLCONV_DEVICE="nonesuch")
+    assert "DeviceError: no OpenCL device fits" in done.stderr
+    assert run_python(CONVOLVE, CLCONV_DEVICE="cpu", CLCONV_NO_TUNING="1").stdout.strip() == "9.0"
+    assert run_python(CONVOLVE, PYOPENCL_CTX="0").stdout.strip() == "9.0"
+
+
+def test_no_device_at_all() -> None:
+    code = "import pyopencl as cl; cl.get_platforms = lambda: []\n" + CONVOLVE
+    done = run_python(code)
+    assert 'install PoCL for the CPU with: pip install "pyopencl[pocl]"' in done.stderr.strip().splitlines()[-1]
+
+
+@needs_pocl
+def test_pocl_without_a_linker(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['ziglang'] = None\n" + CONVOLVE
+    done = run_python(code, PATH="", POCL_CACHE_DIR=str(tmp_path), CLCONV_DEVICE="portable")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("clconv.errors.DeviceError: PoCL links its kernels with the program ld"), done.stderr
+    assert "apt-get install binutils" in last
+
+
+@needs_pocl
+def test_a_linker_that_pip_brought(tmp_path: Path) -> None:
+    """A stand-in for ziglang that calls the system's linker: what matters is that PoCL finds it without a PATH."""
+    import shutil
+
+    linker = shutil.which("ld")
+    if linker is None:
+        pytest.skip("there is no ld for the stand-in to call")
+    package = tmp_path / "ziglang"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(
+        f"import subprocess, sys\nassert sys.argv[1] == 'ld.lld'\nsys.exit(subprocess.call([{linker!r}, *sys.argv[2:]]))\n"
+    )
+    done = run_python(
+        CONVOLVE, PATH="", POCL_CACHE_DIR=str(tmp_path / "cache"), CLCONV_DEVICE="portable", PYTHONPATH=str(tmp_path)
+    )
+    assert done.stdout.strip() == "9.0", done.stderr
+
+
+def test_other_drivers_need_no_linker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    require_linker(DeviceInfo("gpu", "Some Vendor", is_cpu=False))
+
+
+def test_importing_is_quick_and_needs_no_extra() -> None:
+    heavy = "{'click', 'rich', 'matplotlib', 'onnx', 'PIL', 'torch', 'ml_dtypes', 'hypothesis'}"
+    done = run_python(f"import sys, clconv; print(sorted({heavy} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]"

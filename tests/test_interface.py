@@ -1,0 +1,312 @@
+"""What a user calls: NumPy and device arrays, layouts, out, errors."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pyopencl as cl
+import pyopencl.array as cla
+import pytest
+
+import clconv
+from clconv.reference import reference
+
+RNG = np.random.default_rng(7)
+
+
+def integers(*shape: int, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
+    return RNG.integers(-3, 4, shape).astype(dtype)
+
+
+def expected(x: Any, w: Any, bias: Any = None, residual: Any = None, **options: Any) -> Any:
+    problem = clconv.ConvProblem(x.shape, w.shape, bias=bias is not None, residual=residual is not None, **options)
+    return reference(problem, x, w, bias, residual)
+
+
+def test_numpy(queue: cl.CommandQueue) -> None:
+    x, w, b, r = integers(2, 6, 9, 8), integers(4, 3, 3, 3), integers(4), integers(2, 4, 9, 8)
+    options: dict[str, Any] = {"padding": 1, "groups": 2, "activation": "relu"}
+    y = clconv.conv2d(x, w, b, residual=r, queue=queue, **options)
+    assert type(y) is np.ndarray
+    np.testing.assert_array_equal(y, expected(x, w, b, r, **options))
+    conv = clconv.Convolution(w, b, queue=queue, **options)
+    out = np.empty_like(y)
+    assert conv(x, out=out, residual=r) is out
+    np.testing.assert_array_equal(out, y)
+
+
+def test_the_convolution_keeps_its_filter(queue: cl.CommandQueue) -> None:
+    x, w = integers(1, 4, 6, 6), integers(8, 4, 3, 3)
+    conv = clconv.Convolution(w, queue=queue)
+    want = expected(x, w)
+    w[:] = 0
+    np.testing.assert_array_equal(conv(x), want)
+
+
+def test_many_shapes_through_one_convolution(queue: cl.CommandQueue) -> None:
+    w = integers(8, 4, 3, 3)
+    conv = clconv.Convolution(w, padding="same", stride=2, queue=queue)
+    for size in (1, 5, 8, 17):
+        for n in (0, 1, 3):
+            x = integers(n, 4, size, size + 1)
+            np.testing.assert_array_equal(conv(x), expected(x, w, padding="same", stride=2))
+
+
+def test_device_arrays_stay_on_the_device(queue: cl.CommandQueue) -> None:
+    x, w, b, r = integers(2, 4, 7, 7), integers(6, 4, 3, 3), integers(6), integers(2, 6, 5, 5)
+    dx, dw, db, dr = (cla.to_device(queue, a) for a in (x, w, b, r))
+    y = clconv.conv2d(dx, dw, db, residual=dr)
+    assert isinstance(y, cla.Array)
+    assert y.events
+    np.testing.assert_array_equal(y.get(), expected(x, w, b, r))
+    conv = clconv.Convolution(dw, db, queue=queue)
+    out = cla.empty(queue, (2, 6, 5, 5), np.float32)
+    assert conv(dx, out=out, residual=dr) is out
+    np.testing.assert_array_equal(out.get(), expected(x, w, b, r))
+
+
+@pytest.mark.parametrize("offset", [4, 100, 128, 4096])
+def test_device_arrays_with_an_offset(queue: cl.CommandQueue, offset: int) -> None:
+    x, w = integers(1, 4, 6, 6), integers(6, 4, 3, 3)
+
+    def shifted(a: np.ndarray[Any, Any]) -> cla.Array:
+        base = cla.to_device(queue, np.concatenate([np.full(offset // 4, np.nan, "f"), a.ravel(), np.full(9, np.nan, "f")]))
+        part: cla.Array = base[offset // 4 : offset // 4 + a.size].reshape(a.shape)
+        return part
+
+    out = shifted(np.zeros((1, 6, 4, 4), "f"))
+    y = clconv.conv2d(shifted(x), shifted(w), out=out)
+    np.testing.assert_array_equal(y.get(), expected(x, w))
+    base: Any = out.base_data
+    raw = np.empty(base.size // 4, np.float32)
+    cl.enqueue_copy(queue, raw, base)
+    assert np.isnan(raw[: offset // 4]).all()
+    assert np.isnan(raw[offset // 4 + y.size :]).all()
+
+
+def test_events_of_the_inputs_are_waited_for(queue: cl.CommandQueue) -> None:
+    other = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+    gate = cl.UserEvent(queue.context)
+    x, w = integers(1, 2, 5, 5), integers(3, 2, 3, 3)
+    dx = cla.zeros(queue, x.shape, np.float32)
+    queue.finish()
+    base: Any = dx.base_data
+    dx.add_event(cl.enqueue_copy(queue, base, x, wait_for=[gate], is_blocking=False))
+    y = clconv.conv2d(dx, cla.to_device(other, w), queue=other)
+    gate.set_status(cl.command_execution_status.COMPLETE)
+    np.testing.assert_array_equal(y.get(other), expected(x, w))
+
+
+def test_out_of_order_queue(queue: cl.CommandQueue) -> None:
+    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+    x, w = integers(1, 64, 30, 30), integers(64, 64, 3, 3)
+    want = expected(x, w, padding=1)
+    conv = clconv.Convolution(w, padding=1, queue=loose)
+    dx = cla.to_device(loose, x)
+    ys = [conv(dx) for _ in range(8)]
+    for y in ys:
+        np.testing.assert_allclose(y.get(loose), want, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, ml_dtypes.bfloat16])
+def test_element_types(queue: cl.CommandQueue, dtype: Any) -> None:
+    x, w = integers(1, 3, 6, 6, dtype=dtype), integers(5, 3, 3, 3, dtype=dtype)
+    y = clconv.conv2d(x, w, queue=queue)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y.astype("d"), expected(x, w).astype(dtype).astype("d"))
+
+
+def test_nhwc_takes_filters_as_keras_has_them(queue: cl.CommandQueue) -> None:
+    x, w = integers(2, 6, 7, 4), integers(3, 3, 2, 10)
+    y = clconv.conv2d(x, w, groups=2, layout="NHWC", padding="same", queue=queue)
+    np.testing.assert_array_equal(y, expected(x, w, groups=2, layout="NHWC", padding="same"))
+    turned = clconv.conv2d(
+        x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), groups=2, padding="same", queue=queue
+    )  # not contiguous: copied
+    np.testing.assert_array_equal(y, turned.transpose(0, 2, 3, 1))
+
+
+def test_depthwise_pointwise_separable(queue: cl.CommandQueue) -> None:
+    x, dw, pw = integers(1, 3, 8, 9), integers(6, 1, 3, 3), integers(5, 6)
+    between = expected(x, dw, groups=3, padding=1, stride=2)
+    np.testing.assert_array_equal(clconv.depthwise_conv2d(x, dw, padding=1, stride=2, queue=queue), between)
+    want = expected(between.astype("f"), pw[:, :, None, None])
+    np.testing.assert_array_equal(clconv.pointwise_conv2d(between.astype("f"), pw, queue=queue), want)
+    np.testing.assert_array_equal(clconv.separable_conv2d(x, dw, pw, padding=1, stride=2, queue=queue), want)
+    # The same with the last axis as channels: output channel c*M + m is filter m of channel c.
+    y = clconv.separable_conv2d(
+        np.ascontiguousarray(x.transpose(0, 2, 3, 1)),
+        np.ascontiguousarray(dw.reshape(3, 2, 3, 3).transpose(2, 3, 0, 1)),
+        np.ascontiguousarray(pw.T),
+        padding=1,
+        stride=2,
+        layout="NHWC",
+        queue=queue,
+    )
+    np.testing.assert_array_equal(y, want.transpose(0, 2, 3, 1))
+    dy = clconv.separable_conv2d(*(cla.to_device(queue, a) for a in (x, dw, pw)), padding=1, stride=2)
+    np.testing.assert_array_equal(dy.get(), want)
+
+
+def test_other_arrays_are_taken_as_numpy(queue: cl.CommandQueue) -> None:
+    class WithArray:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return x
+
+    class WithDlpack:
+        def __dlpack__(self, **options: Any) -> Any:
+            return x.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> Any:
+            return x.__dlpack_device__()
+
+    x, w = integers(1, 2, 5, 5), integers(3, 2, 3, 3)
+    for other in (WithArray(), WithDlpack(), x.view(np.ma.MaskedArray)):
+        np.testing.assert_array_equal(clconv.conv2d(other, w, queue=queue), expected(x, w))
+
+
+def test_the_same_inputs_give_the_same_bits(queue: cl.CommandQueue) -> None:
+    x, w = RNG.standard_normal((1, 70, 33, 31), "f"), RNG.standard_normal((65, 70, 3, 3), "f")
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    first = conv(x).tobytes()
+    assert all(conv(x).tobytes() == first for _ in range(20))
+
+
+def test_eight_threads(queue: cl.CommandQueue) -> None:
+    w = integers(32, 16, 3, 3)
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    wrong: list[object] = []
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(20):
+            size = int(rng.integers(4, 24))
+            x = rng.integers(-2, 3, (1, 16, size, size)).astype("f")
+            for y in (conv(x), clconv.conv2d(x, w, padding=1, queue=queue)):
+                if np.abs(y - expected(x, w, padding=1)).max() > 0.05:
+                    wrong.append((seed, size))
+
+    threads = [threading.Thread(target=work, args=(s,)) for s in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_a_large_batch_is_split_where_a_buffer_has_its_limit(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from clconv.runtime import runtime_of
+
+    fresh = cl.CommandQueue(cl.Context([queue.device]))
+    runtime = runtime_of(fresh)
+    x, w, r = integers(5, 3, 8, 8), integers(4, 3, 3, 3), integers(5, 4, 8, 8)
+    monkeypatch.setattr(runtime, "info", replace(runtime.info, max_alloc_bytes=2 * 4 * 8 * 8 * 4 + 5))
+    conv = clconv.Convolution(w, padding=1, queue=fresh)
+    np.testing.assert_array_equal(conv(x, residual=r), expected(x, w, residual=r, padding=1))
+    np.testing.assert_array_equal(clconv.conv2d(x, w, residual=r, padding=1, queue=fresh), conv(x, residual=r))
+    monkeypatch.setattr(runtime, "info", replace(runtime.info, max_alloc_bytes=1000))
+    with pytest.raises(clconv.DeviceError, match=r"1024 bytes.*1000 bytes"):
+        clconv.Convolution(w, padding=1, queue=fresh)(x)
+
+
+X, W = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
+OUT = np.empty((1, 6, 6, 6), np.float32)
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("list", {"x": [[1.0]]}, "x is a list"),
+    ("rank", {"x": X[0]}, "4 axes"),
+    ("int", {"x": X.astype("i4")}, "element type int32; convert it"),
+    ("complex", {"w": W.astype("c8")}, "element type complex64"),
+    ("byte order", {"x": X.astype(">f4")}, "byte order"),
+    ("mixed types", {"w": W.astype("d")}, "w has the element type float64 and x has float32"),
+    ("channels", {"x": X[:, :3]}, "the filter takes 4 input channels"),
+    ("bias", {"bias": np.zeros(5, "f")}, "bias has the shape (5,); it must be (6,)"),
+    ("bias type", {"bias": np.zeros(6)}, "bias has the element type float64"),
+    ("residual", {"residual": OUT[:, :5]}, "residual has the shape"),
+    ("out shape", {"out": OUT[:, :5].copy()}, "out has the shape (1, 5, 6, 6); it must be (1, 6, 6, 6)"),
+    ("out type", {"out": OUT.astype("d")}, "out has the element type float64"),
+    ("out order", {"out": np.asfortranarray(OUT)}, "must be contiguous"),
+    ("out kind", {"out": [0]}, "out is a list; it must be a numpy.ndarray"),
+    ("activation", {"activation": "swish"}, "swish"),
+    ("algorithm", {"algorithm": "fft"}, "algorithm 'fft' is unknown; use one of auto"),
+    ("layout", {"layout": "nchw"}, "layout 'nchw' is unknown"),
+    ("groups", {"groups": 3}, "groups=3 must divide"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_input_gets_one_sentence(change: dict[str, Any], words: str, queue: cl.CommandQueue) -> None:
+    arguments: dict[str, Any] = {"x": X, "w": W, "queue": queue, **change}
+    with pytest.raises(clconv.ClconvError) as caught:
+        clconv.conv2d(**arguments)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_out_must_not_share_memory_with_an_input(queue: cl.CommandQueue) -> None:
+    x = integers(1, 3, 5, 5)
+    with pytest.raises(clconv.ShapeError, match="shares memory"):
+        clconv.conv2d(x, integers(3, 3, 1, 1), out=x, queue=queue)
+    dx = cla.to_device(queue, x)
+    with pytest.raises(clconv.ShapeError, match="shares memory"):
+        clconv.Convolution(integers(3, 3, 1, 1), queue=queue)(dx, out=dx)
+    frozen = np.empty_like(x)
+    frozen.flags.writeable = False
+    with pytest.raises(clconv.ShapeError, match="read-only"):
+        clconv.conv2d(x, integers(3, 3, 1, 1), out=frozen, queue=queue)
+
+
+def test_device_arrays_that_do_not_fit(queue: cl.CommandQueue) -> None:
+    dx = cla.to_device(queue, X)
+    with pytest.raises(clconv.ShapeError, match="not contiguous"):
+        clconv.conv2d(dx[:, :, ::2], W)
+    with pytest.raises(clconv.ShapeError, match=r"must be a pyopencl.array.Array"):
+        clconv.conv2d(dx, W, out=OUT)
+    with pytest.raises(clconv.ShapeError, match="pass both of one kind"):
+        clconv.conv2d(dx, W, residual=OUT)
+    foreign = cl.CommandQueue(cl.Context([queue.device]))
+    with pytest.raises(clconv.DeviceError, match="another OpenCL context"):
+        clconv.conv2d(dx, W, queue=foreign)
+    with pytest.raises(clconv.DeviceError, match="another OpenCL context"):
+        clconv.Convolution(cla.to_device(foreign, W), queue=queue)
+
+
+def test_wrong_options_are_refused_before_the_first_call() -> None:
+    wrong: tuple[dict[str, Any], ...] = ({"stride": 0}, {"groups": 5}, {"activation": "x"}, {"layout": "x"}, {"padding": "x"})
+    for options in wrong:
+        with pytest.raises(clconv.ShapeError):
+            clconv.Convolution(W, **options)
+    with pytest.raises(clconv.ClconvError):
+        clconv.Convolution(W[0])
+
+
+def test_a_failed_call_leaves_out_untouched(queue: cl.CommandQueue) -> None:
+    out = np.full((1, 6, 6, 6), 5.0, np.float32)
+    with pytest.raises(clconv.ShapeError):
+        clconv.conv2d(X, W, np.zeros(9, "f"), out=out, queue=queue)
+    assert (out == 5).all()
+
+
+def test_explain_tells_what_runs(queue: cl.CommandQueue) -> None:
+    conv = clconv.Convolution(W, padding=1, queue=queue)
+    text = str(conv.explain(X.shape))
+    assert "kernels/" in text
+    assert conv.explain(X.shape).algorithm in text
+    assert clconv.Convolution(W, algorithm="reference", queue=queue).explain(X.shape).algorithm == "reference"
+
+
+def test_nan_and_infinity_are_kept(queue: cl.CommandQueue) -> None:
+    x = np.zeros((1, 1, 3, 3), np.float32)
+    x[0, 0, 0, 0], x[0, 0, 2, 2] = np.nan, np.inf
+    y = clconv.conv2d(x, np.ones((1, 1, 1, 1), "f"), activation="relu", queue=queue)
+    assert np.isnan(y[0, 0, 0, 0])
+    assert np.isposinf(y[0, 0, 2, 2])
+
+
+def test_the_default_queue_is_kept_and_no_simulator() -> None:
+    assert clconv.default_queue() is clconv.default_queue()
+    assert "oclgrind" not in clconv.default_queue().device.name.lower()

@@ -1,0 +1,68 @@
+"""Wheel, sdist, editable install and bare checkout all find the kernels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROBE = (
+    "import clconv, clconv.source as s, numpy as np; print(s.KERNEL_DIR);"
+    "print(clconv.conv2d(np.ones((1,1,3,3),'f'), np.ones((1,1,3,3),'f')).item())"
+)
+
+
+def run(*command: object, cwd: Path, **environment: str) -> str:
+    """Run a command and return what it printed."""
+    env = {**os.environ, **environment}
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel and sdist, built from a copy of what git would commit, with the tools of this environment."""
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT, cwd=out)
+    return out
+
+
+def test_wheel_and_sdist_carry_every_kernel(built: Path) -> None:
+    kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.cl*")}
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+        assert {f"clconv/kernels/{k}" for k in kernels} <= names
+        assert "clconv/py.typed" in names
+        assert not [n for n in names if n.startswith(("tests/", "notebooks/"))]
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        inside = {n.partition("/")[2] for n in sdist.getnames()}
+        assert {f"kernels/{k}" for k in kernels} <= inside
+
+
+def test_installed_wheel_and_editable_install_run(built: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", with_pip=False, system_site_packages=False)
+    python = tmp_path / "env" / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+    # The dependencies come from this environment; only clconv itself is what is tested.
+    import numpy
+
+    (site / "dependencies.pth").write_text(f"{Path(numpy.__file__).parents[1]}\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
+    run(*pip, "--force-reinstall", next(built.glob("*.whl")), cwd=tmp_path)
+    where, result = run(python, "-c", PROBE, cwd=tmp_path).split()
+    assert Path(where) == site / "clconv" / "kernels"
+    assert float(result) == 9
+
+
+def test_bare_checkout_and_editable_install_use_the_checkout_s_kernels(tmp_path: Path) -> None:
+    where, result = run(sys.executable, "-c", PROBE, cwd=tmp_path, PYTHONPATH=str(ROOT)).split()
+    assert Path(where) == ROOT / "kernels"
+    assert float(result) == 9

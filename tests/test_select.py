@@ -1,0 +1,123 @@
+"""Plans and their selection against made-up devices, without OpenCL."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from clconv.algorithms import ALGORITHMS
+from clconv.device import DeviceInfo
+from clconv.errors import ShapeError, UnsupportedError
+from clconv.explain import explain
+from clconv.notation import parse
+from clconv.plan import BUFFERS, Float, Int, Local, Plan
+from clconv.select import Limits, over_limit, select
+from clconv.source import KERNEL_DIR
+from tests.shapes import NASTY, problem_of
+
+CPU = DeviceInfo("made-up CPU", "Portable Computing Language", unaligned_vectors=True, max_work_group_size=4096)
+GPU = DeviceInfo("made-up GPU", "Vendor", is_cpu=False, vector_bytes=16, unified_memory=False, compute_units=40)
+TINY = DeviceInfo("tiny", "Vendor", is_cpu=False, vector_bytes=16, max_work_group_size=64, local_mem_bytes=16384, fp64=False)
+DEVICES = {"cpu": CPU, "gpu": GPU, "tiny": TINY}
+
+
+def all_plans(device: DeviceInfo, layout: str) -> list[Plan]:
+    """Every plan for every nasty shape."""
+    plans: list[Plan] = []
+    for shape, algorithm in itertools.product(NASTY, ALGORITHMS):
+        problem = problem_of(shape, layout=layout)
+        if algorithm.supports(problem, device) is None:
+            plans += algorithm.plans(problem, device)
+    return plans
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_plans_are_well_formed(device: str, layout: str) -> None:
+    for plan in all_plans(DEVICES[device], layout):
+        assert hash(plan) == hash(replace(plan))
+        assert plan.seconds > 0
+        assert plan.error_factor > 0
+        assert plan.tile
+        assert plan.launches
+        used = {a for launch in (*plan.prepare, *plan.launches) for a in launch.arguments if isinstance(a, str)}
+        assert used <= set(BUFFERS)
+        assert ("packed" in used) == (plan.packed_bytes > 0)
+        assert {f"scratch{i}" for i in range(len(plan.scratch_bytes))} == {u for u in used if u.startswith("scratch")}
+        for launch in (*plan.prepare, *plan.launches):
+            assert (KERNEL_DIR / launch.kernel).is_file()
+            assert len(launch.global_size) == len(launch.local_size) <= 3
+            for total, group in zip(launch.global_size, launch.local_size, strict=True):
+                assert total > 0
+                assert total % group == 0, (plan.algorithm, launch.global_size, launch.local_size)
+            for argument in launch.arguments:
+                assert isinstance(argument, (str, Int, Float, Local))
+                assert not isinstance(argument, Int) or -(2**31) <= argument.value < 2**31
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_every_problem_finds_a_plan_within_the_limits(device: str, layout: str) -> None:
+    for shape in NASTY:
+        choice = select(problem_of(shape, layout=layout), DEVICES[device])
+        assert over_limit(choice.plan, DEVICES[device]) is None
+        assert choice.plan.seconds == min(p.seconds for p in choice.candidates)
+
+
+def test_gpus_get_kernels_for_gpus() -> None:
+    for shape in ("resnet_like", "pointwise", "grouped_4", "depthwise"):
+        assert select(problem_of(shape), GPU).plan.algorithm.endswith("_simt")
+        assert select(problem_of(shape), CPU).plan.algorithm.endswith("_simd")
+
+
+def test_a_new_image_size_compiles_nothing() -> None:
+    """The batch, the channels' number and the image's size are arguments: macros depend on them only through the tile."""
+    for algorithm in ALGORITHMS:
+        for layout in ("NCHW", "NHWC"):
+            builds = set()
+            sizes = 0
+            for size in range(20, 60, 3):
+                for words in ("3x3 64->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise"):
+                    problem = parse(f"{words} @{size} {layout.lower()}")
+                    if algorithm.supports(problem, CPU) is None:
+                        plan = next(iter(algorithm.plans(problem, CPU)))
+                        builds.add((problem.kind, tuple((x.kernel, x.macros) for x in plan.launches)))
+                        sizes += 1
+            # A handful of tiles for a kind; never one build for each size.
+            assert len(builds) <= max(4 * 3, 1), (algorithm.name, len(builds), sizes)
+
+
+def test_limits() -> None:
+    problem = problem_of("resnet_like")
+    assert select(problem, CPU, Limits("reference")).plan.algorithm == "reference"
+    direct = select(problem, CPU, Limits("direct"))
+    assert not direct.plan.winograd
+    assert select(problem, CPU, Limits(workspace=0)).plan.workspace == 0
+    strict = Limits(error_factor=direct.plan.error_factor)
+    assert not select(problem, CPU, strict).plan.winograd
+    with pytest.raises(ShapeError, match="algorithm 'gemm' is unknown; use one of auto, reference"):
+        select(problem, CPU, Limits("gemm"))
+    with pytest.raises(UnsupportedError, match="lift a limit"):
+        select(problem, CPU, Limits(error_factor=0.5))
+    with pytest.raises(UnsupportedError, match="float64 is not offered by the device tiny"):
+        select(problem_of("resnet_like", dtype="float64"), TINY)
+
+
+def test_refusals_have_their_reasons() -> None:
+    choice = select(problem_of("depthwise_5x5"), CPU)
+    reasons = dict(choice.refused)
+    assert reasons
+    assert all(reasons.values())
+    text = str(explain(problem_of("depthwise_5x5"), CPU))
+    for name in reasons:
+        assert name in text
+
+
+def test_a_recalled_plan_is_taken() -> None:
+    problem = problem_of("resnet_like")
+    wanted = select(problem, CPU, Limits("reference")).plan
+    choice = select(problem, CPU, recall=lambda *_: wanted)
+    assert choice.plan is wanted
+    assert choice.tuned
