@@ -1,0 +1,91 @@
+"""Published networks as ONNX models, with weights from a seed.
+
+They have the shapes of the real ones and no training: good for timing and for comparing results. Each function takes the
+image's ``size``, the number of ``classes`` and a ``seed``, and returns an ``onnx.ModelProto`` with input ``x``
+``(N, 3, size, size)`` and output ``y`` ``(N, classes)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import onnx
+
+from clconv.errors import ShapeError
+from clconv.networks import mobilenet, resnet, shufflenet, vgg
+from clconv.networks.builder import Builder
+
+_DESCRIPTIONS: dict[str, Callable[..., tuple[Builder, str]]] = {
+    "mobilenet_v1": mobilenet.mobilenet_v1,
+    "mobilenet_v2": mobilenet.mobilenet_v2,
+    "resnet50": resnet.resnet50,
+    "resnext50": resnet.resnext50,
+    "shufflenet_v2": shufflenet.shufflenet_v2,
+    "vgg16": vgg.vgg16,
+}
+
+NETWORKS = tuple(_DESCRIPTIONS)
+"""Names of the networks."""
+
+
+def build(name: str, *, size: int = 224, classes: int = 1000, seed: int = 0, **options: Any) -> onnx.ModelProto:
+    """Return a network by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`NETWORKS`.
+    size, classes, seed : int
+    **options
+        ``width`` of MobileNet V1, ``head`` of VGG-16.
+
+    Raises
+    ------
+    ShapeError
+        If the name is unknown.
+    """
+    net, output = _describe(name, size, classes, options)
+    return net.model(output, seed)
+
+
+def parameters(name: str, *, size: int = 224, classes: int = 1000, **options: Any) -> int:
+    """Return how many numbers training would change; the statistics of batch normalisation are not among them."""
+    net, _ = _describe(name, size, classes, options)
+    return net.parameters
+
+
+def _describe(name: str, size: int, classes: int, options: dict[str, Any]) -> tuple[Builder, str]:
+    if name not in _DESCRIPTIONS:
+        raise ShapeError(f"network {name!r} is unknown; use one of {', '.join(NETWORKS)}")
+    return _DESCRIPTIONS[name](size, classes, **options)
+
+
+def mobilenet_v1(*, size: int = 224, classes: int = 1000, seed: int = 0, width: float = 1.0) -> onnx.ModelProto:
+    """Return MobileNet V1 with ``width`` times the published channels."""
+    return build("mobilenet_v1", size=size, classes=classes, seed=seed, width=width)
+
+
+def mobilenet_v2(*, size: int = 224, classes: int = 1000, seed: int = 0) -> onnx.ModelProto:
+    """Return MobileNet V2."""
+    return build("mobilenet_v2", size=size, classes=classes, seed=seed)
+
+
+def resnet50(*, size: int = 224, classes: int = 1000, seed: int = 0) -> onnx.ModelProto:
+    """Return ResNet-50."""
+    return build("resnet50", size=size, classes=classes, seed=seed)
+
+
+def resnext50(*, size: int = 224, classes: int = 1000, seed: int = 0) -> onnx.ModelProto:
+    """Return ResNeXt-50 32x4d."""
+    return build("resnext50", size=size, classes=classes, seed=seed)
+
+
+def shufflenet_v2(*, size: int = 224, classes: int = 1000, seed: int = 0) -> onnx.ModelProto:
+    """Return ShuffleNet V2 1.0."""
+    return build("shufflenet_v2", size=size, classes=classes, seed=seed)
+
+
+def vgg16(*, size: int = 224, classes: int = 1000, seed: int = 0, head: bool = True) -> onnx.ModelProto:
+    """Return VGG-16, or its convolutions alone."""
+    return build("vgg16", size=size, classes=classes, seed=seed, head=head)

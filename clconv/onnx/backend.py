@@ -1,0 +1,62 @@
+"""ONNX's own interface of a backend, through which its tests run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+from onnx.backend.base import Backend as _Backend
+from onnx.backend.base import BackendRep
+
+from clconv.onnx.network import Network, load
+
+
+class Prepared(BackendRep):
+    """A loaded model."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Run the model on arrays in its order of inputs, or by their names."""
+        given = (inputs,) if not isinstance(inputs, (list, tuple)) else tuple(inputs)
+        result = self.network(*given, **kwargs)
+        return result if isinstance(result, tuple) else (result,)
+
+
+class Backend(_Backend):
+    """``onnx.backend`` on the default OpenCL device."""
+
+    @classmethod
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> Prepared:
+        """Load a model."""
+        return Prepared(load(model))
+
+    @classmethod
+    def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
+        """Load a model and run it once."""
+        return cls.prepare(model, device).run(inputs)
+
+    @classmethod
+    def run_node(
+        cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Sequence[Any] | None = None, **kwargs: Any
+    ) -> tuple[Any, ...]:
+        """Run a single node on arrays."""
+        import numpy as np
+        from onnx import helper
+
+        arrays = [np.asarray(a) for a in inputs]
+        names = [name for name in node.input if name]
+        infos = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for name, a in zip(names, arrays, strict=True)
+        ]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        graph = helper.make_graph([node], "node", infos, outputs)
+        return cls.run_model(helper.make_model(graph), arrays, device)
+
+    @classmethod
+    def supports_device(cls, device: str) -> bool:
+        """Whether a device of ONNX's naming is meant: the OpenCL device goes by ``"CPU"``."""
+        return device.startswith("CPU")

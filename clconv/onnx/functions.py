@@ -1,0 +1,80 @@
+"""Functions of one number: the activations of a convolution, and those that only the network's own kernels know."""
+
+from __future__ import annotations
+
+from clconv.onnx.graph import Graph, Node
+from clconv.problem import ACTIVATIONS, Activation
+
+FUNCTIONS = (
+    *ACTIVATIONS,
+    "gelu",
+    "gelu_tanh",
+    "hardsigmoid_ab",
+    "elu",
+    "swish_a",
+    "erf",
+    "exp",
+    "sqrt",
+    "neg",
+    "abs",
+    "reciprocal",
+)
+"""In the order of kernels/network/function.clh; the first ten are those of include/epilogue.clh."""
+
+_PLAIN = {
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "HardSwish": "hardswish",
+    "Silu": "silu",
+    "Erf": "erf",
+    "Exp": "exp",
+    "Sqrt": "sqrt",
+    "Neg": "neg",
+    "Abs": "abs",
+    "Reciprocal": "reciprocal",
+}
+
+UNARY = (*_PLAIN, "LeakyRelu", "Clip", "HardSigmoid", "Gelu", "Elu", "Swish")
+"""Nodes that are such a function."""
+
+
+def function_of(node: Node, graph: Graph) -> Activation | None:
+    """Return the function that a node computes, None if it is none or its numbers are not constant."""
+    op = node.op
+    if op in _PLAIN:
+        return Activation(_PLAIN[op])
+    if op == "LeakyRelu":
+        return Activation("leaky_relu", float(node.get("alpha", 0.01)))
+    if op == "HardSigmoid":
+        alpha, beta = float(node.get("alpha", 0.2)), float(node.get("beta", 0.5))
+        if abs(alpha - 1 / 6) < 1e-7 and beta == 0.5:
+            return Activation("hardsigmoid")
+        return Activation("hardsigmoid_ab", alpha, beta)
+    if op == "Gelu":
+        return Activation("gelu_tanh" if node.get("approximate", b"none") in (b"tanh", "tanh") else "gelu")
+    if op == "Elu":
+        return Activation("elu", float(node.get("alpha", 1.0)))
+    if op == "Swish":
+        alpha = float(node.get("alpha", 1.0))
+        return Activation("silu") if alpha == 1 else Activation("swish_a", alpha)
+    if op == "Clip":
+        return _clip(node, graph)
+    return None
+
+
+def _clip(node: Node, graph: Graph) -> Activation | None:
+    limits = [-float("inf"), float("inf")]
+    for index in (0, 1):
+        name = node.input(index + 1)
+        if name:
+            value = graph.constant(name)
+            if value is None:
+                return None
+            limits[index] = float(value.reshape(-1)[0])
+    low, high = limits
+    if low == 0 and high == 6:
+        return Activation("relu6")
+    if low == 0 and high == float("inf"):
+        return Activation("relu")
+    return Activation("clip", min(low, high), high)

@@ -1,0 +1,157 @@
+"""A network between file and device: nodes, constants, and what is known of each value. Data only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Parameters
+    ----------
+    op : str
+        ONNX's name of it.
+    inputs, outputs : tuple of str
+        Names of values; an absent optional one is ``""``.
+    attributes : mapping
+        ONNX's, and what passes fused into the node: ``activation``.
+    name : str
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    name: str
+
+    @property
+    def output(self) -> str:
+        """The first output."""
+        return self.outputs[0]
+
+    def input(self, index: int) -> str:
+        """Return the name of an input, ``""`` if it is absent."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute."""
+        return self.attributes.get(name, default)
+
+    def having(self, **attributes: Any) -> Node:
+        """Return the node with more attributes."""
+        return replace(self, attributes={**self.attributes, **attributes})
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input of the network.
+
+    Parameters
+    ----------
+    name, dtype : str
+    shape : tuple, optional
+        Sizes, None where any will do; None as a whole if the model does not say.
+    steers : bool
+        What the tensor holds decides shapes or limits: it is like a part of the model, and new contents prepare anew.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+    steers: bool = False
+
+    def __str__(self) -> str:
+        sizes = "any shape" if self.shape is None else "(" + ", ".join("any" if s is None else str(s) for s in self.shape) + ")"
+        return f"{self.name}: {self.dtype} {sizes}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network.
+
+    Parameters
+    ----------
+    nodes : tuple of Node
+        Each after those whose outputs it reads.
+    constants : mapping of str to array
+    inputs : tuple of Port
+    outputs : tuple of str
+    shapes, dtypes : mapping
+        Of every value; filled when the input shapes are known.
+    aliases : mapping of str to str
+        Values that are another one's memory with another shape.
+    notes : tuple of str
+        What the passes did.
+    """
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Array]
+    inputs: tuple[Port, ...]
+    outputs: tuple[str, ...]
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def with_nodes(self, nodes: Iterable[Node], note: str = "", **changes: Any) -> Graph:
+        """Return the graph with other nodes, and a note if there is one."""
+        notes = (*self.notes, note) if note else self.notes
+        return replace(self, nodes=tuple(nodes), notes=notes, **changes)
+
+    def root(self, name: str) -> str:
+        """Return the value whose memory a value is."""
+        while name in self.aliases:
+            name = self.aliases[name]
+        return name
+
+    def constant(self, name: str) -> Array | None:
+        """Return a value that is constant, None for others."""
+        return self.constants.get(name) if name else None
+
+    def producers(self) -> dict[str, Node]:
+        """Return the node that computes each value."""
+        return {output: node for node in self.nodes for output in node.outputs if output}
+
+    def uses(self) -> Counter[str]:
+        """Return how often each value is read: by nodes, as an output, or under another name."""
+        count = Counter(name for node in self.nodes for name in node.inputs if name)
+        count.update(self.outputs)
+        count.update(self.aliases.values())
+        return count
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the floating-point constants: weights, biases, statistics."""
+        return sum(int(np.size(a)) for a in self.constants.values() if a.dtype.kind == "f")
+
+
+def without_dead(graph: Graph) -> Graph:
+    """Drop the nodes whose results nobody reads, and their constants."""
+    wanted: set[str] = set()
+
+    def want(name: str) -> None:
+        while name and name not in wanted:
+            wanted.add(name)
+            name = graph.aliases.get(name, "")
+
+    for name in graph.outputs:
+        want(name)
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if any(output in wanted for output in node.outputs):
+            kept.append(node)
+            for name in node.inputs:
+                want(name)
+    constants = {name: array for name, array in graph.constants.items() if name in wanted}
+    return replace(graph, nodes=tuple(reversed(kept)), constants=constants)

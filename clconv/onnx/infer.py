@@ -1,0 +1,173 @@
+"""Shapes of every value, and everything that follows from constants and shapes alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import defs, helper, numpy_helper, shape_inference
+
+from clconv.errors import ClconvError, ShapeError, UnsupportedError
+from clconv.onnx.graph import Array, Graph, Node, Shape, without_dead
+
+_OPSET = defs.onnx_opset_version()
+_OPSETS = [helper.make_opsetid("", _OPSET)]
+_DATA = 1024  # constants of up to this many elements may be shapes, axes, sizes: shape inference gets to see them
+
+_OWN = {"Silu": "Sigmoid"}  # nodes that passes made, and one of ONNX's with the same shapes
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Compute the nodes that read constants alone."""
+    constants = dict(graph.constants)
+    nodes, folded = [], 0
+    for node in graph.nodes:
+        if _foldable(node, constants):
+            constants.update(_evaluate(node, constants))
+            folded += 1
+        else:
+            nodes.append(node)
+    note = f"fold constants: {folded} nodes computed once" if folded else ""
+    return without_dead(graph.with_nodes(nodes, note, constants=constants))
+
+
+def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str, Array] | None = None) -> Graph:
+    """Return the graph for input shapes that are known: every shape known, every shape computation folded.
+
+    Parameters
+    ----------
+    graph : Graph
+    inputs : mapping of str to shape
+    steering : mapping of str to array, optional
+        Contents of the inputs that steer.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit a node.
+    UnsupportedError
+        If a shape depends on what is in a tensor.
+    """
+    constants = {**graph.constants, **(steering or {})}
+    shapes: dict[str, Shape] = {name: a.shape for name, a in constants.items()}
+    dtypes: dict[str, str] = {name: a.dtype.name for name, a in constants.items()}
+    for port in graph.inputs:
+        shapes[port.name], dtypes[port.name] = tuple(inputs[port.name]), port.dtype
+    nodes, folded = [], 0
+    for original in graph.nodes:
+        node = _aligned(original, shapes, dtypes, constants, nodes) if "old_axis" in original.attributes else original
+        results: dict[str, Array] | None = None
+        if node.op == "Shape":
+            results = {node.output: _shape(node, shapes)}
+        elif _foldable(node, constants):
+            results = _evaluate(node, constants)
+        if results is not None:
+            folded += 1
+            constants.update(results)
+            shapes.update((name, a.shape) for name, a in results.items())
+            dtypes.update((name, a.dtype.name) for name, a in results.items())
+            continue
+        for name, (dtype, shape) in infer(node, shapes, dtypes, constants).items():
+            shapes[name], dtypes[name] = shape, dtype
+        if node.op in ("Cast", "CastLike") and dtypes[node.output] == dtypes[node.inputs[0]]:
+            node = Node("Identity", node.inputs[:1], node.outputs, {}, node.name)
+        nodes.append(node)
+    note = f"fold shapes: {folded} nodes computed once" if folded else ""
+    lost = [name for name in graph.outputs if name not in shapes]
+    if lost:
+        raise UnsupportedError(f"the output {lost[0]!r} is a side product of a node, which is not supported; drop it from the model")
+    graph = graph.with_nodes(nodes, note, constants=constants, shapes=shapes, dtypes=dtypes)
+    return without_dead(graph)
+
+
+def _aligned(node: Node, shapes: dict[str, Shape], dtypes: dict[str, str], constants: dict[str, Array], nodes: list[Node]) -> Node:
+    """Give the second tensor of a node from before operator set 7 the axes that today's broadcasting wants."""
+    a, b = node.inputs[:2]
+    old = shapes[b]
+    behind = len(shapes[a]) - int(node.attributes["old_axis"]) % max(len(shapes[a]), 1) - len(old)
+    attributes = {k: v for k, v in node.attributes.items() if k != "old_axis"}
+    if behind <= 0 or not old:
+        return Node(node.op, node.inputs, node.outputs, attributes, node.name)
+    name, shape = f"{node.output}:aligned", (*old, *(1,) * behind)
+    shapes[name], dtypes[name] = shape, dtypes[b]
+    if b in constants:
+        constants[name] = constants[b].reshape(shape)
+    else:
+        nodes.append(Node("Reshape", (b,), (name,), {}, name))
+    return Node(node.op, (a, name, *node.inputs[2:]), node.outputs, attributes, node.name)
+
+
+def infer(
+    node: Node, shapes: Mapping[str, Shape], dtypes: Mapping[str, str], constants: Mapping[str, Array]
+) -> dict[str, tuple[str, Shape]]:
+    """Return element type and shape of each output of a node.
+
+    Raises
+    ------
+    ShapeError, UnsupportedError
+        As :func:`specialise`.
+    """
+    types: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    for name in filter(None, node.inputs):
+        if name not in shapes:
+            raise UnsupportedError(f"the node {node.name!r} ({node.op}) reads {name!r}, which no supported node computes")
+        elem = helper.np_dtype_to_tensor_dtype(np.dtype(dtypes[name]))
+        types[name] = helper.make_tensor_type_proto(elem, shapes[name])
+        constant = constants.get(name)
+        if constant is not None and constant.size <= _DATA:
+            data[name] = numpy_helper.from_array(np.ascontiguousarray(constant), name)
+    op = _OWN.get(node.op, node.op)
+    if not defs.has(op):
+        raise UnsupportedError(f"the node {node.name!r} is a {node.op}, which ONNX's operator set {_OPSET} does not have")
+    schema = defs.get_schema(op, _OPSET)
+    proto = _proto(node, schema)
+    try:
+        found = shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=_OPSETS, ir_version=10)
+    except Exception as error:  # InferenceError, whose class is not public
+        got = ", ".join(f"{name} {shapes[name]}" for name in filter(None, node.inputs))
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ShapeError(f"the node {node.name!r} ({node.op}) does not take {got}: {reason}") from error
+    results: dict[str, tuple[str, Shape]] = {}
+    for output in filter(None, node.outputs):
+        tensor = found[output].tensor_type if output in found else None
+        dims = list(tensor.shape.dim) if tensor is not None and tensor.HasField("shape") else None
+        if tensor is None or dims is None or not all(d.HasField("dim_value") for d in dims):
+            raise UnsupportedError(
+                f"the shape of {output!r} depends on what the tensors of the node {node.name!r} ({node.op}) hold; "
+                "export the model with fixed sizes"
+            )
+        results[output] = (helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, tuple(d.dim_value for d in dims))
+    return results
+
+
+def _proto(node: Node, schema: Any) -> onnx.NodeProto:
+    attributes = {k: v for k, v in node.attributes.items() if k in schema.attributes}
+    return helper.make_node(schema.name, list(node.inputs), list(node.outputs), name=node.name, **attributes)
+
+
+def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:
+    return bool(node.inputs) and defs.has(node.op) and all(name in constants for name in node.inputs if name)
+
+
+def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
+    from onnx.reference import ReferenceEvaluator
+
+    proto = _proto(node, defs.get_schema(node.op, _OPSET))
+    feeds = {name: constants[name] for name in node.inputs if name}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, about infinities in constants
+            values = ReferenceEvaluator(proto).run(None, feeds)
+    except Exception as error:  # whatever the operator raises on bad values
+        raise ClconvError(f"the node {node.name!r} ({node.op}) cannot be computed from its constants ({error})") from error
+    return dict(zip(filter(None, node.outputs), map(np.asarray, values), strict=False))
+
+
+def _shape(node: Node, shapes: Mapping[str, Shape]) -> Array:
+    shape = shapes[node.inputs[0]]
+    return np.asarray(shape[node.get("start", 0) : node.get("end", len(shape))], np.int64)
+

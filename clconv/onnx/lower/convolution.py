@@ -1,0 +1,158 @@
+"""Convolutions: the library's own plans, chosen by select."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Node, Shape
+from clconv.onnx.lower.movement import emit_copy, strides_of
+from clconv.onnx.step import Lowering, describe
+from clconv.plan import Plan
+from clconv.problem import Activation, ConvProblem
+from clconv.select import select
+from clconv.tuning import recall
+
+
+def window_padding(node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the padding (before, after) of each spatial axis from ``pads`` or ``auto_pad``."""
+    mode = node.get("auto_pad", b"NOTSET")
+    mode = mode.decode() if isinstance(mode, bytes) else mode
+    n = len(size)
+    if mode == "VALID":
+        return [(0, 0)] * n
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        result = []
+        for s, k, st, d in zip(size, filt, stride, dilation, strict=True):
+            total = max(0, (-(-s // st) - 1) * st + (k - 1) * d + 1 - s)
+            small, large = total // 2, total - total // 2
+            result.append((small, large) if mode == "SAME_UPPER" else (large, small))
+        return result
+    pads = node.get("pads", [0] * 2 * n)
+    return [(int(pads[i]), int(pads[i + n])) for i in range(n)]
+
+
+def lower_conv(node: Node, to: Lowering) -> None:
+    """One convolution of 2-D images; a 1-D signal is an image of one row."""
+    x, w, bias, residual = (node.input(i) for i in range(4))
+    dtype = to.floating(node, x)
+    filt = to.shapes[w][2:]
+    _two_axes(node, len(filt))
+    stride, dilation = _ints(node, "strides", len(filt)), _ints(node, "dilations", len(filt))
+    padding = window_padding(node, to.shapes[x][2:], filt, stride, dilation)
+    lead = (1,) * (2 - len(filt))
+    problem = ConvProblem(
+        _image(to.shapes[x]),
+        _image(to.shapes[w]),
+        stride=(*lead, *stride),
+        padding=[(0, 0)] * len(lead) + padding,
+        dilation=(*lead, *dilation),
+        groups=int(node.get("group", 1)),
+        dtype=dtype,
+        bias=bool(bias),
+        residual=bool(residual),
+        activation=node.get("activation"),
+    )
+    emit_convolution(to, problem, x=x, w=w, bias=bias, residual=residual, y=node.output)
+
+
+def _two_axes(node: Node, axes: int) -> None:
+    if axes not in (1, 2):
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) has {axes} spatial axes; convolutions with 1 or 2 are supported")
+
+
+def _ints(node: Node, name: str, count: int) -> list[int]:
+    return [int(v) for v in node.get(name, [1] * count)]
+
+
+def _image(shape: Shape) -> Shape:
+    """Return a shape with two spatial axes."""
+    return shape if len(shape) == 4 else (*shape[:2], 1, *shape[2:])
+
+
+def emit_convolution(to: Lowering, problem: ConvProblem, *, x: str, w: str, bias: str, residual: str, y: str, op: str = "") -> None:
+    """Add the step of a convolution with the plan that select gives."""
+    plan: Plan = select(problem, to.device, recall=recall).plan
+    scratch = {f"scratch{i}": size for i, size in enumerate(plan.scratch_bytes)}
+    launches = plan.launches
+    if plan.prepare and w not in to.constants:
+        launches = (*plan.prepare, *launches)
+        scratch["packed"] = plan.packed_bytes
+    values = {"x": x, "w": w, "bias": bias, "residual": residual, "y": y}
+    to.emit(plan.algorithm, launches, values, flops=problem.flops, plan=plan, scratch=scratch, op=op)
+
+
+def lower_conv_transpose(node: Node, to: Lowering) -> None:
+    """A transposed convolution: the image spread out by the stride, then a convolution with the filter turned around.
+
+    ``y[oc, oh] = sum over ic, kh of x[ic, (oh + PT - kh*DH) / SH] * w[ic, oc, kh]`` where the division has no remainder.
+    Between the elements of ``x`` stand ``stride - 1`` zeros; the filter is flipped and its channels are swapped.
+    """
+    x, w, bias = (node.input(i) for i in range(3))
+    dtype = to.floating(node, x)
+    filt = to.constants.get(w)
+    if filt is None:
+        raise UnsupportedError(f"the filter of the node {node.name!r} (ConvTranspose) must be constant; export the model with a fixed one")
+    axes = filt.ndim - 2
+    _two_axes(node, axes)
+    groups = int(node.get("group", 1))
+    stride, dilation = _ints(node, "strides", axes), _ints(node, "dilations", axes)
+    spread = [(s - 1) * st + 1 for s, st in zip(to.shapes[x][2:], stride, strict=True)]
+    reach = [(k - 1) * d for k, d in zip(filt.shape[2:], dilation, strict=True)]
+    padding = _transposed_padding(node, spread, reach, to.shapes[node.output][2:])
+    ic, ocg = filt.shape[:2]
+    swapped = filt.reshape(groups, ic // groups, *filt.shape[1:]).swapaxes(1, 2).reshape(groups * ocg, ic // groups, *filt.shape[2:])
+    flipped = np.ascontiguousarray(np.flip(swapped, tuple(range(2, filt.ndim))))
+    turned = to.constant("turned", flipped.reshape(_image(flipped.shape)))
+    source = x
+    if any(st > 1 for st in stride):
+        source = to.value("spread", (*to.shapes[x][:2], *spread), dtype)
+        _emit_spread(to, x, source, stride, dtype)
+    lead = [(0, 0)] * (2 - axes)
+    lengths = (*(1,) * (2 - axes), *dilation)
+    crop = any(min(pair) < 0 for pair in padding)
+    if crop:
+        raise UnsupportedError(f"the node {node.name!r} (ConvTranspose) crops more than its filter reaches; export it with smaller pads")
+    problem = ConvProblem(
+        _image(to.shapes[source]),
+        _image(flipped.shape),
+        padding=lead + padding,
+        dilation=lengths,
+        groups=groups,
+        dtype=dtype,
+        bias=bool(bias),
+        activation=node.get("activation", Activation()),
+    )
+    emit_convolution(to, problem, x=source, w=turned, bias=bias, residual="", y=node.output, op=describe(node))
+
+
+def _transposed_padding(node: Node, spread: list[int], reach: list[int], out: Shape) -> list[tuple[int, int]]:
+    """Return the padding of the convolution that gives the output the shape it has."""
+    pads: Any = node.get("pads")
+    n = len(spread)
+    mode = node.get("auto_pad", b"NOTSET")
+    mode = mode.decode() if isinstance(mode, bytes) else mode
+    result = []
+    for i in range(n):
+        total = out[i] + reach[i] - spread[i]  # before + after
+        if mode == "NOTSET" and "output_shape" not in node.attributes:
+            before = reach[i] - (int(pads[i]) if pads is not None else 0)
+        else:
+            cut = 2 * reach[i] - total  # what ONNX's pads take away in all, output_padding included
+            half = cut // 2 if mode == "SAME_UPPER" else cut - cut // 2
+            before = reach[i] - half
+        result.append((before, total - before))
+    return result
+
+
+def _emit_spread(to: Lowering, x: str, y: str, stride: list[int], dtype: str) -> None:
+    """Put zeros between the elements of an image."""
+    shape = to.shapes[x]
+    whole = strides_of(to.shapes[y])
+    steps = [*whole[:2], *(w * s for w, s in zip(whole[2:], stride, strict=True))]
+    zero = to.constant("zero", np.zeros(1, dtype))
+    emit_copy(to, zero, y, to.shapes[y], [0] * len(whole), whole, op="fill with 0")
+    emit_copy(to, x, y, shape, strides_of(shape), steps, op="spread")

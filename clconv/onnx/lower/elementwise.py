@@ -1,0 +1,146 @@
+"""Functions of each element, and of two tensors' elements with broadcasting."""
+
+from __future__ import annotations
+
+import math
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.functions import FUNCTIONS, function_of
+from clconv.onnx.graph import Node, Shape
+from clconv.onnx.step import Float, Int, Lowering, pieces
+from clconv.problem import Activation
+
+BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
+"""Nodes of two tensors, in the order of kernels/network/binary.cl."""
+
+
+def fused(node: Node) -> tuple[int, tuple[Float, Float]]:
+    """Return the number of the function that was fused into a node, and its two arguments."""
+    activation: Activation = node.get("activation") or Activation()
+    return FUNCTIONS.index(activation.kind), (Float(activation.a), Float(activation.b))
+
+
+def lower_unary(node: Node, to: Lowering) -> None:
+    """One function, element by element."""
+    dtype = to.floating(node, node.inputs[0])
+    function = function_of(node, to.graph)
+    if function is None:
+        raise UnsupportedError(f"the limits of the node {node.name!r} ({node.op}) must be constant; export the model with fixed ones")
+    emit_unary(to, node.inputs[0], node.output, function, dtype)
+
+
+def emit_unary(to: Lowering, x: str, y: str, function: Activation, dtype: str) -> None:
+    """Add a step that applies a function."""
+    count = math.prod(to.shapes[x])
+    chunk = pieces(count, to.lanes(dtype), to.device)
+    macros = to.macros(dtype, FUNCTION=FUNCTIONS.index(function.kind))
+    arguments = ("x", "y", Int(count), Int(chunk), Float(function.a), Float(function.b))
+    launch = to.launch("unary", macros, arguments, (-(-count // chunk),))
+    to.emit("network/unary", launch, {"x": x, "y": y}, flops=count)
+
+
+def lower_binary(node: Node, to: Lowering) -> None:
+    """Two tensors; more of them for Max and Min, one after the other."""
+    if len(node.inputs) < 2:
+        lower_identity_of(node, to)
+        return
+    left = node.inputs[0]
+    for index, right in enumerate(node.inputs[1:], 1):
+        last = index == len(node.inputs) - 1
+        shape = broadcast(to.shapes[left], to.shapes[right])
+        y = node.output if last else to.value(f"partial{index}", shape, to.dtypes[left])
+        _emit_binary(node, to, left, right, y, last)
+        left = y
+
+
+def lower_identity_of(node: Node, to: Lowering) -> None:
+    """Copy the only input."""
+    emit_unary(to, node.inputs[0], node.output, Activation(), to.floating(node, node.inputs[0]))
+
+
+def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -> None:
+    dtype = to.floating(node, a)
+    if to.dtypes[b] != dtype:
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes {dtype} and {to.dtypes[b]}; convert one of them")
+    shape = to.shapes[y]
+    sizes, (sa, sb) = joined(shape, [to.shapes[a], to.shapes[b]])
+    if len(sizes) > 4:
+        raise UnsupportedError(
+            f"the node {node.name!r} ({node.op}) broadcasts {to.shapes[a]} and {to.shapes[b]} along too many axes; at most 4 groups of axes are supported"
+        )
+    fill = 4 - len(sizes)
+    sizes, sa, sb = [1] * fill + sizes, [0] * fill + sa, [0] * fill + sb
+    rows, inner = math.prod(sizes[:3]), sizes[3]
+    lanes = to.lanes(dtype)
+    chunk = pieces(inner, lanes, to.device)
+    per_item = max(1, pieces(rows * inner, lanes, to.device) // inner)
+    function, numbers = fused(node) if last else (0, (Float(0.0), Float(0.0)))
+    macros = to.macros(dtype, FUNCTION=function, OP=BINARY[node.op], A_STEP=sa[3], B_STEP=sb[3])
+    integers = (*sizes, *sa[:3], *sb[:3], chunk, per_item)
+    arguments = ("a", "b", "y", *map(Int, integers), *numbers)
+    launch = to.launch("binary", macros, arguments, (-(-inner // chunk), -(-rows // per_item)))
+    to.emit("network/binary", launch, {"a": a, "b": b, "y": y}, flops=math.prod(shape))
+
+
+def broadcast(a: Shape, b: Shape) -> Shape:
+    """Return the shape of two broadcast ones."""
+    n = max(len(a), len(b))
+    pairs = zip((1,) * (n - len(a)) + a, (1,) * (n - len(b)) + b, strict=True)
+    return tuple(q if p == 1 else p for p, q in pairs)
+
+
+def joined(shape: Shape, inputs: list[Shape]) -> tuple[list[int], list[list[int]]]:
+    """Join neighbouring axes that every tensor walks alike.
+
+    Returns
+    -------
+    list of int
+        The joined sizes of the result.
+    list of list of int
+        Per input its strides in elements, 0 where it is repeated; the last is 0 or 1.
+    """
+    n = len(shape)
+    padded = [(1,) * (n - len(s)) + tuple(s) for s in inputs]
+    sizes: list[int] = []
+    kinds: list[tuple[bool, ...]] = []
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        kind = tuple(s[axis] != 1 for s in padded)
+        if kinds and kinds[-1] == kind:
+            sizes[-1] *= size
+        else:
+            sizes.append(size)
+            kinds.append(kind)
+    if not sizes:
+        sizes, kinds = [1], [tuple(True for _ in inputs)]
+    strides: list[list[int]] = []
+    for which in range(len(inputs)):
+        step, own = 1, []
+        for size, kind in zip(reversed(sizes), reversed(kinds), strict=True):
+            own.append(step if kind[which] else 0)
+            step *= size if kind[which] else 1
+        strides.append(own[::-1])
+    return sizes, strides
+
+
+def lower_batch_norm(node: Node, to: Lowering) -> None:
+    """Batch normalisation that stands alone."""
+    x = node.inputs[0]
+    dtype = to.floating(node, x)
+    if any(to.dtypes[name] != dtype for name in node.inputs[1:5]):
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes element types; export it with {dtype} statistics")
+    shape = to.shapes[x]
+    channels = shape[1] if len(shape) > 1 else 1
+    size = math.prod(shape[2:])
+    rows = math.prod(shape) // size
+    per_item = max(1, pieces(rows * size, 1, to.device) // size)
+    function, numbers = fused(node)
+    arguments = (
+        *("x", "scale", "shift", "mean", "variance", "y"),
+        *(Int(rows), Int(channels), Int(size), Int(per_item), Float(float(node.get("epsilon", 1e-5)))),
+        *numbers,
+    )
+    launch = to.launch("batch_norm", to.macros(dtype, FUNCTION=function), arguments, (-(-rows // per_item),))
+    names = dict(zip(("x", "scale", "shift", "mean", "variance"), node.inputs, strict=True))
+    to.emit("network/batch_norm", launch, {**names, "y": node.output}, flops=2 * math.prod(shape))

@@ -1,0 +1,125 @@
+"""Matrix products: with a constant matrix a pointwise convolution over N pixels, else a kernel of their own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Array, Node, Shape
+from clconv.onnx.lower.convolution import emit_convolution
+from clconv.onnx.lower.elementwise import fused
+from clconv.onnx.lower.movement import emit_copy, strides_of
+from clconv.onnx.step import Float, Int, Lowering, describe
+from clconv.problem import ACTIVATIONS, ConvProblem
+
+_TILE_M = 4
+
+
+def lower_gemm(node: Node, to: Lowering) -> None:
+    """``alpha * a @ b + beta * c``, either of ``a`` and ``b`` transposed."""
+    a, b, c = (node.input(i) for i in range(3))
+    dtype = to.floating(node, a)
+    alpha, beta = float(node.get("alpha", 1.0)), float(node.get("beta", 1.0))
+    trans_a, trans_b = bool(node.get("transA", 0)), bool(node.get("transB", 0))
+    m, n = to.shapes[node.output]
+    k = to.shapes[a][0 if trans_a else 1]
+    constant, bias = to.constants.get(b), to.constants.get(c) if c else None
+    row = bias is None or bias.size == 1 or (bias.shape[-1:] == (n,) and bias.size == n)
+    if constant is not None and not trans_a and row and (not c or bias is not None):
+        w = constant.T if trans_b else constant
+        shift = None if bias is None else np.broadcast_to(bias.reshape(-1).astype(np.float64) * beta, (n,)).astype(dtype)
+        _emit_dense(node, to, a, (w.astype(np.float64) * alpha).astype(dtype) if alpha != 1 else w, shift, m)
+        return
+    if trans_b:
+        turned = to.value("b", (k, n), dtype)
+        emit_copy(to, b, turned, (k, n), [1, k], [n, 1], op="transpose")
+        b = turned
+    _emit_product(
+        node, to, a, b, c, (m, n, k), a_strides=(0, 0, 1 if trans_a else k, m if trans_a else 1), alpha=alpha, beta=beta
+    )
+
+
+def lower_matmul(node: Node, to: Lowering) -> None:
+    """NumPy's matmul."""
+    a, b = node.inputs[:2]
+    dtype = to.floating(node, a)
+    sa, sb = to.shapes[a], to.shapes[b]
+    m, k = (sa[-2] if len(sa) > 1 else 1), sa[-1]
+    n = sb[-1] if len(sb) > 1 else 1
+    constant = to.constants.get(b)
+    if constant is not None and math.prod(sb[:-2]) == 1:
+        w = constant.reshape(k, n)
+        _emit_dense(node, to, a, w, None, math.prod(sa) // k)
+        return
+    batch_a, batch_b = sa[:-2], sb[:-2]
+    batch = np.broadcast_shapes(batch_a, batch_b)
+    if len(batch) > 2:
+        raise UnsupportedError(f"the node {node.name!r} (MatMul) multiplies {sa} and {sb}; at most 2 axes of matrices are supported")
+    batch = (1,) * (2 - len(batch)) + batch
+    ab, bb = _batch_strides(batch_a, m * k), _batch_strides(batch_b, k * n)
+    _emit_product(
+        node, to, a, b, "", (m, n, k), batch=(batch[0], batch[1]), a_strides=(*ab, k, 1), b_strides=bb, op=f"{node.op} {dtype}"
+    )
+
+
+def _batch_strides(batch: Shape, size: int) -> tuple[int, int]:
+    """Return the distance of matrices along two axes, 0 where they are repeated."""
+    outer, inner = ((1, 1) + batch)[-2:]
+    return (0 if outer == 1 else inner * size, 0 if inner == 1 else size)
+
+
+def _emit_dense(node: Node, to: Lowering, a: str, w: Array, bias: Array | None, m: int) -> None:
+    """Add the product with a constant matrix: ``m`` pixels in NHWC, a channel per column."""
+    k, n = w.shape
+    filt = to.constant("w", np.ascontiguousarray(w).reshape(1, 1, k, n))
+    shift = "" if bias is None else to.constant("bias", bias)
+    activation = node.get("activation")
+    late = activation is not None and activation.kind not in ACTIVATIONS
+    y = to.value("product", (m, n), to.dtypes[a]) if late else node.output
+    problem = ConvProblem(
+        (1, 1, m, k),
+        (1, 1, k, n),
+        layout="NHWC",
+        dtype=to.dtypes[a],
+        bias=bias is not None,
+        activation=None if late else activation,
+    )
+    emit_convolution(to, problem, x=a, w=filt, bias=shift, residual="", y=y, op=describe(node))
+    if late:
+        from clconv.onnx.lower.elementwise import emit_unary
+
+        emit_unary(to, y, node.output, activation, to.dtypes[a])
+
+
+def _emit_product(
+    node: Node,
+    to: Lowering,
+    a: str,
+    b: str,
+    c: str,
+    sizes: tuple[int, int, int],
+    *,
+    batch: tuple[int, int] = (1, 1),
+    a_strides: tuple[int, int, int, int],
+    b_strides: tuple[int, int] = (0, 0),
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    op: str = "",
+) -> None:
+    m, n, k = sizes
+    dtype = to.floating(node, a)
+    c_strides = (0, 0)
+    if c:
+        shape = (1, 1, *to.shapes[c])[-2:]
+        own = strides_of(shape)
+        c_strides = (0 if shape[0] == 1 else own[0], 0 if shape[1] == 1 else own[1])
+    function, numbers = fused(node)
+    macros = to.macros(dtype, FUNCTION=function, HAS_C=int(bool(c)), TILE_M=_TILE_M)
+    integers = (m, n, k, batch[1], *a_strides, *b_strides, *c_strides)
+    arguments = ("a", "w", "c", "y", *map(Int, integers), Float(alpha), Float(beta), *numbers)
+    size = (-(-n // to.lanes(dtype)), -(-m // _TILE_M), batch[0] * batch[1])
+    launch = to.launch("matmul", macros, arguments, size)
+    values = {"a": a, "w": b, "c": c, "y": node.output}
+    to.emit("network/matmul", launch, values, flops=2 * m * n * k * batch[0] * batch[1], op=op)

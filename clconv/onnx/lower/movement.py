@@ -1,0 +1,191 @@
+"""Nodes that move elements and compute nothing: transpose, slice, split, concatenation, repetition, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Array, Node, Shape
+from clconv.onnx.step import Int, Lowering, itemsize, pieces
+
+_AXES = 6  # of kernels/network/copy.cl
+
+
+def strides_of(shape: Shape) -> list[int]:
+    """Return the strides of a contiguous tensor, in elements."""
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+    return strides
+
+
+def emit_copy(
+    to: Lowering,
+    x: str,
+    y: str,
+    shape: Sequence[int],
+    from_strides: Sequence[int],
+    to_strides: Sequence[int],
+    *,
+    from_offset: int = 0,
+    to_offset: int = 0,
+    op: str = "",
+) -> None:
+    """Add a step that moves ``shape`` elements from places in ``x`` to places in ``y``."""
+    axes = [(s, a, b) for s, a, b in zip(shape, from_strides, to_strides, strict=True) if s != 1]
+    merged: list[tuple[int, int, int]] = []
+    for size, a, b in axes:
+        if merged and merged[-1][1] == a * size and merged[-1][2] == b * size:
+            merged[-1] = (merged[-1][0] * size, a, b)
+        else:
+            merged.append((size, a, b))
+    if len(merged) > _AXES:
+        raise UnsupportedError(f"moving elements along {len(merged)} axes at once is not supported, {_AXES} at most; reshape the tensor first")
+    merged = _with_rows(merged, to)
+    dims = [(1, 0, 0)] * (_AXES - len(merged)) + merged
+    sizes, sx, sy = ([axis[i] for axis in dims] for i in range(3))
+    inner, rows = sizes[-1], math.prod(sizes[:-1])
+    bytes_ = itemsize(to.dtypes[x])
+    per_item = max(1, pieces(rows * inner, 1, to.device) // max(inner, 1))
+    macros = (
+        ("BYTES", bytes_),
+        ("CONTIGUOUS", int(sx[-1] == 1 and sy[-1] == 1)),
+        ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
+    )
+    integers = (*sizes, *sx, *sy, from_offset, to_offset, per_item)
+    launch = to.launch("copy", macros, ("x", "y", *map(Int, integers)), (-(-rows // per_item),))
+    to.emit("network/copy", launch, {"x": x, "y": y}, op=op)
+
+
+def _with_rows(axes: list[tuple[int, int, int]], to: Lowering) -> list[tuple[int, int, int]]:
+    """Cut a single long row, so that every compute unit gets a part of it."""
+    if len(axes) == 1:
+        size, a, b = axes[0]
+        for parts in (8 * to.device.compute_units, 4 * to.device.compute_units, 2 * to.device.compute_units):
+            if size % parts == 0 and size // parts >= 2048:
+                return [(parts, a * (size // parts), b * (size // parts)), (size // parts, a, b)]
+    return axes
+
+
+def lower_identity(node: Node, to: Lowering) -> None:
+    """Copy an output that needs memory of its own."""
+    shape = to.shapes[node.output]
+    emit_copy(to, node.inputs[0], node.output, shape, strides_of(shape), strides_of(shape))
+
+
+def lower_transpose(node: Node, to: Lowering) -> None:
+    """Permute the axes."""
+    shape = to.shapes[node.inputs[0]]
+    order = [int(a) for a in node.get("perm", range(len(shape))[::-1])]
+    strides = strides_of(shape)
+    out = tuple(shape[a] for a in order)
+    emit_copy(to, node.inputs[0], node.output, out, [strides[a] for a in order], strides_of(out))
+
+
+def lower_concat(node: Node, to: Lowering) -> None:
+    """Put tensors one behind the other along an axis."""
+    whole = to.shapes[node.output]
+    strides = strides_of(whole)
+    axis = int(node.attributes["axis"]) % len(whole)
+    at = 0
+    for name in node.inputs:
+        part = to.shapes[name]
+        if 0 not in part:
+            emit_copy(to, name, node.output, part, strides_of(part), strides, to_offset=at * strides[axis])
+        at += part[axis]
+
+
+def lower_split(node: Node, to: Lowering) -> None:
+    """Cut a tensor along an axis."""
+    whole = to.shapes[node.inputs[0]]
+    strides = strides_of(whole)
+    axis = int(node.get("axis", 0)) % len(whole)
+    at = 0
+    for name in node.outputs:
+        part = to.shapes[name]
+        if 0 not in part:
+            emit_copy(to, node.inputs[0], name, part, strides, strides_of(part), from_offset=at * strides[axis])
+        at += part[axis]
+
+
+def required(node: Node, to: Lowering, index: int, what: str) -> Array:
+    """Return an input that must be constant.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is not.
+    """
+    value = to.constants.get(node.input(index))
+    if value is None:
+        raise UnsupportedError(f"the {what} of the node {node.name!r} ({node.op}) must be constant; export the model with fixed ones")
+    return value
+
+
+def lower_slice(node: Node, to: Lowering) -> None:
+    """Take every so-many-th element between two places, along some axes."""
+    shape, out = to.shapes[node.inputs[0]], to.shapes[node.output]
+    starts = required(node, to, 1, "starts")
+    axes = required(node, to, 3, "axes") if node.input(3) else np.arange(len(starts))
+    steps = required(node, to, 4, "steps") if node.input(4) else np.ones(len(starts), np.int64)
+    strides = strides_of(shape)
+    offset, walked = 0, list(strides)
+    for start, axis, step in zip(starts.tolist(), axes.tolist(), steps.tolist(), strict=True):
+        size = shape[axis]
+        first = start + size if start < 0 else start
+        first = min(max(first, 0), size if step > 0 else size - 1)
+        offset += first * strides[axis]
+        walked[axis] = step * strides[axis]
+    emit_copy(to, node.inputs[0], node.output, out, walked, strides_of(out), from_offset=offset)
+
+
+def lower_expand(node: Node, to: Lowering) -> None:
+    """Repeat a tensor along axes of size 1."""
+    out = to.shapes[node.output]
+    shape = (1,) * (len(out) - len(to.shapes[node.inputs[0]])) + to.shapes[node.inputs[0]]
+    strides = [0 if size == 1 else stride for size, stride in zip(shape, strides_of(shape), strict=True)]
+    emit_copy(to, node.inputs[0], node.output, out, strides, strides_of(out))
+
+
+_MODES = {"constant": 0, "reflect": 1, "edge": 2, "wrap": 3}
+
+
+def lower_pad(node: Node, to: Lowering) -> None:
+    """Add a border, or cut some of the tensor off."""
+    x, y = node.inputs[0], node.output
+    mode = node.get("mode", b"constant")
+    mode = mode.decode() if isinstance(mode, bytes) else mode
+    shape, out = to.shapes[x], to.shapes[y]
+    amounts = required(node, to, 1, "pads")
+    axes = (required(node, to, 3, "axes") if node.input(3) else np.arange(len(shape))).tolist()
+    before = [0] * len(shape)
+    for axis, amount in zip(axes, amounts[: len(axes)].tolist(), strict=True):
+        before[axis] = amount
+    value = node.input(2)
+    if not value:
+        value = to.constant("zero", np.zeros(1, to.dtypes[x]))
+    elif value in to.constants and to.constants[value].dtype.name != to.dtypes[x]:
+        value = to.constant("value", to.constants[value].astype(to.dtypes[x]))
+    sizes = _joined_unpadded(shape, out, before)
+    if len(sizes) > 4:
+        raise UnsupportedError(f"the node {node.name!r} (Pad) pads too many axes of {shape}; at most 4 are supported")
+    sizes = [(1, 1, 0)] * (4 - len(sizes)) + sizes
+    xs, ys, ps = ([axis[i] for axis in sizes] for i in range(3))
+    macros = (("BYTES", itemsize(to.dtypes[x])), ("MODE", _MODES[mode]))
+    arguments = ("x", "value", "y", *map(Int, (*xs, *ys[1:], *ps)))
+    launch = to.launch("pad", macros, arguments, (ys[2], ys[0] * ys[1]))
+    to.emit("network/pad", launch, {"x": x, "value": value, "y": y})
+
+
+def _joined_unpadded(shape: Shape, out: Shape, before: list[int]) -> list[tuple[int, int, int]]:
+    """Join neighbouring axes that are not padded: (size in x, size in y, padding before)."""
+    joined: list[tuple[int, int, int]] = []
+    for s, o, b in zip(shape, out, before, strict=True):
+        if s == o and b == 0 and joined and joined[-1][0] == joined[-1][1] and joined[-1][2] == 0:
+            joined[-1] = (joined[-1][0] * s, joined[-1][1] * o, 0)
+        else:
+            joined.append((s, o, b))
+    return joined

@@ -1,0 +1,108 @@
+"""Pooling, means, softmax: many elements become one, or know of each other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Node
+from clconv.onnx.lower.convolution import window_padding
+from clconv.onnx.lower.movement import emit_copy, required, strides_of
+from clconv.onnx.step import Int, Local, Lowering, pieces
+
+
+def lower_pool(node: Node, to: Lowering) -> None:
+    """Maximum or mean over a window of an image; a 1-D signal is an image of one row."""
+    x, y = node.inputs[0], node.output
+    dtype = to.floating(node, x)
+    filt = [int(k) for k in node.attributes["kernel_shape"]]
+    if len(filt) not in (1, 2):
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) has {len(filt)} spatial axes; pooling over 1 or 2 is supported")
+    if len(node.outputs) > 1 and node.outputs[1]:
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) also returns where its maxima are, which is not supported")
+    ones = [1] * len(filt)
+    stride, dilation = list(node.get("strides", ones)), list(node.get("dilations", ones))
+    size, out = list(to.shapes[x][2:]), list(to.shapes[y][2:])
+    padding = window_padding(node, size, filt, stride, dilation)
+    if len(filt) == 1:
+        filt, stride, dilation, size, out = [1, *filt], [1, *stride], [1, *dilation], [1, *size], [1, *out]
+        padding = [(0, 0), *padding]
+    planes = math.prod(to.shapes[x][:2])
+    mode = 0 if node.op == "MaxPool" else 2 if node.get("count_include_pad", 0) else 1
+    lanes = to.lanes(dtype)
+    per_item = min(out[0], max(1, pieces(planes * out[0] * out[1], 1, to.device, 512) // out[1]))
+    window = zip(("KH", "KW", "SH", "SW", "DH", "DW"), (*filt, *stride, *dilation), strict=True)
+    (top, bottom), (left, right) = padding
+    integers = (*size, *out, top, left, bottom, right, per_item)
+    row = Local((size[1] + 2 * lanes) * (8 if dtype == "float64" else 4))
+    if row.bytes > to.device.local_mem_bytes:
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) has rows of {size[1]} elements, too many for the device's local memory")
+    launch = to.launch(
+        "pool", to.macros(dtype, **dict(window), MODE=mode), ("x", "y", *map(Int, integers), row), (-(-out[0] // per_item), planes)
+    )
+    to.emit("network/pool", launch, {"x": x, "y": y}, flops=planes * math.prod(out) * math.prod(filt))
+
+
+def lower_global_pool(node: Node, to: Lowering) -> None:
+    """Mean or maximum over every spatial axis."""
+    shape = to.shapes[node.inputs[0]]
+    emit_reduce(node, to, node.inputs[0], node.output, math.prod(shape[:2]), math.prod(shape[2:]), 1, node.op == "GlobalMaxPool")
+
+
+def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int, inner: int, largest: bool) -> None:
+    """Add a step that takes the mean or the maximum of the middle one of three axes."""
+    dtype = to.floating(node, x)
+    macros = to.macros(dtype, MODE=int(largest))
+    if inner == 1:
+        per_item = max(1, pieces(outer * count, 1, to.device) // count)
+        launch = to.launch(
+            "reduce_rows", macros, ("x", "y", Int(outer), Int(count), Int(per_item)), (-(-outer // per_item),), "reduce"
+        )
+    else:
+        size = (-(-inner // to.lanes(dtype)), outer)
+        launch = to.launch("reduce_columns", macros, ("x", "y", Int(count), Int(inner)), size, "reduce")
+    to.emit("network/reduce", launch, {"x": x, "y": y}, flops=outer * count * inner)
+
+
+def lower_reduce_mean(node: Node, to: Lowering) -> None:
+    """Mean over some axes, one group of neighbouring ones after the other."""
+    x, shape = node.inputs[0], to.shapes[node.inputs[0]]
+    axes = required(node, to, 1, "axes").tolist() if node.input(1) else []
+    if not axes and not node.get("noop_with_empty_axes", 0):
+        axes = list(range(len(shape)))
+    marked = sorted(a % len(shape) for a in axes)
+    groups: list[list[int]] = []
+    for axis in marked:
+        if groups and groups[-1][-1] == axis - 1:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    if not groups:
+        emit_copy(to, x, node.output, shape, strides_of(shape), strides_of(shape))
+        return
+    sizes = list(shape)
+    for index, group in enumerate(reversed(groups)):
+        first, last = group[0], group[-1]
+        outer, count, inner = (math.prod(sizes[a:b]) for a, b in ((0, first), (first, last + 1), (last + 1, len(sizes))))
+        sizes[first : last + 1] = [1] * len(group)
+        y = node.output if index == len(groups) - 1 else to.value(f"partial{index}", tuple(sizes), to.dtypes[x])
+        emit_reduce(node, to, x, y, outer, count, inner, largest=False)
+        x = y
+
+
+def lower_softmax(node: Node, to: Lowering) -> None:
+    """Softmax along an axis, or along all axes from one on."""
+    x, shape = node.inputs[0], to.shapes[node.inputs[0]]
+    dtype = to.floating(node, x)
+    axis = int(node.get("axis", -1)) % max(len(shape), 1)
+    end = len(shape) if node.get("from_axis_on") else axis + 1
+    outer, count, inner = (int(np.prod(shape[a:b])) for a, b in ((0, axis), (axis, end), (end, len(shape))))
+    macros = to.macros(dtype)
+    if inner == 1:
+        launch = to.launch("softmax_rows", macros, ("x", "y", Int(count)), (outer,), "softmax")
+    else:
+        size = (-(-inner // to.lanes(dtype)), outer)
+        launch = to.launch("softmax_columns", macros, ("x", "y", Int(count), Int(inner)), size, "softmax")
+    to.emit("network/softmax", launch, {"x": x, "y": node.output}, flops=4 * outer * count * inner)

@@ -1,0 +1,127 @@
+"""Resize: nearest, linear and cubic, with every way to map coordinates that ONNX has but cropping."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Array, Node
+from clconv.onnx.lower.movement import emit_copy, required, strides_of
+from clconv.onnx.step import Int, Lowering, pieces
+
+
+def lower_resize(node: Node, to: Lowering) -> None:
+    """One axis after the other, each by a table of places and weights."""
+    x, shape, out = node.inputs[0], to.shapes[node.inputs[0]], to.shapes[node.output]
+    dtype = to.floating(node, x)
+    scales = _scales(node, to, len(shape))
+    axes = [a for a in range(len(shape)) if shape[a] != out[a] or scales[a] not in (None, 1.0)]
+    if not axes:
+        emit_copy(to, x, node.output, shape, strides_of(shape), strides_of(shape))
+        return
+    sizes = list(shape)
+    for index, axis in enumerate(axes):
+        places, weights = table(node, shape[axis], out[axis], scales[axis])
+        sizes[axis] = out[axis]
+        y = node.output if index == len(axes) - 1 else to.value(f"axis{axis}", tuple(sizes), dtype)
+        outer, inner = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
+        weights = weights.astype(np.float64 if dtype == "float64" else np.float32)
+        names = {
+            "x": x,
+            "places": to.constant(f"places{axis}", places.astype(np.int32)),
+            "weights": to.constant(f"weights{axis}", weights),
+            "y": y,
+        }
+        macros = to.macros(dtype, TAPS=places.shape[1])
+        if inner == 1:
+            per_item = max(1, pieces(outer * out[axis], 1, to.device) // out[axis])
+            numbers = (outer, shape[axis], out[axis], per_item)
+            launch = to.launch("resample_rows", macros, (*names, *map(Int, numbers)), (-(-outer // per_item),), "resample")
+        else:
+            numbers3 = (shape[axis], out[axis], inner)
+            launch = to.launch("resample_columns", macros, (*names, *map(Int, numbers3)), (out[axis], outer), "resample")
+        to.emit("network/resample", launch, names, flops=2 * outer * out[axis] * inner * places.shape[1])
+        x = y
+
+
+def _text(node: Node, name: str, default: str) -> str:
+    value = node.get(name, default)
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _scales(node: Node, to: Lowering, rank: int) -> list[float | None]:
+    """Return the scale of each axis, None where the sizes say it."""
+    result: list[float | None] = [None] * rank
+    if not node.input(2) or required(node, to, 2, "scales").size == 0:
+        return result
+    scales = required(node, to, 2, "scales").tolist()
+    axes = [int(a) % rank for a in node.get("axes", range(rank))]
+    for axis, scale in zip(axes, scales, strict=True):
+        result[axis] = scale
+    if node.input(3) and to.constants.get(node.input(3)) is not None and required(node, to, 3, "sizes").size:
+        return [None] * rank
+    return result
+
+
+def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array, Array]:
+    """Return, for each of ``count`` places on a new axis, old places and their weights: two arrays ``(count, taps)``."""
+    mode = _text(node, "mode", "nearest")
+    if node.get("antialias", 0) or _text(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        raise UnsupportedError(f"the node {node.name!r} (Resize) smooths or crops the image, which is not supported")
+    factor = count / size if scale is None else scale
+    at = _coordinates(_text(node, "coordinate_transformation_mode", "half_pixel"), np.arange(count), size, count, factor)
+    if mode == "nearest":
+        places = _rounded(at, _text(node, "nearest_mode", "round_prefer_floor"))
+        return np.clip(places, 0, size - 1)[:, None], np.ones((count, 1))
+    low = np.floor(at)
+    part = at - low
+    if mode == "linear":
+        offsets, weights = np.array([0, 1]), np.stack([1 - part, part], 1)
+    else:
+        a = float(node.get("cubic_coeff_a", -0.75))
+        offsets, weights = np.array([-1, 0, 1, 2]), _cubic(part, a)
+    places = low[:, None] + offsets
+    if node.get("exclude_outside", 0):
+        weights = np.where((places < 0) | (places >= size), 0, weights)
+        weights = weights / weights.sum(1, keepdims=True)
+    return np.clip(places, 0, size - 1), weights
+
+
+def _coordinates(mode: str, i: Array, size: int, count: int, scale: float) -> Array:
+    """Return the place on the old axis of each place on the new one."""
+    i = i.astype(np.float64)
+    if mode == "asymmetric":
+        return i / scale
+    if mode == "align_corners":
+        return i * ((size - 1) / (count - 1)) if count > 1 else np.zeros_like(i)
+    if mode == "pytorch_half_pixel" and count == 1:
+        return np.zeros_like(i)
+    if mode == "half_pixel_symmetric":
+        adjustment = count / (scale * size)
+        center = size / 2
+        return center * (1 - adjustment) + (i + 0.5) / scale - 0.5
+    return (i + 0.5) / scale - 0.5
+
+
+def _rounded(at: Array, mode: str) -> Array:
+    if mode == "floor":
+        return np.floor(at)
+    if mode == "ceil":
+        return np.ceil(at)
+    if mode == "round_prefer_ceil":
+        return np.floor(at + 0.5)
+    return np.ceil(at - 0.5)
+
+
+def _cubic(t: Array, a: float) -> Array:
+    """Keys' weights of the four neighbours at distances 1 + t, t, 1 - t, 2 - t."""
+
+    def near(d: Array) -> Array:
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d: Array) -> Array:
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return np.stack([far(1 + t), near(t), near(1 - t), far(2 - t)], 1)

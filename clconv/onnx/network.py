@@ -1,0 +1,274 @@
+"""``Network``: a model that can be called."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyopencl as cl
+
+from clconv.discovery import default_queue
+from clconv.errors import ShapeError, UnsupportedError
+from clconv.onnx.graph import Array, Graph, Port, Shape
+from clconv.onnx.infer import specialise
+from clconv.onnx.lower import check_supported
+from clconv.onnx.passes import AFTER, BEFORE, run
+from clconv.onnx.program import Program, Store
+from clconv.onnx.read import graph_of, read_model
+from clconv.onnx.report import Profile, Report
+from clconv.runtime import host_buffer, read_back, runtime_of
+from clconv.tensors import Tensor, as_tensor, check_context, device_buffer, is_device_array
+
+_KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
+
+
+def load(source: str | Path | bytes | onnx.ModelProto, *, dtype: str | None = None, queue: cl.CommandQueue | None = None) -> Network:
+    """Load a network of convolutions from ONNX.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+    dtype : {"float32", "float16"}, optional
+        Element type to store tensors and weights in, if it is to differ from the model's. Sums are float32 in both.
+    queue : pyopencl.CommandQueue, optional
+        Where everything runs; :func:`clconv.default_queue` if left out.
+
+    Raises
+    ------
+    ClconvError
+        If the file is damaged.
+    UnsupportedError
+        If it has nodes that are not offered; all of them are named.
+
+    Examples
+    --------
+    >>> import clconv.onnx, numpy as np
+    >>> from clconv.networks import mobilenet_v1
+    >>> net = clconv.onnx.load(mobilenet_v1(size=32, width=0.25))
+    >>> net(np.zeros((2, 3, 32, 32), "f")).shape
+    (2, 1000)
+    """
+    graph = graph_of(read_model(source))
+    if dtype is not None:
+        graph = _converted(graph, dtype)
+    return Network(graph, queue)
+
+
+class Network:
+    """A model on a device. Made by :func:`load`.
+
+    Parameters
+    ----------
+    graph : Graph
+    queue : pyopencl.CommandQueue, optional
+
+    Attributes
+    ----------
+    inputs : tuple of Port
+        Name, element type and sizes of each input.
+    outputs : tuple of str
+        Names of the outputs.
+
+    Notes
+    -----
+    For every new set of input shapes a program is prepared and kept: kernels are built, memory is planned and bound.
+    Weights are packed once for all of them. Networks may be called from several threads.
+    """
+
+    def __init__(self, graph: Graph, queue: cl.CommandQueue | None = None) -> None:
+        check_supported(graph)
+        self.outputs = graph.outputs
+        self.parameters = graph.parameters
+        self._graph = run(graph, BEFORE)
+        self.inputs: tuple[Port, ...] = self._graph.inputs
+        self.queue = queue if queue is not None else default_queue()
+        self._runtime = runtime_of(self.queue)
+        self._store = Store(self._runtime, self.queue)
+        self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the network.
+
+        Parameters
+        ----------
+        *args, **kwargs : array
+            The inputs in the model's order or by their names; or one dictionary by names. NumPy arrays or
+            ``pyopencl.array.Array``, of any batch size.
+
+        Returns
+        -------
+        array or tuple of arrays
+            The output, or all of them in the model's order, of the kind of the inputs. A device array may still be computed
+            when it is returned: its events say when.
+
+        Raises
+        ------
+        ShapeError
+            If a name, a shape or an element type does not fit.
+        """
+        tensors = self._tensors(args, kwargs)
+        program = self._program_for(tensors)
+        results = self._run_device(program, tensors) if tensors and is_device_array(tensors[0]) else self._run_numpy(program, tensors)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def explain(self, *args: Any, **kwargs: Any) -> Report:
+        """Say what a call would run: passes, steps, algorithms, memory.
+
+        Parameters
+        ----------
+        *args, **kwargs : shape or array
+            As for a call; a shape is a tuple. Where nothing is given, the model's own sizes are taken, and 1 for a batch that it
+            leaves open.
+        """
+        if any(port.steers for port in self.inputs):
+            return Report(self._program_for(self._tensors(args, kwargs)), self._store)
+        return Report(self._program(self._shapes(args, kwargs)), self._store)
+
+    def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> Profile:
+        """Run step by step and report time, algorithm and share of the roofline of each.
+
+        Parameters
+        ----------
+        *args, **kwargs : array
+            As for a call, NumPy arrays.
+        rounds : int
+            The least time of so many counts.
+        """
+        tensors = self._tensors(args, kwargs)
+        program = self._program_for(tensors)
+        properties = cl.command_queue_properties.PROFILING_ENABLE
+        queue = cl.CommandQueue(self._runtime.context, self._runtime.device, properties=properties)
+        external = [host_buffer(self._runtime, t) for t in tensors]
+        results = [np.empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
+        external += [host_buffer(self._runtime, r, output=True) for r in results]
+        return Profile(Report(program, self._store), program.time_steps(queue, external, rounds))
+
+    # inputs
+
+    def _named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """Return what was passed for each input, in the model's order."""
+        names = [port.name for port in self.inputs]
+        if len(args) == 1 and isinstance(args[0], Mapping) and not kwargs:
+            args, kwargs = (), args[0]
+        listed = "; ".join(map(str, self.inputs)) or "none"
+        unknown = [name for name in kwargs if name not in names]
+        if unknown:
+            raise ShapeError(f"the network has no input {unknown[0]!r}; its inputs are {listed}")
+        if len(args) > len(names):
+            raise ShapeError(f"{len(args)} inputs were given and the network takes {len(names)}; its inputs are {listed}")
+        given = dict(zip(names, args, strict=False))
+        twice = [name for name in kwargs if name in given]
+        if twice:
+            raise ShapeError(f"the input {twice[0]!r} was given twice, by its place and by its name; give it once")
+        given.update(kwargs)
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise ShapeError(f"the input {missing[0]!r} is missing; the network's inputs are {listed}")
+        return [given[name] for name in names]
+
+    def _tensors(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+        tensors = []
+        for port, value in zip(self.inputs, self._named(args, kwargs), strict=True):
+            if value.__class__ in (int, float, list):
+                raise ShapeError(f"the input {port.name!r} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array")
+            tensor = as_tensor(np.asarray(value) if isinstance(value, np.generic) else value, f"the input {port.name!r}")
+            if tensor.dtype.name != port.dtype:
+                raise ShapeError(f"the input {port.name!r} has the element type {tensor.dtype.name}; it must be {port.dtype}")
+            _check_shape(port, tuple(tensor.shape))
+            tensors.append(tensor)
+        if len({is_device_array(t) for t in tensors}) > 1:
+            raise ShapeError("some inputs are NumPy arrays and some device arrays; pass all of one kind")
+        return tensors
+
+    def _shapes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Shape, ...]:
+        if not args and not kwargs:
+            return tuple(_own_shape(port) for port in self.inputs)
+        shapes = [tuple(getattr(v, "shape", v)) for v in self._named(args, kwargs)]
+        for port, shape in zip(self.inputs, shapes, strict=True):
+            _check_shape(port, shape)
+        return tuple(shapes)
+
+    # programs
+
+    def _program_for(self, tensors: Sequence[Any]) -> Program:
+        steering = {p.name: _contents(t) for p, t in zip(self.inputs, tensors, strict=True) if p.steers}
+        return self._program(tuple(tuple(t.shape) for t in tensors), steering)
+
+    def _program(self, shapes: tuple[Shape, ...], steering: Mapping[str, Array] | None = None) -> Program:
+        key: Any = shapes if not steering else (shapes, *(a.tobytes() for a in steering.values()))
+        with self._lock:
+            program = self._programs.get(key)
+            if program is None:
+                sizes = {p.name: s for p, s in zip(self.inputs, shapes, strict=True)}
+                known = specialise(self._graph, sizes, steering)
+                program = self._programs[key] = Program(run(known, AFTER), self._graph.constants, self._store)
+                if len(self._programs) > _KEPT:
+                    self._programs.popitem(last=False)
+            else:
+                self._programs.move_to_end(key)
+            return program
+
+    def _run_numpy(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
+        runtime, queue = self._runtime, self.queue
+        results = [np.empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
+        into = [host_buffer(runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
+        event = program.run(queue, [*(host_buffer(runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors), *into])
+        if event is not None:
+            for buffer, result in zip(into, results, strict=True):
+                if result.size:
+                    read_back(runtime, queue, buffer, result, event)
+        return results
+
+    def _run_device(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
+        import pyopencl.array
+
+        runtime, queue = self._runtime, self.queue
+        wait: list[cl.Event] = []
+        external: list[Any] = []
+        for port, tensor in zip(self.inputs, tensors, strict=True):
+            check_context(tensor, f"the input {port.name!r}", runtime.context)
+            wait.extend(tensor.events)
+            external.append(device_buffer(tensor, queue)[0])
+        results = [pyopencl.array.Array(queue, s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
+        external += [r.base_data for r in results]
+        event = program.run(queue, external, wait or None)
+        if event is not None:
+            for result in results:
+                result.add_event(event)
+            runtime.queue_state(queue).hold(event, (tensors, external))
+        return results
+
+
+def _contents(tensor: Tensor) -> Array:
+    """Return a copy of what a tensor holds."""
+    return np.array(tensor.get() if is_device_array(tensor) else tensor)
+
+
+def _check_shape(port: Port, shape: Shape) -> None:
+    if port.shape is None:
+        return
+    fits = len(shape) == len(port.shape) and all(w is None or i == 0 or g == w for i, (g, w) in enumerate(zip(shape, port.shape, strict=True)))
+    if not fits:
+        want = "(" + ", ".join("any" if s is None or i == 0 else str(s) for i, s in enumerate(port.shape)) + ")"
+        raise ShapeError(f"the input {port.name!r} has the shape {shape}; it must be {want}")
+
+
+def _own_shape(port: Port) -> Shape:
+    if port.shape is None or any(s is None for s in port.shape[1:]):
+        raise ShapeError(f"the model leaves sizes of its input open ({port}); pass a shape, as in explain((1, 3, 224, 224))")
+    return tuple(1 if s is None else s for s in port.shape)
+
+
+def _converted(graph: Graph, dtype: str) -> Graph:
+    """Return the graph with floating-point constants and inputs of another type."""
+    if dtype not in ("float32", "float16"):
+        raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
+    constants = {n: a.astype(dtype) if a.dtype.kind == "f" and a.dtype.name != dtype else a for n, a in graph.constants.items()}
+    inputs = tuple(Port(p.name, dtype, p.shape) if p.dtype in ("float32", "float16", "float64") else p for p in graph.inputs)
+    return graph.with_nodes(graph.nodes, constants=constants, inputs=inputs)

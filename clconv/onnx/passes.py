@@ -1,0 +1,270 @@
+"""Passes over a graph: each takes one and returns a better one that computes the same.
+
+Those of :data:`BEFORE` look at constants alone and run once, when a model is loaded. Those of :data:`AFTER` know every
+shape and run once per input shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from clconv.onnx.functions import UNARY, function_of
+from clconv.onnx.graph import Array, Graph, Node, without_dead
+from clconv.onnx.infer import fold_constants
+from clconv.problem import ACTIVATIONS
+
+Pass = Callable[[Graph], Graph]
+
+_VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+_TAKES_ACTIVATION = ("Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization")
+
+
+_STEERING = {
+    **dict.fromkeys(("Reshape", "Expand", "Split", "Squeeze", "Unsqueeze", "ReduceMean", "ConvTranspose"), (1,)),
+    "Clip": (1, 2),
+    "Pad": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Resize": (1, 2, 3),
+    "ConstantOfShape": (0,),
+}
+
+
+def mark_steering(graph: Graph) -> Graph:
+    """Find the inputs whose contents decide shapes, axes or limits."""
+    steering = {node.input(i) for node in graph.nodes for i in _STEERING.get(node.op, ())}
+    inputs = tuple(replace(port, steers=port.name in steering) for port in graph.inputs)
+    return replace(graph, inputs=inputs)
+
+
+def fold_batchnorm(graph: Graph) -> Graph:
+    """Fold BatchNormalization, and additions or multiplications of one number per channel, into the convolution before.
+
+    ``scale * (conv(x, w) + b) + shift = conv(x, scale * w) + (scale * b + shift)``, channel by channel.
+    """
+    uses = graph.uses()
+    constants = dict(graph.constants)
+    nodes: list[Node] = []
+    producer: dict[str, int] = {}  # output of a Conv -> its place in nodes
+    folded = 0
+    for node in graph.nodes:
+        source = _folds_into(node, graph, producer, uses)
+        affine = None if source is None else _affine(node, source, graph, constants[nodes[producer[source]].inputs[1]])
+        if source is None or affine is None:
+            if node.op == "Conv" and node.inputs[1] in constants and (not node.input(2) or node.input(2) in constants):
+                producer[node.output] = len(nodes)
+            nodes.append(node)
+            continue
+        place = producer.pop(source)
+        conv = _scaled(nodes[place], node.output, constants, *affine)
+        nodes[place] = conv
+        producer[conv.output] = place
+        folded += 1
+    note = f"fold batchnorm: {folded} nodes folded into the filters before them" if folded else ""
+    return without_dead(graph.with_nodes(nodes, note, constants=constants))
+
+
+def _folds_into(node: Node, graph: Graph, producer: dict[str, int], uses: Any) -> str | None:
+    """Return the convolution's output that a node rescales, None if it rescales none."""
+    if node.op not in ("BatchNormalization", "Add", "Sub", "Mul", "Div"):
+        return None
+    candidates = node.inputs[:1] if node.op in ("BatchNormalization", "Sub", "Div") else node.inputs[:2]
+    return next((name for name in candidates if name in producer and uses[name] == 1), None)
+
+
+def _affine(node: Node, source: str, graph: Graph, w: Array) -> tuple[Array, Array] | None:
+    """Return scale and shift per output channel of ``w`` in float64, None if a node is not that simple."""
+    if node.op == "BatchNormalization":
+        values = [graph.constant(name) for name in node.inputs[1:5]]
+        if any(v is None for v in values):
+            return None
+        scale, bias, mean, variance = (np.asarray(v, np.float64) for v in values)
+        factor = scale / np.sqrt(variance + float(node.get("epsilon", 1e-5)))
+        return factor, bias - mean * factor
+    other = graph.constant(node.inputs[1] if node.inputs[0] == source else node.inputs[0])
+    numbers = None if other is None else _per_channel(other, len(w), w.ndim)
+    if numbers is None or (node.op == "Div" and not numbers.all()):
+        return None
+    one, zero = np.ones(len(w)), np.zeros(len(w))
+    if node.op in ("Add", "Sub"):
+        return one, numbers if node.op == "Add" else -numbers
+    return numbers if node.op == "Mul" else 1 / numbers, zero
+
+
+def _per_channel(value: Array, channels: int, axes: int) -> Array | None:
+    """Return a constant as one float64 per channel of a tensor with that many axes, None if it varies otherwise."""
+    if value.ndim > axes:
+        return None
+    if value.size == 1:
+        return np.full(channels, float(value.reshape(-1)[0]))
+    shape = (1,) * (axes - value.ndim) + value.shape
+    if shape == (1, channels) + (1,) * (axes - 2):
+        return value.astype(np.float64).reshape(channels)
+    return None
+
+
+def _scaled(conv: Node, output: str, constants: dict[str, Array], scale: Array, shift: Array) -> Node:
+    """Return a convolution with new weights that gives ``scale * y + shift`` under another name."""
+    old = constants[conv.inputs[1]]
+    bias = constants[conv.inputs[2]].astype(np.float64) if conv.input(2) else np.zeros(len(old))
+    w = old.astype(np.float64) * scale.reshape(-1, *(1,) * (old.ndim - 1))
+    names = (f"{output}:w", f"{output}:bias")
+    constants[names[0]] = w.astype(old.dtype)
+    constants[names[1]] = (bias * scale + shift).astype(old.dtype)
+    return replace(conv, inputs=(conv.inputs[0], *names), outputs=(output,))
+
+
+def fold_pad(graph: Graph) -> Graph:
+    """Let a convolution do the zero padding of the Pad before it, as exports from TensorFlow and PyTorch leave it."""
+    uses = graph.uses()
+    pads = {n.output: n for n in graph.nodes if n.op == "Pad" and uses[n.output] == 1}
+    nodes, folded = [], 0
+    for node in graph.nodes:
+        pad = pads.get(node.inputs[0]) if node.op == "Conv" else None
+        amounts = None if pad is None else _zero_border(pad, graph)
+        if pad is not None and amounts is not None and node.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID", "NOTSET", "VALID"):
+            own = node.get("pads", [0] * len(amounts))
+            total = [a + b for a, b in zip(own, amounts, strict=True)]
+            node = replace(node, inputs=(pad.inputs[0], *node.inputs[1:])).having(pads=total, auto_pad=b"NOTSET")
+            folded += 1
+        nodes.append(node)
+    note = f"fold padding: {folded} Pad nodes done by the convolution behind them" if folded else ""
+    return without_dead(graph.with_nodes(nodes, note))
+
+
+def _zero_border(pad: Node, graph: Graph) -> list[int] | None:
+    """Return the spatial padding of a Pad node with zeros: begins, then ends."""
+    amounts, value = graph.constant(pad.input(1)), graph.constant(pad.input(2))
+    zero = not pad.input(2) or (value is not None and float(value.reshape(-1)[0]) == 0)
+    if amounts is None or not zero or pad.input(3) or pad.get("mode", b"constant") not in (b"constant", "constant"):
+        return None
+    numbers = [int(a) for a in amounts]
+    half = len(numbers) // 2
+    if min(numbers) < 0 or any(numbers[:2]) or any(numbers[half : half + 2]):
+        return None
+    return numbers[2:half] + numbers[half + 2 :]
+
+
+def fuse_products(graph: Graph) -> Graph:
+    """Recognise ``x * sigmoid(x)`` and ``x * hardsigmoid(x)``, the way SiLU and hard swish are exported."""
+    uses, made = graph.uses(), graph.producers()
+    nodes, fused = [], 0
+    for node in graph.nodes:
+        if node.op == "Mul":
+            for x, gate in (node.inputs, node.inputs[::-1]):
+                inner = made.get(gate)
+                if inner is None or inner.inputs[0] != x or uses[gate] != 1:
+                    continue
+                name = {"Sigmoid": "Silu", "HardSigmoid": "HardSwish"}.get(inner.op)
+                if name == "HardSwish" and getattr(function_of(inner, graph), "kind", "") != "hardsigmoid":
+                    continue
+                if name is not None:
+                    node = Node(name, (x,), node.outputs, {}, node.name)
+                    fused += 1
+                    break
+        nodes.append(node)
+    note = f"fuse products: {fused} products x * sigmoid(x) or x * hardsigmoid(x) made one function" if fused else ""
+    return without_dead(graph.with_nodes(nodes, note))
+
+
+def own_outputs(graph: Graph) -> Graph:
+    """Give an output that is an input or a constant memory of its own, with a copy."""
+    given = {port.name for port in graph.inputs} | set(graph.constants)
+    outputs, nodes = [], list(graph.nodes)
+    shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)
+    for index, name in enumerate(graph.outputs):
+        if name in given or name in graph.outputs[:index]:
+            own = f"{name}:output{index}"
+            nodes.append(Node("Identity", (name,), (own,), {}, own))
+            shapes[own], dtypes[own] = shapes[name], dtypes[name]
+            outputs.append(own)
+        else:
+            outputs.append(name)
+    return graph.with_nodes(nodes, outputs=tuple(outputs), shapes=shapes, dtypes=dtypes)
+
+
+def drop_views(graph: Graph) -> Graph:
+    """Give Reshape, Flatten, Squeeze, Unsqueeze and Identity no work: their outputs are the input's memory."""
+    aliases = dict(graph.aliases)
+    taken = {port.name for port in graph.inputs} | set(graph.constants)
+    outputs = set(graph.outputs)
+    nodes, dropped = [], 0
+
+    def root(name: str) -> str:
+        while name in aliases:
+            name = aliases[name]
+        return name
+
+    for node in graph.nodes:
+        if node.op not in _VIEWS:
+            nodes.append(node)
+            continue
+        source = root(node.inputs[0])
+        if node.output in outputs:
+            # An output needs memory that is neither the caller's input nor another output.
+            if source in taken or source in outputs:
+                nodes.append(Node("Identity", node.inputs[:1], node.outputs, {}, node.name))
+                continue
+            taken.add(source)
+        aliases[node.output] = node.inputs[0]
+        dropped += 1
+    note = f"drop views: {dropped} changes of shape that move nothing" if dropped else ""
+    return graph.with_nodes(nodes, note, aliases=aliases)
+
+
+def fuse_residual(graph: Graph) -> Graph:
+    """Let a convolution add the other side of the Add behind it: ``conv(x, w) + b + residual``."""
+    uses, made = graph.uses(), graph.producers()
+    order = {node.output: i for i, node in enumerate(graph.nodes)}
+    gone: set[str] = set()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op == "Add" and graph.shapes[node.inputs[0]] == graph.shapes[node.inputs[1]] and node.inputs[0] != node.inputs[1]:
+            pairs = [(made[a], b) for a, b in (node.inputs, node.inputs[::-1]) if a in made and uses[a] == 1]
+            pairs = [(n, b) for n, b in pairs if n.op == "Conv" and not n.input(3) and "activation" not in n.attributes]
+            if pairs and graph.dtypes[node.inputs[0]] == graph.dtypes[node.inputs[1]]:
+                conv, other = max(pairs, key=lambda pair: order[pair[0].output])
+                gone.add(conv.output)
+                inputs = (*conv.inputs[:2], conv.input(2), other)
+                node = Node("Conv", inputs, node.outputs, conv.attributes, conv.name)
+        nodes.append(node)
+    kept = [n for n in nodes if n.output not in gone]
+    note = f"fuse residual: {len(gone)} additions done by the convolution before them" if gone else ""
+    return graph.with_nodes(kept, note)
+
+
+def fuse_activation(graph: Graph) -> Graph:
+    """Let convolutions, products and sums apply the function behind them."""
+    uses = graph.uses()
+    place: dict[str, int] = {}
+    nodes: list[Node] = []
+    fused = 0
+    for node in graph.nodes:
+        at = place.get(node.inputs[0]) if node.op in UNARY else None
+        if at is not None and uses[node.inputs[0]] == 1:
+            function = function_of(node, graph)
+            before = nodes[at]
+            if function is not None and (function.kind in ACTIVATIONS or before.op != "Conv"):
+                place.pop(before.output)
+                nodes[at] = replace(before, outputs=node.outputs).having(activation=function)
+                fused += 1
+                continue
+        if node.op in _TAKES_ACTIVATION:
+            place[node.output] = len(nodes)
+        nodes.append(node)
+    note = f"fuse activation: {fused} functions done by the node before them" if fused else ""
+    return graph.with_nodes(nodes, note)
+
+
+BEFORE: tuple[Pass, ...] = (mark_steering, fold_constants, fold_pad, fold_batchnorm, fuse_products)
+AFTER: tuple[Pass, ...] = (own_outputs, drop_views, fuse_residual, fuse_activation, without_dead)
+
+
+def run(graph: Graph, passes: tuple[Pass, ...]) -> Graph:
+    """Apply passes one after the other."""
+    for each in passes:
+        graph = each(graph)
+    return graph

@@ -1,0 +1,204 @@
+"""A network built for one context and one set of input shapes: kernels with all their buffers bound.
+
+Beside :mod:`clconv.executable`, the only place of this package that talks to pyopencl while a network runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.executable import Executable
+from clconv.onnx.graph import Array, Graph
+from clconv.onnx.lower import lower
+from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
+from clconv.onnx.step import Lowering, Step
+from clconv.plan import Float, Int, Launch, Local
+from clconv.runtime import Runtime, allocate
+
+_enqueue = cl.enqueue_nd_range_kernel
+
+
+class Store:
+    """Constants and packed filters on the device, shared by the programs of a network."""
+
+    def __init__(self, runtime: Runtime, queue: cl.CommandQueue) -> None:
+        self.runtime = runtime
+        self.queue = queue
+        self._buffers: dict[Any, cl.Buffer] = {}
+        self._packed: dict[Any, cl.Buffer] = {}
+
+    def constant(self, name: str, array: Array, lasting: bool) -> tuple[Any, cl.Buffer]:
+        """Return a key and the buffer of a constant; one that may differ between programs is told apart by its contents."""
+        array = np.ascontiguousarray(array)
+        key = name if lasting else (name, array.shape, hashlib.blake2b(array.tobytes(), digest_size=16).digest())
+        if key not in self._buffers:
+            flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+            data = array if array.size else np.zeros(1, array.dtype)
+            self._buffers[key] = cl.Buffer(self.runtime.context, flags, hostbuf=data)
+        return key, self._buffers[key]
+
+    def packed(self, step: Step, key: Any, w: cl.Buffer) -> cl.Buffer:
+        """Return the packed filter of a step, packing it the first time."""
+        plan = step.plan
+        assert plan is not None  # only a convolution's plan packs
+        if not plan.prepare:
+            return w
+        where = (key, plan.prepare)
+        if where not in self._packed:
+            self._packed[where] = Executable(plan, self.runtime).pack(self.queue, w)
+        return self._packed[where]
+
+    @property
+    def bytes(self) -> int:
+        """Memory of constants and packed filters, in bytes."""
+        return sum(b.size for b in (*self._buffers.values(), *self._packed.values()))
+
+
+class _Command:
+    """One kernel, bound; the arguments that a call brings are set anew each time."""
+
+    def __init__(self, runtime: Runtime, launch: Launch, buffers: Mapping[str, Any], external: Mapping[str, int], wide: bool) -> None:
+        self.kernel = runtime.kernel(launch)
+        self.global_size, self.local_size = launch.global_size, launch.local_size
+        self.rebind: list[tuple[int, int]] = []
+        self.held = buffers  # OpenCL does not keep the buffers of a kernel alive
+        for index, argument in enumerate(launch.arguments):
+            if isinstance(argument, str):
+                if argument in external:
+                    self.rebind.append((index, external[argument]))
+                else:
+                    self.kernel.set_arg(index, buffers[argument])
+            elif isinstance(argument, Int):
+                self.kernel.set_arg(index, np.int32(argument.value))
+            elif isinstance(argument, Float):
+                self.kernel.set_arg(index, (np.float64 if wide else np.float32)(argument.value))
+            elif isinstance(argument, Local):
+                self.kernel.set_arg(index, cl.LocalMemory(argument.bytes))
+
+
+class Program:
+    """The steps of a network for known shapes, ready to be enqueued.
+
+    Parameters
+    ----------
+    graph : Graph
+        After all passes, with every shape known.
+    original : mapping of str to array
+        The constants that are the same for every shape.
+    store : Store
+    """
+
+    def __init__(self, graph: Graph, original: Mapping[str, Array], store: Store) -> None:
+        self.graph = graph
+        self.store = store
+        self.runtime = store.runtime
+        lowering = lower(graph, self.runtime.info)
+        self.steps: tuple[Step, ...] = tuple(lowering.steps)
+        self.output_shapes = [lowering.shapes[name] for name in graph.outputs]
+        self.output_dtypes = [lowering.dtypes[name] for name in graph.outputs]
+        self._lowering = lowering
+        self.external = [port.name for port in graph.inputs] + [graph.root(name) for name in graph.outputs]
+        self.lifetimes = _lifetimes(graph, lowering, set(self.external))
+        self.memory: MemoryPlan = plan_memory(self.lifetimes)
+        self._buffers = [allocate(self.runtime.context, size) for size in self.memory.sizes]
+        self.lock = threading.Lock()
+        self._original = original
+        self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
+        store.queue.finish()  # filters are packed before the first call, which may run on another queue
+
+    def _bound(self, index: int, step: Step) -> list[_Command]:
+        buffers: dict[str, Any] = {}
+        external: dict[str, int] = {}
+        key: Any = None
+        for argument, name in step.values.items():
+            root = self.graph.root(name) if name else ""
+            constant = self._lowering.constants.get(root)
+            if not root:
+                buffers[argument] = None
+            elif constant is not None:
+                found, buffers[argument] = self.store.constant(root, constant, self._original.get(root) is constant)
+                key = found if argument == "w" else key
+            elif root in self.external:
+                external[argument] = self.external.index(root)
+            else:
+                buffers[argument] = self._buffers[self.memory.place[root]]
+        for argument in step.scratch:
+            buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
+        if step.plan is not None and "packed" not in buffers and key is not None:
+            buffers["packed"] = self.store.packed(step, key, buffers["w"])
+        wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
+        return [_Command(self.runtime, launch, buffers, external, wide) for launch in step.launches]
+
+    def shape_of(self, step: Step) -> tuple[int, ...]:
+        """Return the shape of what a step writes."""
+        return self._lowering.shapes[step.values["y"]]
+
+    def run(self, queue: cl.CommandQueue, external: Sequence[Any], wait_for: Sequence[cl.Event] | None = None) -> cl.Event | None:
+        """Enqueue the network and return the event of its last kernel; None if there is nothing to compute.
+
+        Parameters
+        ----------
+        queue : pyopencl.CommandQueue
+        external : sequence of pyopencl.Buffer
+            The inputs, then the outputs.
+        wait_for : sequence of pyopencl.Event, optional
+        """
+        state = self.runtime.queue_state(queue)
+        event: cl.Event | None = None
+        with self.lock, state.lock:
+            if not state.in_order and state.last is not None:
+                wait_for = [*(wait_for or ()), state.last]
+            for commands in self.commands:
+                for command in commands:
+                    for index, which in command.rebind:
+                        command.kernel.set_arg(index, external[which])
+                    event = _enqueue(queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
+                    wait_for = None if state.in_order else [event]
+            if event is not None:
+                state.last = event
+        return event
+
+    def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
+        """Return the least seconds that each step took on a queue that records times."""
+        best = [float("inf")] * len(self.commands)
+        with self.lock:
+            for _ in range(rounds):
+                for place, commands in enumerate(self.commands):
+                    events = []
+                    for command in commands:
+                        for index, which in command.rebind:
+                            command.kernel.set_arg(index, external[which])
+                        events.append(_enqueue(queue, command.kernel, command.global_size, command.local_size))
+                    events[-1].wait()
+                    seconds = sum(e.profile.end - e.profile.start for e in events) * 1e-9
+                    best[place] = min(best[place], seconds)
+        return best
+
+
+def _scratch_name(index: int, argument: str) -> str:
+    return f"step {index} {argument}"
+
+
+def _lifetimes(graph: Graph, lowering: Lowering, external: set[str]) -> list[Lifetime]:
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    size: dict[str, int] = {}
+    for index, step in enumerate(lowering.steps):
+        for name in step.values.values():
+            root = graph.root(name) if name else ""
+            if not root or root in lowering.constants or root in external:
+                continue
+            first.setdefault(root, index)
+            last[root] = index
+            size[root] = max(size.get(root, 1), lowering.size(root))
+        for argument, count in step.scratch.items():
+            name = _scratch_name(index, argument)
+            first[name] = last[name] = index
+            size[name] = count
+    return [Lifetime(name, size[name], first[name], last[name]) for name in first]

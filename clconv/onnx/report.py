@@ -1,0 +1,115 @@
+"""What a network does on a device, for people to read: passes, steps, times, memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clconv.onnx.memory import least_bytes
+from clconv.onnx.program import Program, Store
+from clconv.onnx.step import Step
+
+
+class Report:
+    """What a call with certain input shapes runs; printing it tells the story.
+
+    Parameters
+    ----------
+    program : Program
+    store : Store
+    """
+
+    def __init__(self, program: Program, store: Store) -> None:
+        self.passes: tuple[str, ...] = program.graph.notes
+        self.steps: tuple[Step, ...] = program.steps
+        self.device = program.runtime.info
+        self.shapes = {step.name: program.shape_of(step) for step in program.steps}
+        self.activation_bytes = program.memory.bytes
+        self.separate_bytes = sum(v.size for v in program.lifetimes)
+        self.least_bytes = least_bytes(program.lifetimes)
+        self.buffers = len(program.memory.sizes)
+        self.weight_bytes = store.bytes
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a call."""
+        return sum(step.flops for step in self.steps)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as plain values, for JSON."""
+        return {
+            "device": self.device.name,
+            "passes": list(self.passes),
+            "steps": [
+                {"name": s.name, "op": s.op, "algorithm": s.algorithm, "shape": self.shapes[s.name], "flops": s.flops, "bytes": s.bytes}
+                for s in self.steps
+            ],
+            "flops": self.flops,
+            "activation_bytes": self.activation_bytes,
+            "separate_bytes": self.separate_bytes,
+            "least_bytes": self.least_bytes,
+            "weight_bytes": self.weight_bytes,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.steps)} steps, {self.flops / 1e9:.3f} GFLOP, on {self.device.name}"]
+        lines += [f"  {note}" for note in self.passes]
+        lines += [_memory(self)]
+        width = max((len(s.op) for s in self.steps), default=0)
+        lines += [f"  {s.op:{width}s}  {s.algorithm:24s} {self.shapes[s.name]!s:22s} {s.name}" for s in self.steps]
+        return "\n".join(lines)
+
+
+def _memory(report: Report) -> str:
+    mib = 1 << 20
+    return (
+        f"  plan memory: {report.activation_bytes / mib:.1f} MiB in {report.buffers} buffers "
+        f"({report.separate_bytes / mib:.1f} without reuse, {report.least_bytes / mib:.1f} at least); "
+        f"weights {report.weight_bytes / mib:.1f} MiB, packed ones included"
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of each step.
+
+    Parameters
+    ----------
+    report : Report
+    seconds : list of float
+        Of each step of the report.
+    """
+
+    report: Report
+    seconds: list[float]
+
+    @property
+    def total(self) -> float:
+        """All steps together, in seconds."""
+        return sum(self.seconds)
+
+    def share(self, index: int) -> float:
+        """Return the share of a step's speed in what the device's estimated peak and bandwidth allow."""
+        step, device = self.report.steps[index], self.report.device
+        return max(step.flops / device.peak_flops, step.bytes / device.bandwidth) / max(self.seconds[index], 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as plain values, for JSON."""
+        facts = self.report.as_dict()
+        for index, (step, seconds) in enumerate(zip(facts["steps"], self.seconds, strict=True)):
+            step.update(milliseconds=seconds * 1e3, roofline_share=self.share(index))
+        return {**facts, "milliseconds": self.total * 1e3}
+
+    def __str__(self) -> str:
+        steps = self.report.steps
+        width = max((len(s.op) for s in steps), default=4)
+        lines = [f"{'ms':>8s} {'%':>5s} {'GFLOP/s':>8s} {'roofline':>8s}  {'what':{width}s}  {'algorithm':24s} shape"]
+        for index, (step, seconds) in enumerate(zip(steps, self.seconds, strict=True)):
+            rate = step.flops / max(seconds, 1e-9) / 1e9
+            lines.append(
+                f"{seconds * 1e3:8.3f} {100 * seconds / max(self.total, 1e-9):5.1f} {rate:8.1f} {self.share(index):8.0%}  "
+                f"{step.op:{width}s}  {step.algorithm:24s} {self.report.shapes[step.name]}"
+            )
+        lines.append(f"{self.total * 1e3:8.3f} ms in {len(steps)} steps, {self.report.flops / max(self.total, 1e-9) / 1e9:.1f} GFLOP/s")
+        lines.append(_memory(self.report))
+        return "\n".join(lines)

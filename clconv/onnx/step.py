@@ -1,0 +1,175 @@
+"""What a node becomes: launches, and the values that their arguments stand for. Data only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clconv.device import DeviceInfo
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Array, Graph, Node, Shape
+from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
+from clconv.problem import Activation
+
+__all__ = ["Float", "Int", "Local", "Lowering", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some launches that run together.
+
+    Parameters
+    ----------
+    name : str
+        Of the node.
+    op : str
+        What it does, for people: ``"Conv + residual + relu"``.
+    algorithm : str
+        ``"pointwise/panel_simd"``, ``"network/pool"``.
+    launches : tuple of Launch
+    values : mapping of str to str
+        The value that each buffer argument stands for; ``""`` is a null pointer.
+    writes : tuple of str
+        The arguments that are written.
+    scratch : mapping of str to int
+        Buffer arguments that live within the step, in bytes.
+    flops, bytes : int
+        Arithmetic, and the least traffic with memory.
+    plan : Plan, optional
+        Of a convolution; where it packs a constant filter, ``packed`` is the executor's business.
+    """
+
+    name: str
+    op: str
+    algorithm: str
+    launches: tuple[Launch, ...]
+    values: Mapping[str, str]
+    writes: tuple[str, ...] = ("y",)
+    scratch: Mapping[str, int] = field(default_factory=dict)
+    flops: int = 0
+    bytes: int = 0
+    plan: Plan | None = None
+
+
+class Lowering:
+    """Turns nodes into steps; holds what all of them need and the values that they add.
+
+    Parameters
+    ----------
+    graph : Graph
+        With every shape known.
+    device : DeviceInfo
+    """
+
+    def __init__(self, graph: Graph, device: DeviceInfo) -> None:
+        self.graph = graph
+        self.device = device
+        self.shapes: dict[str, Shape] = dict(graph.shapes)
+        self.dtypes: dict[str, str] = dict(graph.dtypes)
+        self.constants: dict[str, Array] = dict(graph.constants)
+        self.steps: list[Step] = []
+        self._node: Node | None = None
+
+    def start(self, node: Node) -> None:
+        """Begin with the steps of a node."""
+        self._node = node
+
+    def value(self, what: str, shape: Shape, dtype: str) -> str:
+        """Add a value that lives between two steps of a node."""
+        assert self._node is not None  # steps belong to a node
+        name = f"{self._node.output}:{what}"
+        self.shapes[name], self.dtypes[name] = shape, dtype
+        return name
+
+    def constant(self, what: str, array: Array) -> str:
+        """Add a constant."""
+        name = self.value(what, array.shape, array.dtype.name)
+        self.constants[name] = array
+        return name
+
+    def floating(self, node: Node, name: str) -> str:
+        """Return a value's element type, which must be one to compute with.
+
+        Raises
+        ------
+        UnsupportedError
+            If it is an integer or a truth value.
+        """
+        dtype = self.dtypes[name]
+        if dtype not in ("float32", "float16", "float64"):
+            raise UnsupportedError(
+                f"the node {node.name!r} ({node.op}) computes with {dtype} elements at run time; only float32, float16 and "
+                "float64 are supported"
+            )
+        return dtype
+
+    def macros(self, dtype: str, **more: int) -> tuple[Macro, ...]:
+        """Return the macros of a kernel that computes with vectors of an element type."""
+        wide = 8 if dtype == "float64" else 4
+        return (
+            (f"REAL_{dtype.upper()}", 1),
+            ("VEC", max(2, self.device.lanes(wide))),
+            ("UNALIGNED_VECTORS", int(self.device.unaligned_vectors)),
+            *more.items(),
+        )
+
+    def lanes(self, dtype: str) -> int:
+        """Return the elements of a vector."""
+        return max(2, self.device.lanes(8 if dtype == "float64" else 4))
+
+    def size(self, name: str) -> int:
+        """Return the size of a value in bytes."""
+        return math.prod(self.shapes[name]) * itemsize(self.dtypes[name])
+
+    def emit(
+        self,
+        algorithm: str,
+        launch: Launch | tuple[Launch, ...],
+        values: Mapping[str, str],
+        *,
+        op: str = "",
+        flops: int = 0,
+        plan: Plan | None = None,
+        scratch: Mapping[str, int] | None = None,
+    ) -> None:
+        """Add a step to the node that was started; its traffic is each value once."""
+        assert self._node is not None  # steps belong to a node
+        launches = launch if isinstance(launch, tuple) else (launch,)
+        traffic = sum(self.size(name) for name in values.values() if name)
+        step = Step(
+            self._node.name, op or describe(self._node), algorithm, launches, values, ("y",), scratch or {}, flops, traffic, plan
+        )
+        self.steps.append(step)
+
+    def launch(
+        self, entry: str, macros: tuple[Macro, ...], arguments: tuple[Argument, ...], size: tuple[int, ...], file: str = ""
+    ) -> Launch:
+        """Return a launch of one of the network's own kernels, with work-groups of one work-item."""
+        return Launch(f"network/{file or entry}.cl", entry, macros, arguments, size, (1,) * len(size))
+
+
+def describe(node: Node) -> str:
+    """Return what a node does with what was fused into it: ``"Conv + residual + relu"``."""
+    parts = [node.op]
+    if node.op == "Conv" and node.input(3):
+        parts.append("residual")
+    activation = node.get("activation")
+    if isinstance(activation, Activation):
+        parts.append(str(activation))
+    return " + ".join(parts)
+
+
+def itemsize(dtype: str) -> int:
+    """Return the bytes of an element of any of NumPy's types."""
+    sizes = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2}
+    sizes |= {"int32": 4, "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "float64": 8}
+    if dtype not in sizes:
+        raise UnsupportedError(f"tensors of {dtype} are not supported; convert the model to float32 or float16")
+    return sizes[dtype]
+
+
+def pieces(total: int, unit: int, device: DeviceInfo, least: int = 2048) -> int:
+    """Return the elements of a work-item, a multiple of ``unit``, so that each has work and each unit has some of them."""
+    items = max(1, min(16 * device.compute_units, total // least))
+    return max(unit, -(-total // items // unit) * unit)

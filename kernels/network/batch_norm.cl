@@ -1,0 +1,34 @@
+/* Batch normalisation that no convolution has taken in:
+ *
+ *   y[n, c, i] = f( (x[n, c, i] - mean[c]) * scale[c] / sqrt(variance[c] + epsilon) + shift[c] )
+ *
+ * x, y                            N x C x SIZE
+ * scale, shift, mean, variance    C
+ *
+ * Work-items: (block of ROWS rows n * C + c); vectors along a row.
+ *
+ * Per output one element is read and one written.
+ *
+ * Macros: types.clh, vector.clh, function.clh (f).
+ */
+#include "include/types.clh"
+#include "include/vector.clh"
+#include "function.clh"
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm(
+    __global const real *restrict x, __global const real *restrict scale, __global const real *restrict shift,
+    __global const real *restrict mean, __global const real *restrict variance, __global real *restrict y,
+    const int TOTAL, const int C, const int SIZE, const int ROWS, const acc_t epsilon, const acc_t fa, const acc_t fb) {
+  const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. TOTAL-1, TOTAL = N*C */
+  for (int row = row0; row < row0 + ROWS && row < TOTAL; row++) {
+    const int c = row % C;
+    const acc_t factor = LOAD(scale, c) / sqrt(LOAD(variance, c) + epsilon);
+    const acc_t offset = LOAD(shift, c) - LOAD(mean, c) * factor;
+    __global const real *p = x + (long)row * SIZE;
+    __global real *q = y + (long)row * SIZE;
+    int i = 0;
+    for (; i + VEC <= SIZE; i += VEC)
+      STORE_VEC(q + i, function_vec(LOAD_VEC(p + i) * VEC_OF(factor) + VEC_OF(offset), fa, fb));
+    for (; i < SIZE; i++) STORE(q, i, function(LOAD(p, i) * factor + offset, fa, fb));
+  }
+}

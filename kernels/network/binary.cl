@@ -1,0 +1,84 @@
+/* Two tensors, element by element, with broadcasting:  y = f(a op b).
+ *
+ * y      D0 x D1 x D2 rows of D3 elements
+ * a, b   element (i0, i1, i2, i) at i0*A0 + i1*A1 + i2*A2 + i*A_STEP; a stride is 0 along a broadcast axis
+ *
+ * Neighbouring axes that both tensors walk alike are joined by the host: equal shapes are one single row, a number per
+ * channel is rows of H*W elements with b standing still.
+ *
+ * Work-items: (piece of a row, block of rows); each takes CHUNK elements of ROWS rows.
+ *
+ *              D3
+ *      +-------+-------+---+
+ *      | CHUNK |       |   |   ROWS   one work-item
+ *      +-------+-------+---+
+ *      |       |       |   |
+ *
+ * Per output at most two elements are read and one written.
+ *
+ * Macros: types.clh, vector.clh, function.clh (f); OP (0 add, 1 sub, 2 mul, 3 div, 4 prelu, 5 max, 6 min, 7 pow);
+ * A_STEP, B_STEP (0, 1).
+ */
+#include "include/types.clh"
+#include "include/vector.clh"
+#include "function.clh"
+
+#if !defined(OP) || !defined(A_STEP) || !defined(B_STEP)
+#error "OP, A_STEP and B_STEP must be set by the plan"
+#endif
+
+#if OP == 0
+#define COMBINE(T, p, q) ((p) + (q))
+#elif OP == 1
+#define COMBINE(T, p, q) ((p) - (q))
+#elif OP == 2
+#define COMBINE(T, p, q) ((p) * (q))
+#elif OP == 3
+#define COMBINE(T, p, q) ((p) / (q))
+#elif OP == 4
+#define COMBINE(T, p, q) ((p) < (T)(0) ? (p) * (q) : (p))
+#elif OP == 5
+#define COMBINE(T, p, q) ((p) < (q) ? (q) : (p))
+#elif OP == 6
+#define COMBINE(T, p, q) ((q) < (p) ? (q) : (p))
+#elif OP == 7
+#define COMBINE(T, p, q) pow((p), (q))
+#else
+#error "OP must be one of 0 .. 7"
+#endif
+
+#if A_STEP
+#define VEC_OF_A(i) LOAD_VEC(pa + (i))
+#else
+#define VEC_OF_A(i) VEC_OF(LOAD(pa, 0))
+#endif
+#if B_STEP
+#define VEC_OF_B(i) LOAD_VEC(pb + (i))
+#else
+#define VEC_OF_B(i) VEC_OF(LOAD(pb, 0))
+#endif
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void binary(
+    __global const real *restrict a, __global const real *restrict b, __global real *restrict y, const int D0,
+    const int D1, const int D2, const int D3, const int A0, const int A1, const int A2, const int B0, const int B1,
+    const int B2, const int CHUNK, const int ROWS, const acc_t fa, const acc_t fb) {
+  const int begin = (int)get_global_id(0) * CHUNK; /* 0 .. D3-1 */
+  const int end = D3 - begin < CHUNK ? D3 : begin + CHUNK;
+  const int row0 = (int)get_global_id(1) * ROWS; /* 0 .. D0*D1*D2-1 */
+  const int rows = D0 * D1 * D2;
+  for (int row = row0; row < row0 + ROWS && row < rows; row++) {
+    const int i0 = row / (D1 * D2), i1 = row / D2 % D1, i2 = row % D2;
+    __global const real *pa = a + ((long)i0 * A0 + (long)i1 * A1 + (long)i2 * A2);
+    __global const real *pb = b + ((long)i0 * B0 + (long)i1 * B1 + (long)i2 * B2);
+    __global real *py = y + (long)row * D3;
+    int i = begin;
+    for (; i + VEC <= end; i += VEC) {
+      const vec p = VEC_OF_A(i), q = VEC_OF_B(i);
+      STORE_VEC(py + i, function_vec(COMBINE(vec, p, q), fa, fb));
+    }
+    for (; i < end; i++) {
+      const acc_t p = LOAD(pa, i * A_STEP), q = LOAD(pb, i * B_STEP);
+      STORE(py, i, function(COMBINE(acc_t, p, q), fa, fb));
+    }
+  }
+}

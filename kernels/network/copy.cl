@@ -1,0 +1,62 @@
+/* Elements from one place to another:  y[YO + i.Y] = x[XO + i.X]  for all i = (i0 .. i5) below (D0 .. D5).
+ *
+ * With strides X and Y this is a transpose, a slice (also with negative steps), a part of a concatenation or of a split,
+ * or a repetition (a stride of 0). Axes that can be joined are joined by the host. Elements are moved as bits, so every
+ * type of that size is served.
+ *
+ * Work-items: (block of rows); a row is D5 elements, ROWS rows each.
+ *
+ * Per output one element is read and one written.
+ *
+ * Macros: BYTES (1, 2, 4, 8: size of an element), CONTIGUOUS (1: X5 and Y5 are 1), UNALIGNED_VECTORS.
+ */
+#if !defined(BYTES) || !defined(CONTIGUOUS) || !defined(UNALIGNED_VECTORS)
+#error "BYTES, CONTIGUOUS and UNALIGNED_VECTORS must be set by the plan"
+#endif
+
+#if BYTES == 1
+typedef uchar element;
+#elif BYTES == 2
+typedef ushort element;
+#elif BYTES == 4
+typedef uint element;
+#elif BYTES == 8
+typedef ulong element;
+#else
+#error "BYTES must be 1, 2, 4 or 8"
+#endif
+
+#if UNALIGNED_VECTORS
+#define LANES (32 / BYTES)
+typedef element lanes_u __attribute__((ext_vector_type(LANES), aligned(BYTES)));
+#endif
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void copy(
+    __global const element *restrict x, __global element *restrict y, const int D0, const int D1, const int D2,
+    const int D3, const int D4, const int D5, const int X0, const int X1, const int X2, const int X3, const int X4,
+    const int X5, const int Y0, const int Y1, const int Y2, const int Y3, const int Y4, const int Y5, const int XO,
+    const int YO, const int ROWS) {
+  const int rows = D0 * D1 * D2 * D3 * D4;
+  const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. rows-1 */
+  for (int row = row0; row < row0 + ROWS && row < rows; row++) {
+    int rest = row;
+    const int i4 = rest % D4;
+    rest /= D4;
+    const int i3 = rest % D3;
+    rest /= D3;
+    const int i2 = rest % D2;
+    rest /= D2;
+    const int i1 = rest % D1, i0 = rest / D1;
+    __global const element *px = x + (XO + (long)i0 * X0 + (long)i1 * X1 + (long)i2 * X2 + (long)i3 * X3 + (long)i4 * X4);
+    __global element *py = y + (YO + (long)i0 * Y0 + (long)i1 * Y1 + (long)i2 * Y2 + (long)i3 * Y3 + (long)i4 * Y4);
+#if CONTIGUOUS
+    int i = 0;
+#if UNALIGNED_VECTORS
+    for (; i + LANES <= D5; i += LANES) *(__global lanes_u *)(py + i) = *(__global const lanes_u *)(px + i);
+#endif
+    for (; i < D5; i++) py[i] = px[i];
+#else
+    for (int i = 0; i < D5; i++) py[(long)i * Y5] = px[(long)i * X5];
+#endif
+  }
+}

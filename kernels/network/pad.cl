@@ -1,0 +1,72 @@
+/* A tensor with a border, or without some of it:  y[i0, i1, i2, i3] = x[m(i0 - P0), m(i1 - P1), m(i2 - P2), m(i3 - P3)].
+ *
+ * x      X0 X1 X2 X3
+ * y      Y0 Y1 Y2 Y3
+ * value  one element, for MODE 0
+ * m      what an index outside of x means: MODE 0 constant (the element is value), 1 reflect (the border is not
+ *        repeated), 2 edge (the nearest element), 3 wrap (x again and again). P may be negative: x is cropped.
+ *
+ * Work-items: (row i2, row block i0 * Y1 + i1); each writes one row of Y3 elements.
+ *
+ *      v v v v v v      r: outside, the middle is copied as it is
+ *      v [x x x] v
+ *      v [x x x] v
+ *      v v v v v v
+ *
+ * Per output at most one element is read and one written.
+ *
+ * Macros: BYTES (1, 2, 4, 8: size of an element), MODE.
+ */
+#if !defined(BYTES) || !defined(MODE)
+#error "BYTES and MODE must be set by the plan"
+#endif
+
+#if BYTES == 1
+typedef uchar element;
+#elif BYTES == 2
+typedef ushort element;
+#elif BYTES == 4
+typedef uint element;
+#elif BYTES == 8
+typedef ulong element;
+#else
+#error "BYTES must be 1, 2, 4 or 8"
+#endif
+
+/* Index in x for index i outside of it, or -1 for none. */
+static inline int inside(int i, const int size) {
+#if MODE == 0
+  return i >= 0 && i < size ? i : -1;
+#elif MODE == 1
+  const int period = size > 1 ? 2 * (size - 1) : 1;
+  i = (i % period + period) % period;
+  return i < size ? i : period - i;
+#elif MODE == 2
+  return i < 0 ? 0 : i < size ? i : size - 1;
+#elif MODE == 3
+  return (i % size + size) % size;
+#else
+#error "MODE must be 0, 1, 2 or 3"
+#endif
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pad(
+    __global const element *restrict x, __global const element *restrict value, __global element *restrict y,
+    const int X0, const int X1, const int X2, const int X3, const int Y1, const int Y2, const int Y3, const int P0,
+    const int P1, const int P2, const int P3) {
+  const int i2 = get_global_id(0);      /* 0 .. Y2-1 */
+  const int i0 = get_global_id(1) / Y1; /* 0 .. Y0-1 */
+  const int i1 = get_global_id(1) % Y1; /* 0 .. Y1-1 */
+  const int j0 = inside(i0 - P0, X0), j1 = inside(i1 - P1, X1), j2 = inside(i2 - P2, X2);
+  const int none = j0 < 0 || j1 < 0 || j2 < 0; /* the whole row is value */
+  __global const element *px = x + (((long)j0 * X1 + j1) * X2 + j2) * X3;
+  __global element *py = y + (((long)i0 * Y1 + i1) * Y2 + i2) * Y3;
+  for (int i = 0; i < Y3; i++) {
+    const int j = inside(i - P3, X3);
+#if MODE == 0
+    py[i] = none || j < 0 ? value[0] : px[j];
+#else
+    py[i] = px[j];
+#endif
+  }
+}

@@ -1,0 +1,64 @@
+/* Softmax along one axis:  y[o, r, i] = exp(x[o, r, i] - max) / sum over r of exp(x[o, r, i] - max).
+ *
+ * x, y   OUTER x R x INNER
+ *
+ * softmax_rows, for INNER = 1. Work-items: (o); vectors along the row.
+ * softmax_columns. Work-items: (block of VEC columns, o); vectors along INNER.
+ *
+ * x is read three times (for the maximum, the sum, the result) and y is written once; a row stays in the cache.
+ *
+ * Macros: types.clh, vector.clh.
+ */
+#include "include/types.clh"
+#include "include/vector.clh"
+
+#define LARGER(p, q) ((p) < (q) ? (q) : (p))
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(__global const real *restrict x,
+                                                                          __global real *restrict y, const int R) {
+  const long o = get_global_id(0); /* 0 .. OUTER-1 */
+  __global const real *p = x + o * R;
+  __global real *q = y + o * R;
+  const int whole = R / VEC * VEC; /* elements in whole vectors */
+  vec_lanes lanes;
+  lanes.v = VEC_OF(-INFINITY);
+  for (int r = 0; r < whole; r += VEC) {
+    const vec v = LOAD_VEC(p + r);
+    lanes.v = LARGER(lanes.v, v);
+  }
+  acc_t most = -INFINITY;
+  UNROLL for (int i = 0; i < VEC; i++) most = LARGER(most, lanes.s[i]);
+  for (int r = whole; r < R; r++) {
+    const acc_t v = LOAD(p, r);
+    most = LARGER(most, v);
+  }
+  lanes.v = VEC_OF(0);
+  for (int r = 0; r < whole; r += VEC) lanes.v += exp(LOAD_VEC(p + r) - VEC_OF(most));
+  acc_t sum = 0;
+  UNROLL for (int i = 0; i < VEC; i++) sum += lanes.s[i];
+  for (int r = whole; r < R; r++) sum += exp(LOAD(p, r) - most);
+  const acc_t scale = 1 / sum;
+  for (int r = 0; r < whole; r += VEC) STORE_VEC(q + r, exp(LOAD_VEC(p + r) - VEC_OF(most)) * VEC_OF(scale));
+  for (int r = whole; r < R; r++) STORE(q, r, exp(LOAD(p, r) - most) * scale);
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_columns(__global const real *restrict x,
+                                                                             __global real *restrict y, const int R,
+                                                                             const int INNER) {
+  const int i = (int)get_global_id(0) * VEC; /* 0 .. INNER-1 */
+  const long o = get_global_id(1);           /* 0 .. OUTER-1 */
+  const int some = INNER - i;                /* columns that are left; VEC of them are taken at most */
+  __global const real *p = x + o * R * INNER + i;
+  __global real *q = y + o * R * INNER + i;
+  vec most = VEC_OF(-INFINITY), sum = VEC_OF(0);
+  for (int r = 0; r < R; r++) {
+    const vec v = LOAD_VEC_SOME(p + (long)r * INNER, some);
+    most = LARGER(most, v);
+  }
+  for (int r = 0; r < R; r++) sum += exp(LOAD_VEC_SOME(p + (long)r * INNER, some) - most);
+  const vec scale = VEC_OF(1) / sum;
+  for (int r = 0; r < R; r++) {
+    const vec v = exp(LOAD_VEC_SOME(p + (long)r * INNER, some) - most) * scale;
+    STORE_VEC_SOME(q + (long)r * INNER, v, some);
+  }
+}
