@@ -90,7 +90,10 @@ def _port(info: onnx.ValueInfoProto) -> Port:
     if not info.type.HasField("tensor_type"):
         raise UnsupportedError(f"the input {info.name!r} is no tensor; only tensors are supported")
     tensor = info.type.tensor_type
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    except KeyError:
+        raise ClconvError(f"the input {info.name!r} has the unknown element type {tensor.elem_type}; export the model again") from None
     if not tensor.HasField("shape"):
         return Port(info.name, dtype, None)
     sizes = (d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim)

@@ -95,7 +95,8 @@ def _coordinates(mode: str, i: Array, size: int, count: int, scale: float) -> Ar
     if mode == "asymmetric":
         return i / scale
     if mode == "align_corners":
-        return i * ((size - 1) / (count - 1)) if count > 1 else np.zeros_like(i)
+        length = scale * size  # ONNX takes this product as it is, not the number of places it is rounded to
+        return i * ((size - 1) / (length - 1)) if length > 1 else np.zeros_like(i)
     if mode == "pytorch_half_pixel" and count == 1:
         return np.zeros_like(i)
     if mode == "half_pixel_symmetric":

@@ -1,0 +1,97 @@
+"""The ONNX project's own tests of every supported node, unchanged, through clconv.onnx.Backend."""
+
+from __future__ import annotations
+
+import re
+import unittest
+import warnings
+
+import onnx.backend.test
+import pytest
+
+from clconv.onnx import Backend
+
+_NODES = (
+    r"test_(add|add_bcast|sub|sub_bcast|sub_example|mul|mul_bcast|mul_example|div|div_bcast|div_example)_cpu",
+    r"test_averagepool_[12]d",
+    r"test_(basic_conv|conv_with)",
+    r"test_batchnorm_(epsilon|example)_cpu",
+    r"test_clip(_example|_inbounds|_outbounds|_splitbounds|_default_min|_default_max|_default_inbounds|_min_greater_than_max)?_cpu",
+    r"test_concat_",
+    r"test_constant(_pad\w*)?_cpu",
+    r"test_convtranspose",
+    r"test_dropout_(default|default_old|default_ratio|random_old)_cpu",
+    r"test_(edge|reflect|wrap)_pad",
+    r"test_flatten_",
+    r"test_gelu_\w+_\d_cpu",
+    r"test_gemm_",
+    r"test_global(average|max)pool",
+    r"test_hardsigmoid(_default|_example)?_cpu",
+    r"test_hardswish_cpu",
+    r"test_identity_cpu",
+    r"test_leakyrelu(_default|_example)?_cpu",
+    r"test_matmul_(\dd|bcast)",
+    r"test_maxpool_[12]d",
+    r"test_prelu_(broadcast|example)_cpu",
+    r"test_reduce_mean_",
+    r"test_relu_cpu",
+    r"test_reshape_",
+    r"test_resize_(down|up)sample_",
+    r"test_(sigmoid|sigmoid_example|swish|tanh|tanh_example)_cpu",
+    r"test_slice",
+    r"test_softmax_\w+_cpu",
+    r"test_split_(equal|variable|zero|1d|2d)",
+    r"test_(un)?squeeze(_|$)",
+    r"test_transpose_",
+    r"test_upsample_nearest",
+    r"test_expand_shape_model",
+    r"test_single_relu_model",
+    r"test_(Avg|Max)Pool[12]d",
+    r"test_BatchNorm",
+    r"test_Conv(Transpose)?[12]d",
+    r"test_(ConstantPad|ZeroPad|ReflectionPad|ReplicationPad)2d",
+    r"test_(ELU|GLU|LeakyReLU|Linear|PReLU|PixelShuffle|ReLU|Sigmoid|Softmax|Tanh)",
+    r"test_softmax_(functional|lastdim)",
+    r"test_operator_(add|basic|chunk|clip|concat2|conv|exp|flatten|index|max|min|mm|pad|params|permute2|pow|reduced_mean|sqrt|view)",
+)
+
+_OTHER = {
+    r"expanded": "a function spelled out in nodes that networks of convolutions do not use",
+    r"antialias|tf_crop": "Resize that smooths or crops is not offered, and refused by name",
+    r"int8|uint8": "integers are moved, never computed with",
+    r"_3d_": "three spatial axes are not offered, and refused by name",
+    r"test_operator_convtranspose": "one sum that cancels must be exactly 0, which depends on the order of its terms",
+}
+
+_NETWORKS = r"test_(squeezenet|shufflenet|resnet50|densenet121|inception_v2|vgg19)_cpu"
+
+
+def _tests() -> tuple[dict[str, type[unittest.TestCase]], type[unittest.TestCase]]:
+    """Return the tests of nodes by their kind, and those of whole networks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's, while ONNX makes its test data
+        runner = onnx.backend.test.BackendTest(Backend, __name__)
+    for pattern in (*_NODES, _NETWORKS):
+        runner.include(pattern)
+    for pattern in _OTHER:
+        runner.exclude(pattern)
+    nodes: dict[str, type[unittest.TestCase]] = {}
+    whole: dict[str, object] = {}
+    for kind, case in runner.test_cases.items():
+        functions = {n: f for n, f in vars(case).items() if n.startswith("test_") and not getattr(f, "__unittest_skip__", False)}
+        whole.update((n, f) for n, f in functions.items() if re.match(_NETWORKS, n))
+        functions = {n: f for n, f in functions.items() if n not in whole}
+        if functions:
+            nodes[kind] = type(kind, (unittest.TestCase,), functions)
+    return nodes, type("OnnxNetworksTest", (unittest.TestCase,), whole)
+
+
+_cases, _networks = _tests()
+globals().update(_cases)
+OnnxNetworksTest = pytest.mark.slow(_networks)
+
+
+def test_the_patterns_above_choose_tests_of_every_kind():
+    kinds = {"OnnxBackendNodeModelTest", "OnnxBackendSimpleModelTest", "OnnxBackendPyTorchConvertedModelTest"}
+    assert set(_cases) == {*kinds, "OnnxBackendPyTorchOperatorModelTest"}
+    assert sum(n.startswith("test_") for case in _cases.values() for n in vars(case)) > 280

@@ -1,0 +1,116 @@
+"""What is wrong is said in one sentence of our own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import clconv
+import clconv.onnx
+from clconv import networks
+from tests.onnx.models import model, node, numbers
+
+RELU = model([node("Relu", "x", "y")], {"x": ["N", 3, 4]}, ["y"])
+
+
+@pytest.mark.parametrize("keep", [0.05, 0.5, 0.95])
+def test_truncated_files(tmp_path: Path, keep: float) -> None:
+    whole = networks.mobilenet_v1(size=32, width=0.25, classes=10).SerializeToString()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(clconv.ClconvError, match=r"cut\.onnx.*again"):
+        clconv.onnx.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", bytes(range(256)) * 4, b"\x08" * 100])
+def test_files_that_are_no_models(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+    with pytest.raises(clconv.ClconvError, match=r"bad\.onnx"):
+        clconv.onnx.load(str(path))
+
+
+def test_random_damage_is_refused_or_harmless(tmp_path: Path) -> None:
+    whole = bytearray(RELU.SerializeToString())
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[random.integers(len(whole))] = random.integers(256)
+        try:
+            clconv.onnx.load(bytes(damaged))
+        except clconv.ClconvError as error:
+            assert str(error)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(clconv.ClconvError, match="does not exist"):
+        clconv.onnx.load(tmp_path / "none.onnx")
+
+
+def test_a_weight_with_too_few_bytes() -> None:
+    proto = model([node("Add", "x k", "y")], {"x": [4]}, ["y"], {"k": numbers(4)})
+    proto.graph.initializer[0].raw_data = proto.graph.initializer[0].raw_data[:-4]
+    with pytest.raises(clconv.ClconvError, match="k"):
+        clconv.onnx.load(proto)
+
+
+def test_every_unsupported_node_is_named() -> None:
+    proto = model([node("LSTM", "x w r", "a"), node("Det", "a", "b"), node("Relu", "b", "y")], {"x": [1, 1, 1]}, ["y"], {"w": numbers(1, 4, 1), "r": numbers(1, 4, 1)})
+    with pytest.raises(clconv.UnsupportedError, match=r"2 nodes.*'the LSTM of a' \(LSTM\), 'the Det of b' \(Det\)"):
+        clconv.onnx.load(proto)
+
+
+def test_a_custom_domain_is_named() -> None:
+    proto = model([node("Relu", "x", "y")], {"x": [1]}, ["y"])
+    proto.graph.node[0].domain = "com.example"
+    proto.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    with pytest.raises(clconv.UnsupportedError, match=r"com\.example\.Relu"):
+        clconv.onnx.load(proto)
+
+
+def test_sizes_that_depend_on_contents_are_refused() -> None:
+    proto = model([node("Cast", "x", "s", to=onnx.TensorProto.INT64), node("Reshape", "x s", "y")], {"x": [1]}, ["y"])
+    with pytest.raises(clconv.UnsupportedError, match="depends on what"):
+        clconv.onnx.load(proto)(numbers(1))
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "words"),
+    [
+        ((), {}, "'x' is missing"),
+        ((numbers(1, 3, 4), numbers(1)), {}, "2 inputs were given and the network takes 1"),
+        ((), {"z": numbers(1, 3, 4)}, "no input 'z'.*x: float32"),
+        ((numbers(1, 3, 4),), {"x": numbers(1, 3, 4)}, "given twice"),
+        ((numbers(1, 3, 5),), {}, r"shape \(1, 3, 5\); it must be \(any, 3, 4\)"),
+        ((numbers(3, 4),), {}, r"shape \(3, 4\)"),
+        ((numbers(1, 3, 4).astype(np.float64),), {}, "element type float64; it must be float32"),
+        (([1.0, 2.0],), {}, "pass a NumPy array"),
+        (("image.jpg",), {}, "pass a NumPy array"),
+    ],
+)
+def test_wrong_inputs(args: tuple[object, ...], kwargs: dict[str, object], words: str) -> None:
+    with pytest.raises(clconv.ShapeError, match=words):
+        clconv.onnx.load(RELU)(*args, **kwargs)
+
+
+def test_shapes_that_do_not_fit_a_node_name_it() -> None:
+    proto = model([node("Add", "a b", "y")], {"a": ["N", 3], "b": ["N", 4]}, ["y"])
+    with pytest.raises(clconv.ShapeError, match="the Add of y"):
+        clconv.onnx.load(proto)(numbers(1, 3), numbers(1, 4))
+
+
+def test_open_sizes_need_a_shape_to_explain() -> None:
+    proto = model([node("Relu", "x", "y")], {"x": ["N", 3, "H", "W"]}, ["y"])
+    net = clconv.onnx.load(proto)
+    with pytest.raises(clconv.ShapeError, match="pass a shape"):
+        net.explain()
+    assert net.explain((1, 3, 4, 5)).steps[0].algorithm == "network/unary"
+
+
+@pytest.mark.parametrize("source", [3, None, {}])
+def test_what_is_no_model_at_all(source: object) -> None:
+    with pytest.raises(clconv.ClconvError, match="a model is a path"):
+        clconv.onnx.load(source)  # type: ignore[arg-type]
