@@ -1,0 +1,160 @@
+"""Whole networks: published sizes, and results against onnx.reference in float64.
+
+Bound: no output is off by more than 1e-4 of the largest one in float32, 4e-2 in float16. A layer's rounding error is a few
+hundred eps of its own outputs at most, some fifty layers add up, and weights of random sign cancel most of it.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import onnx
+import pyopencl as cl
+import pyopencl.array
+import pytest
+
+import clconv.onnx
+from clconv import networks
+from tests.onnx.models import exact, model, node, numbers
+
+PUBLISHED = {
+    "mobilenet_v1": 4_231_976,
+    "mobilenet_v2": 3_504_872,
+    "resnet50": 25_557_032,
+    "resnext50": 25_028_904,
+    "shufflenet_v2": 2_278_604,
+    "vgg16": 138_357_544,
+}
+
+
+def test_parameter_counts_are_the_published_ones() -> None:
+    assert {name: networks.parameters(name) for name in networks.NETWORKS} == PUBLISHED
+
+
+def test_a_built_model_has_as_many_numbers_as_it_counts() -> None:
+    proto = networks.mobilenet_v2(size=32)
+    statistics = sum(int(np.prod(t.dims)) for t in proto.graph.initializer if "running" in t.name)
+    total = sum(int(np.prod(t.dims)) for t in proto.graph.initializer if t.name not in ("zero", "six"))
+    assert total - statistics == PUBLISHED["mobilenet_v2"]
+
+
+def test_seeds_make_the_weights() -> None:
+    first, again, other = (networks.mobilenet_v1(size=32, width=0.25, seed=s).SerializeToString() for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def off(y: np.ndarray, ref: np.ndarray) -> float:
+    """Largest deviation as a share of the largest output."""
+    assert y.shape == ref.shape
+    return float(np.abs(y - ref).max() / np.abs(ref).max())
+
+
+def check(proto: onnx.ModelProto, size: int, *, batch: int = 2, dtype: str = "float32", bound: float = 1e-4) -> clconv.onnx.Network:
+    net = clconv.onnx.load(proto, dtype=dtype)
+    x = numbers(batch, 3, size, size).astype(dtype)
+    assert off(net(x), exact(proto, {"x": x})[0]) < bound
+    return net
+
+
+@pytest.mark.parametrize(("name", "size", "options"), [("mobilenet_v1", 64, {"width": 0.5}), ("shufflenet_v2", 64, {}), ("mobilenet_v2", 64, {})])
+def test_small_networks(name: str, size: int, options: dict[str, float]) -> None:
+    check(networks.build(name, size=size, classes=10, **options), size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_full_networks(name: str) -> None:
+    options = {"head": False} if name == "vgg16" else {}
+    check(networks.build(name, **options), 224, batch=1)
+
+
+def test_float16() -> None:
+    check(networks.mobilenet_v1(size=32, classes=10, width=0.25), 32, dtype="float16", bound=4e-2)
+
+
+def test_resnext_block_fuses_residual_and_activation() -> None:
+    net = check(networks.resnext50(size=32, classes=10), 32, batch=1)
+    report = net.explain()
+    assert [s.op for s in report.steps].count("Conv + residual + relu") == 16
+    assert not [s for s in report.steps if s.op in ("Add", "Relu", "BatchNormalization", "Flatten")]
+    assert len(report.steps) == 56
+    assert report.activation_bytes < report.separate_bytes / 3
+    assert "fuse residual: 16" in str(report)
+
+
+@pytest.fixture(scope="module")
+def small() -> clconv.onnx.Network:
+    return clconv.onnx.load(networks.mobilenet_v1(size=32, classes=10, width=0.25))
+
+
+def test_any_batch_gives_the_same_images(small: clconv.onnx.Network) -> None:
+    x = numbers(5, 3, 32, 32)
+    together = small(x)
+    for i in range(5):
+        np.testing.assert_allclose(small(x[i : i + 1]), together[i : i + 1], rtol=0, atol=1e-5 * np.abs(together).max())
+    assert small(x[:0]).shape == (0, 10)
+
+
+def test_device_arrays_in_device_arrays_out(small: clconv.onnx.Network) -> None:
+    x = numbers(2, 3, 32, 32)
+    on_device = pyopencl.array.to_device(small.queue, x)
+    y = small(on_device)
+    assert isinstance(y, pyopencl.array.Array)
+    np.testing.assert_array_equal(y.get(), small(x))
+
+
+def test_calls_in_a_row_do_not_disturb_each_other(small: clconv.onnx.Network) -> None:
+    inputs = [pyopencl.array.to_device(small.queue, numbers(1, 3, 32, 32, seed=i)) for i in range(4)]
+    outputs = [small(x) for x in inputs]
+    for i, y in enumerate(outputs):
+        np.testing.assert_array_equal(y.get(), small(numbers(1, 3, 32, 32, seed=i)))
+
+
+def test_out_of_order_queue() -> None:
+    context = clconv.default_queue().context
+    queue = cl.CommandQueue(context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+    proto = networks.mobilenet_v1(size=32, classes=10, width=0.25)
+    x = numbers(1, 3, 32, 32)
+    np.testing.assert_array_equal(clconv.onnx.load(proto, queue=queue)(x), clconv.onnx.load(proto)(x))
+
+
+def test_threads(small: clconv.onnx.Network) -> None:
+    inputs = [numbers(1 + i % 2, 3, 32, 32, seed=i) for i in range(8)]
+    want = [small(x) for x in inputs]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        if not all(np.array_equal(small(inputs[i]), want[i]) for _ in range(5)):
+            wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_inputs_by_place_name_and_dictionary() -> None:
+    net = clconv.onnx.load(model([node("Sub", "a b", "y")], {"a": ["N"], "b": ["N"]}, ["y"]))
+    a, b = numbers(3, seed=1), numbers(3, seed=2)
+    for y in (net(a, b), net(a, b=b), net(b=b, a=a), net({"b": b, "a": a})):
+        np.testing.assert_array_equal(y, a - b)
+
+
+def test_profile_times_every_step(small: clconv.onnx.Network) -> None:
+    profile = small.profile(numbers(1, 3, 32, 32), rounds=2)
+    assert len(profile.seconds) == len(profile.report.steps)
+    assert all(s > 0 for s in profile.seconds)
+    assert f"in {len(profile.seconds)} steps" in str(profile)
+    facts = profile.as_dict()
+    assert sum(s["milliseconds"] for s in facts["steps"]) == pytest.approx(facts["milliseconds"])
+
+
+def test_a_new_batch_packs_no_filter_again(small: clconv.onnx.Network) -> None:
+    small(numbers(3, 3, 32, 32))
+    before = small.explain((3, 3, 32, 32)).weight_bytes
+    small(numbers(3, 3, 32, 32, seed=1))
+    assert small.explain((3, 3, 32, 32)).weight_bytes == before
