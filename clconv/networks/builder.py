@@ -88,7 +88,7 @@ class Builder:
 
     def relu6(self, x: str) -> str:
         """Cut off below 0 and above 6."""
-        low, high = self.fixed("zero", np.float32(0)), self.fixed("six", np.float32(6))
+        low, high = self.fixed("zero", np.array(0, np.float32)), self.fixed("six", np.array(6, np.float32))
         return self.node("Clip", [x, low, high], self.channels[x])
 
     def add(self, a: str, b: str) -> str:

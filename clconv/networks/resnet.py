@@ -5,13 +5,15 @@ from __future__ import annotations
 from clconv.networks.builder import Builder
 
 
-def bottlenecks(name: str, size: int, classes: int, *, width: int, groups: int, depth: tuple[int, ...] = (3, 4, 6, 3)) -> tuple[Builder, str]:
-    """Describe a network of bottleneck blocks.
+def bottlenecks(
+    name: str, size: int, classes: int, *, width: int, groups: int, depth: tuple[int, ...] = (3, 4, 6, 3)
+) -> tuple[Builder, str]:
+    r"""Describe a network of bottleneck blocks.
 
     ::
 
         x ---> 1x1, mid ---> 3x3, mid, in groups ---> 1x1, out ---> + ---> relu
-          \\--------------- (1x1, out, where shapes change) -------/
+          \--------------- (1x1, out, where shapes change) -------/
 
     Parameters
     ----------

@@ -56,7 +56,8 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
     dtypes: dict[str, str] = {name: a.dtype.name for name, a in constants.items()}
     for port in graph.inputs:
         shapes[port.name], dtypes[port.name] = tuple(inputs[port.name]), port.dtype
-    nodes, folded = [], 0
+    nodes: list[Node] = []
+    folded = 0
     for original in graph.nodes:
         node = _aligned(original, shapes, dtypes, constants, nodes) if "old_axis" in original.attributes else original
         results: dict[str, Array] | None = None
@@ -78,12 +79,16 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
     note = f"fold shapes: {folded} nodes computed once" if folded else ""
     lost = [name for name in graph.outputs if name not in shapes]
     if lost:
-        raise UnsupportedError(f"the output {lost[0]!r} is a side product of a node, which is not supported; drop it from the model")
+        raise UnsupportedError(
+            f"the output {lost[0]!r} is a side product of a node, which is not supported; drop it from the model"
+        )
     graph = graph.with_nodes(nodes, note, constants=constants, shapes=shapes, dtypes=dtypes)
     return without_dead(graph)
 
 
-def _aligned(node: Node, shapes: dict[str, Shape], dtypes: dict[str, str], constants: dict[str, Array], nodes: list[Node]) -> Node:
+def _aligned(
+    node: Node, shapes: dict[str, Shape], dtypes: dict[str, str], constants: dict[str, Array], nodes: list[Node]
+) -> Node:
     """Give the second tensor of a node from before operator set 7 the axes that today's broadcasting wants."""
     a, b = node.inputs[:2]
     old = shapes[b]
@@ -170,4 +175,3 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
 def _shape(node: Node, shapes: Mapping[str, Shape]) -> Array:
     shape = shapes[node.inputs[0]]
     return np.asarray(shape[node.get("start", 0) : node.get("end", len(shape))], np.int64)
-

@@ -27,7 +27,9 @@ from clconv.tensors import Tensor, as_tensor, check_context, device_buffer, is_d
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
 
 
-def load(source: str | Path | bytes | onnx.ModelProto, *, dtype: str | None = None, queue: cl.CommandQueue | None = None) -> Network:
+def load(
+    source: str | Path | bytes | onnx.ModelProto, *, dtype: str | None = None, queue: cl.CommandQueue | None = None
+) -> Network:
     """Load a network of convolutions from ONNX.
 
     Parameters
@@ -114,7 +116,9 @@ class Network:
         """
         tensors = self._tensors(args, kwargs)
         program = self._program_for(tensors)
-        results = self._run_device(program, tensors) if tensors and is_device_array(tensors[0]) else self._run_numpy(program, tensors)
+        results = (
+            self._run_device(program, tensors) if tensors and is_device_array(tensors[0]) else self._run_numpy(program, tensors)
+        )
         return results[0] if len(results) == 1 else tuple(results)
 
     def explain(self, *args: Any, **kwargs: Any) -> Report:
@@ -123,8 +127,8 @@ class Network:
         Parameters
         ----------
         *args, **kwargs : shape or array
-            As for a call; a shape is a tuple. Where nothing is given, the model's own sizes are taken, and 1 for a batch that it
-            leaves open.
+            As for a call; a shape is a tuple. Where nothing is given, the model's own sizes are taken, and 1 for a batch
+            that it leaves open.
         """
         if any(port.steers for port in self.inputs):
             return Report(self._program_for(self._tensors(args, kwargs)), self._store)
@@ -155,7 +159,7 @@ class Network:
         """Return what was passed for each input, in the model's order."""
         names = [port.name for port in self.inputs]
         if len(args) == 1 and isinstance(args[0], Mapping) and not kwargs:
-            args, kwargs = (), args[0]
+            kwargs, args = args[0], ()
         listed = "; ".join(map(str, self.inputs)) or "none"
         unknown = [name for name in kwargs if name not in names]
         if unknown:
@@ -176,7 +180,9 @@ class Network:
         tensors = []
         for port, value in zip(self.inputs, self._named(args, kwargs), strict=True):
             if value.__class__ in (int, float, list):
-                raise ShapeError(f"the input {port.name!r} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array")
+                raise ShapeError(
+                    f"the input {port.name!r} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array"
+                )
             tensor = as_tensor(np.asarray(value) if isinstance(value, np.generic) else value, f"the input {port.name!r}")
             if tensor.dtype.name != port.dtype:
                 raise ShapeError(f"the input {port.name!r} has the element type {tensor.dtype.name}; it must be {port.dtype}")
@@ -253,7 +259,9 @@ def _contents(tensor: Tensor) -> Array:
 def _check_shape(port: Port, shape: Shape) -> None:
     if port.shape is None:
         return
-    fits = len(shape) == len(port.shape) and all(w is None or i == 0 or g == w for i, (g, w) in enumerate(zip(shape, port.shape, strict=True)))
+    fits = len(shape) == len(port.shape) and all(
+        w is None or i == 0 or g == w for i, (g, w) in enumerate(zip(shape, port.shape, strict=True))
+    )
     if not fits:
         want = "(" + ", ".join("any" if s is None or i == 0 else str(s) for i, s in enumerate(port.shape)) + ")"
         raise ShapeError(f"the input {port.name!r} has the shape {shape}; it must be {want}")

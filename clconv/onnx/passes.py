@@ -51,7 +51,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
     producer: dict[str, int] = {}  # output of a Conv -> its place in nodes
     folded = 0
     for node in graph.nodes:
-        source = _folds_into(node, graph, producer, uses)
+        source = _folds_into(node, producer, uses)
         affine = None if source is None else _affine(node, source, graph, constants[nodes[producer[source]].inputs[1]])
         if source is None or affine is None:
             if node.op == "Conv" and node.inputs[1] in constants and (not node.input(2) or node.input(2) in constants):
@@ -67,7 +67,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
     return without_dead(graph.with_nodes(nodes, note, constants=constants))
 
 
-def _folds_into(node: Node, graph: Graph, producer: dict[str, int], uses: Any) -> str | None:
+def _folds_into(node: Node, producer: dict[str, int], uses: Any) -> str | None:
     """Return the convolution's output that a node rescales, None if it rescales none."""
     if node.op not in ("BatchNormalization", "Add", "Sub", "Mul", "Div"):
         return None
@@ -125,7 +125,11 @@ def fold_pad(graph: Graph) -> Graph:
     for node in graph.nodes:
         pad = pads.get(node.inputs[0]) if node.op == "Conv" else None
         amounts = None if pad is None else _zero_border(pad, graph)
-        if pad is not None and amounts is not None and node.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID", "NOTSET", "VALID"):
+        if (
+            pad is not None
+            and amounts is not None
+            and node.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID", "NOTSET", "VALID")
+        ):
             own = node.get("pads", [0] * len(amounts))
             total = [a + b for a, b in zip(own, amounts, strict=True)]
             node = replace(node, inputs=(pad.inputs[0], *node.inputs[1:])).having(pads=total, auto_pad=b"NOTSET")
@@ -222,7 +226,11 @@ def fuse_residual(graph: Graph) -> Graph:
     gone: set[str] = set()
     nodes: list[Node] = []
     for node in graph.nodes:
-        if node.op == "Add" and graph.shapes[node.inputs[0]] == graph.shapes[node.inputs[1]] and node.inputs[0] != node.inputs[1]:
+        if (
+            node.op == "Add"
+            and graph.shapes[node.inputs[0]] == graph.shapes[node.inputs[1]]
+            and node.inputs[0] != node.inputs[1]
+        ):
             pairs = [(made[a], b) for a, b in (node.inputs, node.inputs[::-1]) if a in made and uses[a] == 1]
             pairs = [(n, b) for n, b in pairs if n.op == "Conv" and not n.input(3) and "activation" not in n.attributes]
             if pairs and graph.dtypes[node.inputs[0]] == graph.dtypes[node.inputs[1]]:

@@ -63,7 +63,9 @@ class Store:
 class _Command:
     """One kernel, bound; the arguments that a call brings are set anew each time."""
 
-    def __init__(self, runtime: Runtime, launch: Launch, buffers: Mapping[str, Any], external: Mapping[str, int], wide: bool) -> None:
+    def __init__(
+        self, runtime: Runtime, launch: Launch, buffers: Mapping[str, Any], external: Mapping[str, int], wide: bool
+    ) -> None:
         self.kernel = runtime.kernel(launch)
         self.global_size, self.local_size = launch.global_size, launch.local_size
         self.rebind: list[tuple[int, int]] = []
@@ -79,7 +81,8 @@ class _Command:
             elif isinstance(argument, Float):
                 self.kernel.set_arg(index, (np.float64 if wide else np.float32)(argument.value))
             elif isinstance(argument, Local):
-                self.kernel.set_arg(index, cl.LocalMemory(argument.bytes))
+                memory: Any = cl.LocalMemory(argument.bytes)  # pyopencl's types forget it
+                self.kernel.set_arg(index, memory)
 
 
 class Program:
@@ -139,7 +142,9 @@ class Program:
         """Return the shape of what a step writes."""
         return self._lowering.shapes[step.values["y"]]
 
-    def run(self, queue: cl.CommandQueue, external: Sequence[Any], wait_for: Sequence[cl.Event] | None = None) -> cl.Event | None:
+    def run(
+        self, queue: cl.CommandQueue, external: Sequence[Any], wait_for: Sequence[cl.Event] | None = None
+    ) -> cl.Event | None:
         """Enqueue the network and return the event of its last kernel; None if there is nothing to compute.
 
         Parameters

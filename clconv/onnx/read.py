@@ -83,7 +83,9 @@ def _array(tensor: onnx.TensorProto) -> Array:
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # wrong sizes, unknown types, absent external data
-        raise ClconvError(f"the tensor {tensor.name!r} of the model cannot be read ({error}); export the model again") from error
+        raise ClconvError(
+            f"the tensor {tensor.name!r} of the model cannot be read ({error}); export the model again"
+        ) from error
 
 
 def _port(info: onnx.ValueInfoProto) -> Port:
@@ -93,7 +95,9 @@ def _port(info: onnx.ValueInfoProto) -> Port:
     try:
         dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     except KeyError:
-        raise ClconvError(f"the input {info.name!r} has the unknown element type {tensor.elem_type}; export the model again") from None
+        raise ClconvError(
+            f"the input {info.name!r} has the unknown element type {tensor.elem_type}; export the model again"
+        ) from None
     if not tensor.HasField("shape"):
         return Port(info.name, dtype, None)
     sizes = (d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim)

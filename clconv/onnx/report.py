@@ -41,7 +41,14 @@ class Report:
             "device": self.device.name,
             "passes": list(self.passes),
             "steps": [
-                {"name": s.name, "op": s.op, "algorithm": s.algorithm, "shape": self.shapes[s.name], "flops": s.flops, "bytes": s.bytes}
+                {
+                    "name": s.name,
+                    "op": s.op,
+                    "algorithm": s.algorithm,
+                    "shape": self.shapes[s.name],
+                    "flops": s.flops,
+                    "bytes": s.bytes,
+                }
                 for s in self.steps
             ],
             "flops": self.flops,
@@ -110,6 +117,8 @@ class Profile:
                 f"{seconds * 1e3:8.3f} {100 * seconds / max(self.total, 1e-9):5.1f} {rate:8.1f} {self.share(index):8.0%}  "
                 f"{step.op:{width}s}  {step.algorithm:24s} {self.report.shapes[step.name]}"
             )
-        lines.append(f"{self.total * 1e3:8.3f} ms in {len(steps)} steps, {self.report.flops / max(self.total, 1e-9) / 1e9:.1f} GFLOP/s")
+        lines.append(
+            f"{self.total * 1e3:8.3f} ms in {len(steps)} steps, {self.report.flops / max(self.total, 1e-9) / 1e9:.1f} GFLOP/s"
+        )
         lines.append(_memory(self.report))
         return "\n".join(lines)

@@ -12,7 +12,7 @@ from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
 from clconv.problem import Activation
 
-__all__ = ["Float", "Int", "Local", "Lowering", "Step"]
+__all__ = ["Argument", "Float", "Int", "Local", "Lowering", "Step"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,16 @@ class Lowering:
         launches = launch if isinstance(launch, tuple) else (launch,)
         traffic = sum(self.size(name) for name in values.values() if name)
         step = Step(
-            self._node.name, op or describe(self._node), algorithm, launches, values, ("y",), scratch or {}, flops, traffic, plan
+            self._node.name,
+            op or describe(self._node),
+            algorithm,
+            launches,
+            values,
+            ("y",),
+            scratch or {},
+            flops,
+            traffic,
+            plan,
         )
         self.steps.append(step)
 

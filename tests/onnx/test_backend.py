@@ -78,7 +78,9 @@ def _tests() -> tuple[dict[str, type[unittest.TestCase]], type[unittest.TestCase
     nodes: dict[str, type[unittest.TestCase]] = {}
     whole: dict[str, object] = {}
     for kind, case in runner.test_cases.items():
-        functions = {n: f for n, f in vars(case).items() if n.startswith("test_") and not getattr(f, "__unittest_skip__", False)}
+        functions = {
+            n: f for n, f in vars(case).items() if n.startswith("test_") and not getattr(f, "__unittest_skip__", False)
+        }
         whole.update((n, f) for n, f in functions.items() if re.match(_NETWORKS, n))
         functions = {n: f for n, f in functions.items() if n not in whole}
         if functions:
@@ -91,7 +93,7 @@ globals().update(_cases)
 OnnxNetworksTest = pytest.mark.slow(_networks)
 
 
-def test_the_patterns_above_choose_tests_of_every_kind():
+def test_the_patterns_above_choose_tests_of_every_kind() -> None:
     kinds = {"OnnxBackendNodeModelTest", "OnnxBackendSimpleModelTest", "OnnxBackendPyTorchConvertedModelTest"}
     assert set(_cases) == {*kinds, "OnnxBackendPyTorchOperatorModelTest"}
     assert sum(n.startswith("test_") for case in _cases.values() for n in vars(case)) > 280

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,8 @@ def test_random_damage_is_refused_or_harmless(tmp_path: Path) -> None:
     for _ in range(200):
         damaged = bytearray(whole)
         damaged[random.integers(len(whole))] = random.integers(256)
-        try:
+        with contextlib.suppress(clconv.ClconvError):
             clconv.onnx.load(bytes(damaged))
-        except clconv.ClconvError as error:
-            assert str(error)
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -58,7 +57,12 @@ def test_a_weight_with_too_few_bytes() -> None:
 
 
 def test_every_unsupported_node_is_named() -> None:
-    proto = model([node("LSTM", "x w r", "a"), node("Det", "a", "b"), node("Relu", "b", "y")], {"x": [1, 1, 1]}, ["y"], {"w": numbers(1, 4, 1), "r": numbers(1, 4, 1)})
+    proto = model(
+        [node("LSTM", "x w r", "a"), node("Det", "a", "b"), node("Relu", "b", "y")],
+        {"x": [1, 1, 1]},
+        ["y"],
+        {"w": numbers(1, 4, 1), "r": numbers(1, 4, 1)},
+    )
     with pytest.raises(clconv.UnsupportedError, match=r"2 nodes.*'the LSTM of a' \(LSTM\), 'the Det of b' \(Det\)"):
         clconv.onnx.load(proto)
 

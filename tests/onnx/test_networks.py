@@ -7,6 +7,7 @@ hundred eps of its own outputs at most, some fifty layers add up, and weights of
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,22 +52,26 @@ def off(y: np.ndarray, ref: np.ndarray) -> float:
     return float(np.abs(y - ref).max() / np.abs(ref).max())
 
 
-def check(proto: onnx.ModelProto, size: int, *, batch: int = 2, dtype: str = "float32", bound: float = 1e-4) -> clconv.onnx.Network:
+def check(
+    proto: onnx.ModelProto, size: int, *, batch: int = 2, dtype: str = "float32", bound: float = 1e-4
+) -> clconv.onnx.Network:
     net = clconv.onnx.load(proto, dtype=dtype)
     x = numbers(batch, 3, size, size).astype(dtype)
     assert off(net(x), exact(proto, {"x": x})[0]) < bound
     return net
 
 
-@pytest.mark.parametrize(("name", "size", "options"), [("mobilenet_v1", 64, {"width": 0.5}), ("shufflenet_v2", 64, {}), ("mobilenet_v2", 64, {})])
-def test_small_networks(name: str, size: int, options: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("name", "size", "options"), [("mobilenet_v1", 64, {"width": 0.5}), ("shufflenet_v2", 64, {}), ("mobilenet_v2", 64, {})]
+)
+def test_small_networks(name: str, size: int, options: dict[str, Any]) -> None:
     check(networks.build(name, size=size, classes=10, **options), size)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_full_networks(name: str) -> None:
-    options = {"head": False} if name == "vgg16" else {}
+    options: dict[str, Any] = {"head": False} if name == "vgg16" else {}
     check(networks.build(name, **options), 224, batch=1)
 
 

@@ -11,7 +11,15 @@ from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv, lower_conv_transpose
 from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_unary
 from clconv.onnx.lower.matrix import lower_gemm, lower_matmul
-from clconv.onnx.lower.movement import lower_concat, lower_expand, lower_identity, lower_pad, lower_slice, lower_split, lower_transpose
+from clconv.onnx.lower.movement import (
+    lower_concat,
+    lower_expand,
+    lower_identity,
+    lower_pad,
+    lower_slice,
+    lower_split,
+    lower_transpose,
+)
 from clconv.onnx.lower.pooling import lower_global_pool, lower_pool, lower_reduce_mean, lower_softmax
 from clconv.onnx.lower.resize import lower_resize
 from clconv.onnx.step import Lowering

@@ -17,7 +17,9 @@ from clconv.select import select
 from clconv.tuning import recall
 
 
-def window_padding(node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
+def window_padding(
+    node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> list[tuple[int, int]]:
     """Return the padding (before, after) of each spatial axis from ``pads`` or ``auto_pad``."""
     mode = node.get("auto_pad", b"NOTSET")
     mode = mode.decode() if isinstance(mode, bytes) else mode
@@ -61,7 +63,9 @@ def lower_conv(node: Node, to: Lowering) -> None:
 
 def _two_axes(node: Node, axes: int) -> None:
     if axes not in (1, 2):
-        raise UnsupportedError(f"the node {node.name!r} ({node.op}) has {axes} spatial axes; convolutions with 1 or 2 are supported")
+        raise UnsupportedError(
+            f"the node {node.name!r} ({node.op}) has {axes} spatial axes; convolutions with 1 or 2 are supported"
+        )
 
 
 def _ints(node: Node, name: str, count: int) -> list[int]:
@@ -73,7 +77,9 @@ def _image(shape: Shape) -> Shape:
     return shape if len(shape) == 4 else (*shape[:2], 1, *shape[2:])
 
 
-def emit_convolution(to: Lowering, problem: ConvProblem, *, x: str, w: str, bias: str, residual: str, y: str, op: str = "") -> None:
+def emit_convolution(
+    to: Lowering, problem: ConvProblem, *, x: str, w: str, bias: str, residual: str, y: str, op: str = ""
+) -> None:
     """Add the step of a convolution with the plan that select gives."""
     plan: Plan = select(problem, to.device, recall=recall).plan
     scratch = {f"scratch{i}": size for i, size in enumerate(plan.scratch_bytes)}
@@ -86,7 +92,7 @@ def emit_convolution(to: Lowering, problem: ConvProblem, *, x: str, w: str, bias
 
 
 def lower_conv_transpose(node: Node, to: Lowering) -> None:
-    """A transposed convolution: the image spread out by the stride, then a convolution with the filter turned around.
+    """Spread the image out by the stride, then convolve with the filter turned around: a transposed convolution.
 
     ``y[oc, oh] = sum over ic, kh of x[ic, (oh + PT - kh*DH) / SH] * w[ic, oc, kh]`` where the division has no remainder.
     Between the elements of ``x`` stand ``stride - 1`` zeros; the filter is flipped and its channels are swapped.
@@ -95,7 +101,9 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
     dtype = to.floating(node, x)
     filt = to.constants.get(w)
     if filt is None:
-        raise UnsupportedError(f"the filter of the node {node.name!r} (ConvTranspose) must be constant; export the model with a fixed one")
+        raise UnsupportedError(
+            f"the filter of the node {node.name!r} (ConvTranspose) must be constant; export the model with a fixed one"
+        )
     axes = filt.ndim - 2
     _two_axes(node, axes)
     groups = int(node.get("group", 1))
@@ -104,7 +112,9 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
     reach = [(k - 1) * d for k, d in zip(filt.shape[2:], dilation, strict=True)]
     padding = _transposed_padding(node, spread, reach, to.shapes[node.output][2:])
     ic, ocg = filt.shape[:2]
-    swapped = filt.reshape(groups, ic // groups, *filt.shape[1:]).swapaxes(1, 2).reshape(groups * ocg, ic // groups, *filt.shape[2:])
+    swapped = (
+        filt.reshape(groups, ic // groups, *filt.shape[1:]).swapaxes(1, 2).reshape(groups * ocg, ic // groups, *filt.shape[2:])
+    )
     flipped = np.ascontiguousarray(np.flip(swapped, tuple(range(2, filt.ndim))))
     turned = to.constant("turned", flipped.reshape(_image(flipped.shape)))
     source = x
@@ -115,7 +125,9 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
     lengths = (*(1,) * (2 - axes), *dilation)
     crop = any(min(pair) < 0 for pair in padding)
     if crop:
-        raise UnsupportedError(f"the node {node.name!r} (ConvTranspose) crops more than its filter reaches; export it with smaller pads")
+        raise UnsupportedError(
+            f"the node {node.name!r} (ConvTranspose) crops more than its filter reaches; export it with smaller pads"
+        )
     problem = ConvProblem(
         _image(to.shapes[source]),
         _image(flipped.shape),

@@ -7,7 +7,7 @@ import math
 from clconv.errors import UnsupportedError
 from clconv.onnx.functions import FUNCTIONS, function_of
 from clconv.onnx.graph import Node, Shape
-from clconv.onnx.step import Float, Int, Lowering, pieces
+from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
 from clconv.problem import Activation
 
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
@@ -25,7 +25,9 @@ def lower_unary(node: Node, to: Lowering) -> None:
     dtype = to.floating(node, node.inputs[0])
     function = function_of(node, to.graph)
     if function is None:
-        raise UnsupportedError(f"the limits of the node {node.name!r} ({node.op}) must be constant; export the model with fixed ones")
+        raise UnsupportedError(
+            f"the limits of the node {node.name!r} ({node.op}) must be constant; export the model with fixed ones"
+        )
     emit_unary(to, node.inputs[0], node.output, function, dtype)
 
 
@@ -66,7 +68,8 @@ def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -
     sizes, (sa, sb) = joined(shape, [to.shapes[a], to.shapes[b]])
     if len(sizes) > 4:
         raise UnsupportedError(
-            f"the node {node.name!r} ({node.op}) broadcasts {to.shapes[a]} and {to.shapes[b]} along too many axes; at most 4 groups of axes are supported"
+            f"the node {node.name!r} ({node.op}) broadcasts {to.shapes[a]} and {to.shapes[b]} along too many axes; "
+            "at most 4 groups of axes are supported"
         )
     fill = 4 - len(sizes)
     sizes, sa, sb = [1] * fill + sizes, [0] * fill + sa, [0] * fill + sb
@@ -77,7 +80,7 @@ def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -
     function, numbers = fused(node) if last else (0, (Float(0.0), Float(0.0)))
     macros = to.macros(dtype, FUNCTION=function, OP=BINARY[node.op], A_STEP=sa[3], B_STEP=sb[3])
     integers = (*sizes, *sa[:3], *sb[:3], chunk, per_item)
-    arguments = ("a", "b", "y", *map(Int, integers), *numbers)
+    arguments: tuple[Argument, ...] = ("a", "b", "y", *map(Int, integers), *numbers)
     launch = to.launch("binary", macros, arguments, (-(-inner // chunk), -(-rows // per_item)))
     to.emit("network/binary", launch, {"a": a, "b": b, "y": y}, flops=math.prod(shape))
 

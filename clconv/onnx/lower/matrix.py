@@ -11,7 +11,7 @@ from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.convolution import emit_convolution
 from clconv.onnx.lower.elementwise import fused
 from clconv.onnx.lower.movement import emit_copy, strides_of
-from clconv.onnx.step import Float, Int, Lowering, describe
+from clconv.onnx.step import Argument, Float, Int, Lowering, describe
 from clconv.problem import ACTIVATIONS, ConvProblem
 
 _TILE_M = 4
@@ -56,7 +56,9 @@ def lower_matmul(node: Node, to: Lowering) -> None:
     batch_a, batch_b = sa[:-2], sb[:-2]
     batch = np.broadcast_shapes(batch_a, batch_b)
     if len(batch) > 2:
-        raise UnsupportedError(f"the node {node.name!r} (MatMul) multiplies {sa} and {sb}; at most 2 axes of matrices are supported")
+        raise UnsupportedError(
+            f"the node {node.name!r} (MatMul) multiplies {sa} and {sb}; at most 2 axes of matrices are supported"
+        )
     batch = (1,) * (2 - len(batch)) + batch
     ab, bb = _batch_strides(batch_a, m * k), _batch_strides(batch_b, k * n)
     _emit_product(
@@ -66,7 +68,7 @@ def lower_matmul(node: Node, to: Lowering) -> None:
 
 def _batch_strides(batch: Shape, size: int) -> tuple[int, int]:
     """Return the distance of matrices along two axes, 0 where they are repeated."""
-    outer, inner = ((1, 1) + batch)[-2:]
+    outer, inner = (1, 1, *batch)[-2:]
     return (0 if outer == 1 else inner * size, 0 if inner == 1 else size)
 
 
@@ -118,7 +120,7 @@ def _emit_product(
     function, numbers = fused(node)
     macros = to.macros(dtype, FUNCTION=function, HAS_C=int(bool(c)), TILE_M=_TILE_M)
     integers = (m, n, k, batch[1], *a_strides, *b_strides, *c_strides)
-    arguments = ("a", "w", "c", "y", *map(Int, integers), Float(alpha), Float(beta), *numbers)
+    arguments: tuple[Argument, ...] = ("a", "w", "c", "y", *map(Int, integers), Float(alpha), Float(beta), *numbers)
     size = (-(-n // to.lanes(dtype)), -(-m // _TILE_M), batch[0] * batch[1])
     launch = to.launch("matmul", macros, arguments, size)
     values = {"a": a, "w": b, "c": c, "y": node.output}

@@ -9,7 +9,7 @@ import numpy as np
 
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
-from clconv.onnx.step import Int, Lowering, itemsize, pieces
+from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
 
 _AXES = 6  # of kernels/network/copy.cl
 
@@ -43,7 +43,9 @@ def emit_copy(
         else:
             merged.append((size, a, b))
     if len(merged) > _AXES:
-        raise UnsupportedError(f"moving elements along {len(merged)} axes at once is not supported, {_AXES} at most; reshape the tensor first")
+        raise UnsupportedError(
+            f"moving elements along {len(merged)} axes at once is not supported, {_AXES} at most; reshape the tensor first"
+        )
     merged = _with_rows(merged, to)
     dims = [(1, 0, 0)] * (_AXES - len(merged)) + merged
     sizes, sx, sy = ([axis[i] for axis in dims] for i in range(3))
@@ -121,7 +123,9 @@ def required(node: Node, to: Lowering, index: int, what: str) -> Array:
     """
     value = to.constants.get(node.input(index))
     if value is None:
-        raise UnsupportedError(f"the {what} of the node {node.name!r} ({node.op}) must be constant; export the model with fixed ones")
+        raise UnsupportedError(
+            f"the {what} of the node {node.name!r} ({node.op}) must be constant; export the model with fixed ones"
+        )
     return value
 
 
@@ -175,7 +179,7 @@ def lower_pad(node: Node, to: Lowering) -> None:
     sizes = [(1, 1, 0)] * (4 - len(sizes)) + sizes
     xs, ys, ps = ([axis[i] for axis in sizes] for i in range(3))
     macros = (("BYTES", itemsize(to.dtypes[x])), ("MODE", _MODES[mode]))
-    arguments = ("x", "value", "y", *map(Int, (*xs, *ys[1:], *ps)))
+    arguments: tuple[Argument, ...] = ("x", "value", "y", *map(Int, (*xs, *ys[1:], *ps)))
     launch = to.launch("pad", macros, arguments, (ys[2], ys[0] * ys[1]))
     to.emit("network/pad", launch, {"x": x, "value": value, "y": y})
 

@@ -19,7 +19,9 @@ def lower_pool(node: Node, to: Lowering) -> None:
     dtype = to.floating(node, x)
     filt = [int(k) for k in node.attributes["kernel_shape"]]
     if len(filt) not in (1, 2):
-        raise UnsupportedError(f"the node {node.name!r} ({node.op}) has {len(filt)} spatial axes; pooling over 1 or 2 is supported")
+        raise UnsupportedError(
+            f"the node {node.name!r} ({node.op}) has {len(filt)} spatial axes; pooling over 1 or 2 is supported"
+        )
     if len(node.outputs) > 1 and node.outputs[1]:
         raise UnsupportedError(f"the node {node.name!r} ({node.op}) also returns where its maxima are, which is not supported")
     ones = [1] * len(filt)
@@ -38,9 +40,14 @@ def lower_pool(node: Node, to: Lowering) -> None:
     integers = (*size, *out, top, left, bottom, right, per_item)
     row = Local((size[1] + 2 * lanes) * (8 if dtype == "float64" else 4))
     if row.bytes > to.device.local_mem_bytes:
-        raise UnsupportedError(f"the node {node.name!r} ({node.op}) has rows of {size[1]} elements, too many for the device's local memory")
+        raise UnsupportedError(
+            f"the node {node.name!r} ({node.op}) has rows of {size[1]} elements, too many for the device's local memory"
+        )
     launch = to.launch(
-        "pool", to.macros(dtype, **dict(window), MODE=mode), ("x", "y", *map(Int, integers), row), (-(-out[0] // per_item), planes)
+        "pool",
+        to.macros(dtype, **dict(window), MODE=mode),
+        ("x", "y", *map(Int, integers), row),
+        (-(-out[0] // per_item), planes),
     )
     to.emit("network/pool", launch, {"x": x, "y": y}, flops=planes * math.prod(out) * math.prod(filt))
 
@@ -48,7 +55,9 @@ def lower_pool(node: Node, to: Lowering) -> None:
 def lower_global_pool(node: Node, to: Lowering) -> None:
     """Mean or maximum over every spatial axis."""
     shape = to.shapes[node.inputs[0]]
-    emit_reduce(node, to, node.inputs[0], node.output, math.prod(shape[:2]), math.prod(shape[2:]), 1, node.op == "GlobalMaxPool")
+    emit_reduce(
+        node, to, node.inputs[0], node.output, math.prod(shape[:2]), math.prod(shape[2:]), 1, node.op == "GlobalMaxPool"
+    )
 
 
 def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int, inner: int, largest: bool) -> None:

@@ -1,0 +1,173 @@
+"""``clconv run``: a network on a picture, or on arrays, from the command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from clconv.errors import ClconvError, ShapeError, UnsupportedError
+from clconv.onnx.graph import Port
+from clconv.onnx.network import Network, load
+
+Array = NDArray[Any]
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
+_NORMAL = {
+    "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "-1..1": ([0.5] * 3, [0.5] * 3),
+    "0..1": ([0.0] * 3, [1.0] * 3),
+    "0..255": ([0.0] * 3, [1 / 255] * 3),
+}
+_FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("run")
+@click.argument("model", type=_FILE)
+@click.option("--input", "source", type=_FILE, help="A picture, or .npz with an array per input; random numbers if left out.")
+@click.option(
+    "--normalise", type=click.Choice(list(_NORMAL)), default="imagenet", show_default=True, help="What a pixel becomes."
+)
+@click.option("--labels", type=_FILE, help="A class name per line.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Repeat the picture, or draw as many.")
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Store tensors and weights in this type.")
+@click.option("--explain", is_flag=True, help="Show what the passes made of the network.")
+@click.option("--profile", is_flag=True, help="Show the time of each step.")
+@click.option("--against", type=click.Choice(["onnxruntime"]), help="Compare results and times.")
+def run_command(
+    model: Path,
+    source: Path | None,
+    normalise: str,
+    labels: Path | None,
+    batch: int,
+    dtype: str | None,
+    explain: bool,
+    profile: bool,
+    against: str | None,
+) -> None:
+    r"""Run an ONNX network of convolutions on the OpenCL device.
+
+    \b
+    clconv run mobilenet.onnx --input cat.jpg --labels imagenet.txt --profile
+    """
+    try:
+        net = load(model, dtype=dtype)
+        inputs = _inputs(net, source, normalise, batch)
+        results, seconds = _timed(lambda: net(inputs))
+        outputs = results if isinstance(results, tuple) else (results,)
+        click.echo(
+            f"{model.name} on {net.queue.device.name.strip()}: {1e3 * seconds:.2f} ms, {net.parameters / 1e6:.2f} M parameters"
+        )
+        names = labels.read_text(encoding="utf-8").splitlines() if labels else []
+        for name, value in zip(net.outputs, outputs, strict=True):
+            _show(name, value, names)
+        if explain:
+            click.echo(str(net.explain(inputs)))
+        if profile:
+            click.echo(str(net.profile(inputs)))
+        if against:
+            _compare(model, inputs, outputs, seconds)
+    except ClconvError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _timed(call: Callable[[], Any], least: int = 3, limit: float = 1.0) -> tuple[Any, float]:
+    """Return a call's result and its least seconds, after one that does not count."""
+    result = call()
+    best, begin, count = float("inf"), time.perf_counter(), 0
+    while count < least or (count < 20 and time.perf_counter() - begin < limit):
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+        count += 1
+    return result, best
+
+
+def _inputs(net: Network, source: Path | None, normalise: str, batch: int) -> dict[str, Array]:
+    if source is None:
+        random = np.random.default_rng(0)
+        return {p.name: random.standard_normal(_shape(p, batch)).astype(p.dtype) for p in net.inputs}
+    if source.suffix.lower() == ".npz":
+        with np.load(source, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    if source.suffix.lower() not in _PICTURES:
+        raise ShapeError(f"{source} is neither a picture ({', '.join(_PICTURES)}) nor an .npz file")
+    if len(net.inputs) != 1:
+        raise ShapeError(
+            f"a picture serves a network with one input; this one has {len(net.inputs)}, give an .npz with all of them"
+        )
+    return {net.inputs[0].name: _picture(source, net.inputs[0], normalise, batch)}
+
+
+def _shape(port: Port, batch: int, sizes: tuple[int, int] = (224, 224)) -> tuple[int, ...]:
+    """Return the shape of an input, with the given sizes where the model leaves height and width open."""
+    if port.shape is None:
+        raise ShapeError(f"the model says nothing of the shape of its input {port.name!r}; give it in an .npz file")
+    shape = [batch if i == 0 else s for i, s in enumerate(port.shape)]
+    fill = list(sizes)
+    return tuple(int(s) if s is not None else fill.pop(0) if fill else 1 for s in shape)
+
+
+def _picture(path: Path, port: Port, normalise: str, batch: int) -> Array:
+    """Read a picture in the size and layout of an input: (N, 3, H, W) or (N, H, W, 3)."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise UnsupportedError("reading pictures needs pillow; install it with pip install 'clconv[demo]'") from error
+    shape = port.shape or ()
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise ShapeError(f"the input is no picture with 3 channels ({port}); give it in an .npz file")
+    try:
+        image = Image.open(path).convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise ShapeError(f"{path} is no picture that pillow can read ({error})") from error
+    first = shape[1] == 3
+    # Networks halve an image five times.
+    own = (max(32, round(image.height / 32) * 32), max(32, round(image.width / 32) * 32))
+    height, width = (_shape(port, batch, own)[i] for i in ((2, 3) if first else (1, 2)))
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
+    mean, deviation = _NORMAL[normalise]
+    pixels = (pixels - np.array(mean, np.float32)) / np.array(deviation, np.float32)
+    one = pixels.transpose(2, 0, 1) if first else pixels
+    return np.ascontiguousarray(np.broadcast_to(one, (batch, *one.shape)).astype(port.dtype))
+
+
+def _show(name: str, value: Array, labels: list[str]) -> None:
+    """Print the likeliest classes of a vector of scores, the extent of anything else."""
+    flat = value.reshape(value.shape[0], -1) if value.ndim else value.reshape(1, 1)
+    if value.ndim < 2 or value.size != value.shape[0] * value.shape[1] or value.shape[1] < 2:
+        extent = f", from {value.min():.4g} to {value.max():.4g}" if value.size else ""
+        click.echo(f"{name} {value.shape}{extent}")
+        return
+    for index, scores in enumerate(flat.astype(np.float64)):
+        if scores.min() < 0 or abs(scores.sum() - 1) > 1e-2:
+            scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        best = np.argsort(-scores)[:5]
+        words = ", ".join(f"{labels[i] if i < len(labels) else i} {100 * scores[i]:.1f} %" for i in best)
+        click.echo(f"{name}[{index}]: {words}")
+
+
+def _compare(model: Path, inputs: dict[str, Array], outputs: tuple[Array, ...], seconds: float) -> None:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UnsupportedError("onnxruntime is not installed; install it with pip install onnxruntime") from error
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    feeds = {
+        i.name: inputs[i.name].astype(np.float32 if i.type == "tensor(float)" else inputs[i.name].dtype)
+        for i in session.get_inputs()
+    }
+    theirs, other = _timed(lambda: session.run(None, feeds))
+    off = max(_off(a, b) for a, b in zip(outputs, theirs, strict=True))
+    click.echo(f"onnxruntime: {1e3 * other:.2f} ms, {other / seconds:.2f} times ours")
+    click.echo(f"the results differ by {off:.1e} of the largest output")
+
+
+def _off(ours: Array, theirs: Array) -> float:
+    largest = float(np.abs(theirs).max()) if theirs.size else 0.0
+    return float(np.abs(ours.astype(np.float64) - theirs).max()) / largest if largest else 0.0

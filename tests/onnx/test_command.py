@@ -1,0 +1,64 @@
+"""The command line, as the user sees it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from clconv import networks
+from clconv.onnx.command import run_command
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    path.write_bytes(networks.mobilenet_v1(size=32, classes=10, width=0.25).SerializeToString())
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(run_command, [str(a) for a in arguments])
+
+
+def test_random_numbers_profile_and_explanation(model: Path) -> None:
+    result = run(model, "--batch", 2, "--profile", "--explain")
+    assert result.exit_code == 0, result.output
+    assert "y[1]:" in result.output
+    assert "fold batchnorm" in result.output
+    assert "ms in 29 steps" in result.output
+
+
+def test_a_picture_with_labels(model: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3)).save(tmp_path / "p.png")
+    (tmp_path / "labels.txt").write_text("\n".join(f"class{i}" for i in range(10)), encoding="utf-8")
+    result = run(model, "--input", tmp_path / "p.png", "--labels", tmp_path / "labels.txt")
+    assert result.exit_code == 0, result.output
+    assert "y[0]: class" in result.output
+
+
+def test_arrays(model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 3, 32, 32), np.float32))
+    assert "y[2]:" in run(model, "--input", tmp_path / "a.npz").output
+    np.savez(tmp_path / "b.npz", z=np.zeros((3, 3, 32, 32), np.float32))
+    assert "no input 'z'" in run(model, "--input", tmp_path / "b.npz").output
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_against_onnxruntime(model: Path) -> None:
+    result = run(model, "--against", "onnxruntime")
+    assert result.exit_code == 0, result.output
+    assert float(result.output.split("differ by ")[1].split()[0]) < 1e-4
+
+
+def test_mistakes_end_in_a_sentence(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_text("no picture", encoding="utf-8")
+    (tmp_path / "bad.onnx").write_text("no model", encoding="utf-8")
+    for result in (run(model, "--input", tmp_path / "p.png"), run(tmp_path / "bad.onnx"), run(model, "--input", model)):
+        assert result.exit_code == 1
+        assert result.output.startswith("Error: ")
+        assert "Traceback" not in result.output
