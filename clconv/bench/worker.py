@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -53,9 +54,10 @@ class Worker:
     def __init__(self, loader: str, threads: int) -> None:
         module, _, function = loader.partition(":")
         self.load_layer: Callable[[Setup], Runner] = getattr(importlib.import_module(module), function)
+        self.library = function
         self.threads = threads
         # With their setups, whose tensors a library may read in place without owning them.
-        self.loaded: dict[str, tuple[Runner, Setup]] = {}
+        self.loaded: dict[str, tuple[Runner, Setup | None]] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what a request asks for; what goes wrong becomes part of the answer."""
@@ -74,6 +76,21 @@ class Worker:
         runner.run()
         self.loaded[variant] = (runner, setup)
         return {"note": runner.note}
+
+    def do_load_network(self, network: str, batch: int, variant: str) -> dict[str, Any]:
+        """Set a whole network up and run it once."""
+        from clconv.bench.whole_loaders import load
+
+        runner = load(self.library, network, batch, self.threads)
+        runner.run()
+        self.loaded[variant] = (runner, None)
+        return {"note": runner.note}
+
+    def do_check_network(self, variant: str, reference: str) -> dict[str, Any]:
+        """Compare the last result of a whole network with the first library's."""
+        from clconv.bench.whole import check_network
+
+        return {"error": check_network(self.loaded[variant][0].result(), Path(reference))}
 
     def do_time(self, variant: str, seconds: float) -> dict[str, Any]:
         """Time a layer."""
