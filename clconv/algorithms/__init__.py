@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import Algorithm
+from clconv.algorithms.depthwise.channel_simd import DepthwiseChannelSimd
+from clconv.algorithms.depthwise.direct_simd import DepthwiseDirectSimd
+from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
+from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
 
-ALGORITHMS: tuple[Algorithm, ...] = (Reference(), PanelSimd(), ChannelSimd())
+ALGORITHMS: tuple[Algorithm, ...] = (
+    Reference(),
+    PanelSimd(),
+    ChannelSimd(),
+    DepthwiseChannelSimd(),
+    DepthwiseDirectSimd(),
+    DepthwisePanelSimd(),
+    GroupedDirectSimd(),
+)
 """All of them. An algorithm is added here and nowhere else; see kernels/README.md."""

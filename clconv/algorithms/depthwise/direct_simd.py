@@ -1,0 +1,96 @@
+"""Host side of kernels/depthwise/direct_simd.cl: NCHW, vectors along the width, straight from the tensor."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Plan
+from clconv.problem import DTYPES, ConvProblem
+
+TILES = (7, 4, 2, 1)
+"""Output rows of a tile: the images of most networks are multiples of 7 high."""
+
+MOST_TAPS = 11
+"""Largest filter side: all taps are unrolled."""
+
+
+class DepthwiseDirectSimd(Algorithm):
+    """Several channels, or a band of rows of one, a work-item; borders are masked in registers."""
+
+    name = "depthwise/direct_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Depthwise problems in NCHW with a horizontal stride of 1 or 2, in float32 or float64."""
+        if problem.kind != "depthwise":
+            return f"serves depthwise problems, this one is {problem.kind}"
+        if problem.layout != "NCHW":
+            return "has its vectors along the width, whose elements lie apart in NHWC"
+        if problem.SW > 2:
+            return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
+        if problem.itemsize < 4:
+            return f"reads each element several times, and {problem.dtype} would be converted as often"
+        if max(problem.KH, problem.KW) > MOST_TAPS:
+            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
+        return None
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the image is high enough for."""
+        fitting = [tile for tile in TILES if tile <= problem.OH]
+        return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
+        vec = device.lanes(DTYPES[accumulator(p)])
+        macros = (*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile))
+        items = ceil_div(8 * device.compute_units, p.N)
+        channels = max(1, p.IC // items)
+        bands = min(p.OH // tile, max(1, items // p.IC))
+        zeros = p.SW * vec + (p.KW - 1) * p.DW
+        prepare = Launch(
+            kernel=self.kernel,
+            entry="write_zeros",
+            macros=macros,
+            arguments=("packed",),
+            global_size=(zeros,),
+            local_size=(1,),
+        )
+        launch = Launch(
+            kernel=self.kernel,
+            entry="depthwise_direct_simd",
+            macros=macros,
+            arguments=(
+                *("x", "w", "packed", "bias", "residual", "y"),
+                *size_arguments(p, "N", "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
+                Int(bands),
+                Int(channels),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, ceil_div(p.IC, channels), p.N),
+            local_size=(1, 1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            prepare=(prepare,),
+            packed_bytes=zeros * p.itemsize,
+            tile=f"{tile} rows x {vec} columns",
+            seconds=self._seconds(p, device, tile, vec),
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
+        """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
+        waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
+        loads = p.SW * ((tile - 1) * p.SH + (p.KH - 1) * p.DH + 1) / (tile * p.KH)  # vectors read per multiply-add
+        compute = p.flops * waste * (1 + loads) / (0.9 * device.peak_flops)
+        return max(compute, p.bytes / device.bandwidth / 4)

@@ -1,0 +1,100 @@
+"""Host side of kernels/depthwise/panel_simd.cl: NCHW, vectors along the width, from a zero-padded panel."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Local, Plan
+from clconv.problem import DTYPES, ConvProblem
+
+TILES = (7, 4, 2, 1)
+"""Output rows of a tile: the images of most networks are multiples of 7 high."""
+
+MOST_TAPS = 11
+"""Largest filter side: all taps are unrolled."""
+
+
+class DepthwisePanelSimd(Algorithm):
+    """Several channels, or a band of rows of one, a work-item, each copied into local memory with its border."""
+
+    name = "depthwise/panel_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Depthwise problems in NCHW whose rows under one output row fit into local memory."""
+        if problem.kind != "depthwise":
+            return f"serves depthwise problems, this one is {problem.kind}"
+        if problem.layout != "NCHW":
+            return "has its vectors along the width, whose elements lie apart in NHWC"
+        if max(problem.KH, problem.KW) > MOST_TAPS:
+            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
+        need, most = self._panel(problem, device, 1), device.local_mem_bytes
+        if need > most:
+            return f"needs {need} bytes of local memory for one row of outputs, the device has {most}"
+        return None
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the image is high enough for."""
+        fitting = [
+            tile for tile in TILES if tile <= problem.OH and self._panel(problem, device, 2 * tile) <= device.local_mem_bytes
+        ] or [1]
+        return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+
+    def _phase(self, p: ConvProblem, device: DeviceInfo) -> int:
+        """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
+        vec = device.lanes(DTYPES[accumulator(p)])
+        return round_up(max(p.OW, vec) + (p.KW - 1) * p.DW // p.SW, vec) + vec
+
+    def _panel(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
+        """Bytes of the panel under so many output rows."""
+        return ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, device) * DTYPES[accumulator(p)]
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
+        vec = device.lanes(DTYPES[accumulator(p)])
+        items = ceil_div(8 * device.compute_units, p.N)
+        channels = max(1, p.IC // items)
+        most = p.OH // tile
+        bands = min(most, max(1, items // p.IC))
+        budget = min(device.l1_bytes, device.local_mem_bytes)
+        while bands < most and self._panel(p, device, ceil_div(p.OH, bands)) > budget:
+            bands += 1
+        launch = Launch(
+            kernel=self.kernel,
+            entry="depthwise_panel_simd",
+            macros=(*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile)),
+            arguments=(
+                *("x", "w", "bias", "residual", "y"),
+                Local(self._panel(p, device, ceil_div(p.OH, bands))),
+                *size_arguments(p, "N", "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
+                Int(bands),
+                Int(channels),
+                Int(self._phase(p, device)),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, ceil_div(p.IC, channels), p.N),
+            local_size=(1, 1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            tile=f"{tile} rows x {vec} columns",
+            seconds=self._seconds(p, device, tile, vec),
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
+        """Predict from loads and multiply-adds of whole tiles, and the copy into the panel."""
+        waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
+        loads = ((tile - 1) * p.SH + (p.KH - 1) * p.DH + 1) / (tile * p.KH)  # vectors read per multiply-add
+        copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if p.itemsize == 2 or p.SW > 2 else 1)
+        return (p.flops * waste * (1 + loads) + copied) / (0.9 * device.peak_flops)

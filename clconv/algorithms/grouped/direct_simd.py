@@ -1,0 +1,109 @@
+"""Host side of kernels/grouped/direct_simd.cl: vectors along the width, from a zero-padded panel."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
+from clconv.algorithms.packing import pack_filter
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Local, Plan
+from clconv.problem import DTYPES, ConvProblem
+
+TILES = ((4, 3), (4, 2), (2, 4), (4, 1), (1, 4), (1, 1))
+"""(output channels, output rows) of a tile: twelve vectors of sums at most, of sixteen registers."""
+
+MOST_TAPS = 11
+"""Widest filter: all its columns are unrolled."""
+
+
+class GroupedDirectSimd(Algorithm):
+    """A band of rows of one group a work-item, all its output channels from one copy of the input."""
+
+    name = "grouped/direct_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Take grouped problems whose rows under one output row fit into local memory."""
+        if problem.kind != "grouped":
+            return f"serves grouped problems, this one is {problem.kind}"
+        if problem.KW > MOST_TAPS:
+            return f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
+        need, most = self._panel(problem, device, 1), device.local_mem_bytes
+        if need > most:
+            return f"needs {need} bytes of local memory for one row of outputs, the device has {most}"
+        return None
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the output is large enough for."""
+        tiles = [
+            (block, rows)
+            for block, rows in TILES
+            if block <= problem.OCG and rows <= problem.OH and self._panel(problem, device, rows) <= device.local_mem_bytes
+        ]
+        return tuple(sorted((self._plan(problem, device, *tile) for tile in tiles), key=lambda plan: plan.seconds))
+
+    def _phase(self, p: ConvProblem, device: DeviceInfo) -> int:
+        """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
+        vec = device.lanes(DTYPES[accumulator(p)])
+        return round_up(max(p.OW, vec) + (p.KW - 1) * p.DW // p.SW, vec) + vec
+
+    def _panel(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
+        """Bytes of the panel under so many output rows."""
+        return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, device) * DTYPES[accumulator(p)]
+
+    def _bands(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
+        """Bands of at least ``rows`` rows whose panels stay near the first cache, and enough of them for all units."""
+        most = p.OH // rows
+        bands = min(most, max(1, ceil_div(8 * device.compute_units, p.G * p.N)))
+        while bands < most and self._panel(p, device, ceil_div(p.OH, bands)) > min(device.l1_bytes, device.local_mem_bytes):
+            bands += 1
+        return bands
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, block: int, rows: int) -> Plan:
+        vec = device.lanes(DTYPES[accumulator(p)])
+        bands = self._bands(p, device, rows)
+        prepare, packed_bytes = pack_filter(p, block)
+        launch = Launch(
+            kernel=self.kernel,
+            entry="grouped_direct_simd",
+            macros=(*common_macros(p, device), ("VEC", vec), ("OC_BLOCK", block), ("TILE_OH", rows)),
+            arguments=(
+                *("x", "packed", "bias", "residual", "y"),
+                Local(self._panel(p, device, ceil_div(p.OH, bands))),
+                *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
+                Int(bands),
+                Int(self._phase(p, device)),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, p.G, p.N),
+            local_size=(1, 1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            prepare=(prepare,),
+            packed_bytes=packed_bytes,
+            tile=f"{block} channels x {rows} rows x {vec} columns",
+            seconds=self._seconds(p, device, block, rows, bands, vec),
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, block: int, rows: int, bands: int, vec: int) -> float:
+        """Multiply-adds of whole tiles with the loads that feed them, and the copy into the panel."""
+        band = ceil_div(p.OH, bands)
+        waste = round_up(band, rows) / band * round_up(p.OW, vec) / p.OW * round_up(p.OCG, block) / p.OCG
+        loads = (block + rows) / (block * rows)  # reads per multiply-add
+        elements = p.N * bands * p.G * self._panel(p, device, band) / DTYPES[accumulator(p)]
+        slow = p.layout == "NHWC" or p.SW > 2 or p.itemsize == 2  # copied element by element
+        copied = elements * 2 * (vec if slow else 2)
+        stored = 16.0 * p.N * p.OH * p.OW * p.OC if p.layout == "NHWC" else 0.0
+        return (p.flops * waste * max(1.0, 0.6 + 0.6 * loads) + copied + stored) / (0.95 * device.peak_flops)
