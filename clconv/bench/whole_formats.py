@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from clconv.errors import UnsupportedError
-from clconv.onnx.graph import Graph, Node
+from clconv.onnx.graph import Graph, Node, without_dead
 from clconv.onnx.infer import specialise
 from clconv.onnx.passes import BEFORE, drop_views, fuse_activation, run
 from clconv.onnx.read import graph_of
@@ -32,7 +32,7 @@ def simplified(model: onnx.ModelProto, shape: tuple[int, ...]) -> Graph:
         If it has other nodes than the writers know.
     """
     graph = specialise(run(graph_of(model), BEFORE), {"x": shape})
-    graph = fuse_activation(drop_views(graph))
+    graph = without_dead(fuse_activation(drop_views(graph)))
     other = {node.op for node in graph.nodes} - set(_KNOWN)
     if other:
         raise UnsupportedError(f"no writer for the nodes {', '.join(sorted(other))} of this network")

@@ -18,7 +18,7 @@ from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
 from clconv.onnx.step import Lowering, Step
-from clconv.plan import Float, Int, Launch, Local
+from clconv.plan import Float, Int, Launch, Local, Plan
 from clconv.runtime import Runtime, allocate
 
 _enqueue = cl.enqueue_nd_range_kernel
@@ -31,33 +31,36 @@ class Store:
         self.runtime = runtime
         self.queue = queue
         self._buffers: dict[Any, cl.Buffer] = {}
-        self._packed: dict[Any, cl.Buffer] = {}
 
-    def constant(self, name: str, array: Array, lasting: bool) -> tuple[Any, cl.Buffer]:
-        """Return a key and the buffer of a constant; one that may differ between programs is told apart by its contents."""
-        array = np.ascontiguousarray(array)
-        key = name if lasting else (name, array.shape, hashlib.blake2b(array.tobytes(), digest_size=16).digest())
+    def constant(self, name: str, array: Array, lasting: bool) -> cl.Buffer:
+        """Return the buffer of a constant; one that may differ between programs is told apart by its contents."""
+        key = _key(name, array, lasting)
         if key not in self._buffers:
-            flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
-            data = array if array.size else np.zeros(1, array.dtype)
-            self._buffers[key] = cl.Buffer(self.runtime.context, flags, hostbuf=data)
-        return key, self._buffers[key]
+            self._buffers[key] = self._upload(array)
+        return self._buffers[key]
 
-    def packed(self, step: Step, key: Any, w: cl.Buffer) -> cl.Buffer:
-        """Return the packed filter of a step, packing it the first time."""
-        plan = step.plan
-        assert plan is not None  # only a convolution's plan packs
-        if not plan.prepare:
-            return w
-        where = (key, plan.prepare)
-        if where not in self._packed:
-            self._packed[where] = Executable(plan, self.runtime).pack(self.queue, w)
-        return self._packed[where]
+    def packed(self, plan: Plan, name: str, array: Array, lasting: bool) -> cl.Buffer:
+        """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
+        key = (plan.prepare, _key(name, array, lasting))
+        if key not in self._buffers:
+            self._buffers[key] = Executable(plan, self.runtime).pack(self.queue, self._upload(array))
+        return self._buffers[key]
+
+    def _upload(self, array: Array) -> cl.Buffer:
+        flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+        data = np.ascontiguousarray(array) if array.size else np.zeros(1, array.dtype)
+        return cl.Buffer(self.runtime.context, flags, hostbuf=data)
 
     @property
     def bytes(self) -> int:
         """Memory of constants and packed filters, in bytes."""
-        return sum(b.size for b in (*self._buffers.values(), *self._packed.values()))
+        return sum(b.size for b in self._buffers.values())
+
+
+def _key(name: str, array: Array, lasting: bool) -> Any:
+    if lasting:
+        return name
+    return name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).digest()
 
 
 class _Command:
@@ -116,25 +119,27 @@ class Program:
         store.queue.finish()  # filters are packed before the first call, which may run on another queue
 
     def _bound(self, index: int, step: Step) -> list[_Command]:
+        """Find the buffers of a step's arguments and bind its kernels to them."""
         buffers: dict[str, Any] = {}
         external: dict[str, int] = {}
-        key: Any = None
+        read = {argument for launch in step.launches for argument in launch.arguments}
         for argument, name in step.values.items():
             root = self.graph.root(name) if name else ""
             constant = self._lowering.constants.get(root)
             if not root:
                 buffers[argument] = None
             elif constant is not None:
-                found, buffers[argument] = self.store.constant(root, constant, self._original.get(root) is constant)
-                key = found if argument == "w" else key
+                lasting = self._original.get(root) is constant
+                if argument == "w" and "packed" in read and "packed" not in step.scratch and step.plan is not None:
+                    buffers["packed"] = self.store.packed(step.plan, root, constant, lasting)
+                if argument in read:
+                    buffers[argument] = self.store.constant(root, constant, lasting)
             elif root in self.external:
                 external[argument] = self.external.index(root)
             else:
                 buffers[argument] = self._buffers[self.memory.place[root]]
         for argument in step.scratch:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
-        if step.plan is not None and "packed" not in buffers and key is not None:
-            buffers["packed"] = self.store.packed(step, key, buffers["w"])
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
         return [_Command(self.runtime, launch, buffers, external, wide) for launch in step.launches]
 
