@@ -19,7 +19,6 @@ CHECKS = {
     "OCLGRIND_UNINITIALIZED": "1",
     "OCLGRIND_CHECK_API": "1",
     "OCLGRIND_UNIFORM_WRITES": "1",
-    "OCLGRIND_NUM_THREADS": "1",  # with several, the checker of uninitialised reads races with itself and reports at random
     # The optimiser emits an instruction (freeze) that the checker of uninitialised reads does not know.
     "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
 }
