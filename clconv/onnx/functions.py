@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from clconv.onnx.graph import Graph, Node
 from clconv.problem import ACTIVATIONS, Activation
 
@@ -45,22 +47,27 @@ def function_of(node: Node, graph: Graph) -> Activation | None:
     if op in _PLAIN:
         return Activation(_PLAIN[op])
     if op == "LeakyRelu":
-        return Activation("leaky_relu", float(node.get("alpha", 0.01)))
+        return Activation("leaky_relu", _number(node, "alpha", 0.01))
     if op == "HardSigmoid":
-        alpha, beta = float(node.get("alpha", 0.2)), float(node.get("beta", 0.5))
+        alpha, beta = _number(node, "alpha", 0.2), _number(node, "beta", 0.5)
         if abs(alpha - 1 / 6) < 1e-7 and beta == 0.5:
             return Activation("hardsigmoid")
         return Activation("hardsigmoid_ab", alpha, beta)
     if op == "Gelu":
         return Activation("gelu_tanh" if node.get("approximate", b"none") in (b"tanh", "tanh") else "gelu")
     if op == "Elu":
-        return Activation("elu", float(node.get("alpha", 1.0)))
+        return Activation("elu", _number(node, "alpha", 1.0))
     if op == "Swish":
-        alpha = float(node.get("alpha", 1.0))
+        alpha = _number(node, "alpha", 1.0)
         return Activation("silu") if alpha == 1 else Activation("swish_a", alpha)
     if op == "Clip":
         return _clip(node, graph)
     return None
+
+
+def _number(node: Node, name: str, default: float) -> float:
+    """Return an attribute, which is a float32 in the file, and so is its default."""
+    return float(np.float32(node.get(name, default)))
 
 
 def _clip(node: Node, graph: Graph) -> Activation | None:

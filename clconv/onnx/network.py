@@ -224,7 +224,9 @@ class Network:
         runtime, queue = self._runtime, self.queue
         results = [np.empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
         into = [host_buffer(runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
-        event = program.run(queue, [*(host_buffer(runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors), *into])
+        # Held until the results are read: OpenCL does not keep the buffers of a running kernel alive.
+        external = [*(host_buffer(runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors), *into]
+        event = program.run(queue, external)
         if event is not None:
             for buffer, result in zip(into, results, strict=True):
                 if result.size:

@@ -67,7 +67,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void binary(
   const int row0 = (int)get_global_id(1) * ROWS; /* 0 .. D0*D1*D2-1 */
   const int rows = D0 * D1 * D2;
   for (int row = row0; row < row0 + ROWS && row < rows; row++) {
-    const int i0 = row / (D1 * D2), i1 = row / D2 % D1, i2 = row % D2;
+    const int pair = row / D2, i2 = row - pair * D2; /* pair is i0 * D1 + i1 */
+    const int i0 = pair / D1, i1 = pair - i0 * D1;
     __global const real *pa = a + ((long)i0 * A0 + (long)i1 * A1 + (long)i2 * A2);
     __global const real *pb = b + ((long)i0 * B0 + (long)i1 * B1 + (long)i2 * B2);
     __global real *py = y + (long)row * D3;

@@ -39,14 +39,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void copy(
   const int rows = D0 * D1 * D2 * D3 * D4;
   const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. rows-1 */
   for (int row = row0; row < row0 + ROWS && row < rows; row++) {
-    int rest = row;
-    const int i4 = rest % D4;
-    rest /= D4;
-    const int i3 = rest % D3;
-    rest /= D3;
-    const int i2 = rest % D2;
-    rest /= D2;
-    const int i1 = rest % D1, i0 = rest / D1;
+    /* row is (((i0 * D1 + i1) * D2 + i2) * D3 + i3) * D4 + i4 */
+    const int row3 = row / D4, i4 = row - row3 * D4;
+    const int row2 = row3 / D3, i3 = row3 - row2 * D3;
+    const int row1 = row2 / D2, i2 = row2 - row1 * D2;
+    const int i0 = row1 / D1, i1 = row1 - i0 * D1;
     __global const element *px = x + (XO + (long)i0 * X0 + (long)i1 * X1 + (long)i2 * X2 + (long)i3 * X3 + (long)i4 * X4);
     __global element *py = y + (YO + (long)i0 * Y0 + (long)i1 * Y1 + (long)i2 * Y2 + (long)i3 * Y3 + (long)i4 * Y4);
 #if CONTIGUOUS

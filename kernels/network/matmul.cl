@@ -34,9 +34,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul(
   const int n = (int)get_global_id(0) * VEC;     /* 0 .. N-1 */
   const int m0 = (int)get_global_id(1) * TILE_M; /* 0 .. M-1 */
   const int batch = get_global_id(2);            /* 0 .. BATCH-1 */
+  const int b0 = batch / BATCH1;                 /* its two axes */
+  const int b1 = batch - b0 * BATCH1;
   const int some = N - n;                        /* columns that are left; VEC of them are taken at most */
-  __global const real *pa = a + ((long)(batch / BATCH1) * AB0 + (long)(batch % BATCH1) * AB1);
-  __global const real *pw = w + ((long)(batch / BATCH1) * WB0 + (long)(batch % BATCH1) * WB1 + n);
+  __global const real *pa = a + ((long)b0 * AB0 + (long)b1 * AB1);
+  __global const real *pw = w + ((long)b0 * WB0 + (long)b1 * WB1 + n);
 
   /* Rows behind the last one compute the last one again and are not stored. */
   long at[TILE_M];

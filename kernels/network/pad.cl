@@ -55,8 +55,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pad(
     const int X0, const int X1, const int X2, const int X3, const int Y1, const int Y2, const int Y3, const int P0,
     const int P1, const int P2, const int P3) {
   const int i2 = get_global_id(0);      /* 0 .. Y2-1 */
-  const int i0 = get_global_id(1) / Y1; /* 0 .. Y0-1 */
-  const int i1 = get_global_id(1) % Y1; /* 0 .. Y1-1 */
+  const int block = get_global_id(1);   /* 0 .. Y0*Y1-1 */
+  const int i0 = block / Y1;            /* 0 .. Y0-1 */
+  const int i1 = block - i0 * Y1;       /* 0 .. Y1-1 */
   const int j0 = inside(i0 - P0, X0), j1 = inside(i1 - P1, X1), j2 = inside(i2 - P2, X2);
   const int none = j0 < 0 || j1 < 0 || j2 < 0; /* the whole row is value */
   __global const element *px = x + (((long)j0 * X1 + j1) * X2 + j2) * X3;

@@ -36,9 +36,10 @@
 
 /* Number of k in 0 .. K-1 with low <= at + k * step < high. */
 static inline int taps(const int at, const int K, const int step, const int low, const int high) {
-  int n = 0;
-  for (int k = 0; k < K; k++) n += at + k * step >= low && at + k * step < high;
-  return n;
+  const int first = at < low ? (low - at + step - 1) / step : 0;
+  const int room = high > at ? (high - at + step - 1) / step : 0; /* k below this are below high */
+  const int last = room < K ? room : K;
+  return last > first ? last - first : 0;
 }
 
 /* VEC outputs from the combined row, all of whose neighbours are inside; p points at the first one's first neighbour. */

@@ -1,0 +1,145 @@
+"""One small model per kernel and shape of trouble: tails, borders, broadcasting, every stride."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+
+import clconv.onnx
+from tests.onnx.models import Array, exact, model, node, numbers
+
+ELEMENT = {"float16": onnx.TensorProto.FLOAT16, "float32": onnx.TensorProto.FLOAT, "float64": onnx.TensorProto.DOUBLE}
+BOUND = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}
+"""Largest deviation as a share of the largest output: some roundings of each type, more for float16's storage."""
+
+Case = tuple[onnx.NodeProto, list[tuple[int, ...]], dict[str, Array]]
+
+
+def cases() -> dict[str, Case]:
+    """Return node, shapes of the inputs ``a b ...`` and constants, by name."""
+    return {**_elementwise(), **_pooling(), **_movement(), **_products()}
+
+
+def _elementwise() -> dict[str, Case]:
+    plain = ("Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Erf", "Exp", "Abs", "Neg")
+    made: dict[str, Case] = {op: (node(op, "a", "y"), [(2, 3, 7)], {}) for op in plain}
+    made["Clip"] = (node("Clip", "a low high", "y"), [(3, 11)], {"low": np.array(-0.5), "high": np.array(0.25)})
+    made["Gelu tanh"] = (node("Gelu", "a", "y", approximate="tanh"), [(35,)], {})
+    made["Reciprocal"] = (node("Reciprocal", "a", "y"), [(9,)], {})
+    pairs = {
+        "same": [(2, 3, 5, 7), (2, 3, 5, 7)],
+        "channel": [(2, 3, 5, 7), (3, 1, 1)],
+        "row": [(2, 3, 5, 7), (7,)],
+        "column": [(2, 3, 5, 7), (5, 1)],
+        "number": [(2, 3, 5, 7), (1,)],
+        "both": [(2, 1, 5, 1), (3, 1, 7)],
+        "reversed": [(3, 1, 1), (2, 3, 9, 9)],
+        "image": [(2, 3, 1, 1), (2, 3, 5, 7)],
+    }
+    for name, shapes in pairs.items():
+        made[f"Add {name}"] = (node("Add", "a b", "y"), shapes, {})
+    for op in ("Sub", "Mul", "Div", "Max", "Min", "PRelu"):
+        made[op] = (node(op, "a b", "y"), [(2, 3, 9), (3, 1)], {})
+    made["Max of three"] = (node("Max", "a b c", "y"), [(2, 9), (9,), (2, 1)], {})
+    stats = {k: numbers(5, seed=i) for i, k in enumerate(("scale", "shift", "mean"))} | {
+        "var": np.abs(numbers(5, seed=7)) + 0.5
+    }
+    made["BatchNormalization"] = (node("BatchNormalization", "a scale shift mean var", "y"), [(2, 5, 3, 5)], stats)
+    made["BatchNormalization vector"] = (node("BatchNormalization", "a scale shift mean var", "y"), [(3, 5)], stats)
+    return made
+
+
+def _pooling() -> dict[str, Case]:
+    windows: dict[str, dict[str, Any]] = {
+        "2x2 s2": {"kernel_shape": [2, 2], "strides": [2, 2]},
+        "3x3 s2 p1": {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+        "3x3 s1 p1": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]},
+        "3x2 s3 uneven": {"kernel_shape": [3, 2], "strides": [3, 3], "pads": [0, 1, 2, 0]},
+        "5x5 s1 p2": {"kernel_shape": [5, 5], "pads": [2, 2, 2, 2]},
+        "ceil": {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
+        "dilated": {"kernel_shape": [2, 3], "dilations": [2, 2], "pads": [1, 1, 1, 2]},
+        "whole": {"kernel_shape": [9, 23]},
+    }
+    made: dict[str, Case] = {}
+    for name, window in windows.items():
+        made[f"MaxPool {name}"] = (node("MaxPool", "a", "y", **window), [(2, 3, 9, 23)], {})
+        if "dilations" not in window:
+            made[f"AveragePool {name}"] = (node("AveragePool", "a", "y", **window), [(2, 3, 9, 23)], {})
+            if "ceil_mode" not in window:
+                counted = node("AveragePool", "a", "y", count_include_pad=1, **window)
+                made[f"AveragePool counted {name}"] = (counted, [(2, 3, 9, 23)], {})
+    made["MaxPool narrow"] = (node("MaxPool", "a", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), [(1, 2, 4, 2)], {})
+    for size in ((3, 5), (7, 7), (1, 1), (4, 8)):
+        made[f"GlobalAveragePool {size}"] = (node("GlobalAveragePool", "a", "y"), [(2, 5, *size)], {})
+    made["GlobalMaxPool"] = (node("GlobalMaxPool", "a", "y"), [(2, 5, 5, 5)], {})
+    for axes in ([1], [2, 3], [0, 2], [-1], [0, 1, 2, 3]):
+        made[f"ReduceMean {axes}"] = (node("ReduceMean", "a", "y", axes=axes), [(2, 5, 3, 7)], {})
+    for axis in (0, 1, 2):
+        made[f"Softmax {axis}"] = (node("Softmax", "a", "y", axis=axis), [(3, 5, 19)], {})
+    return made
+
+
+def _movement() -> dict[str, Case]:
+    pads = np.array([0, 0, 2, 1, 0, 0, 1, 3])
+    made: dict[str, Case] = {
+        f"Pad {mode}": (node("Pad", "a pads", "y", mode=mode), [(2, 3, 5, 7)], {"pads": pads})
+        for mode in ("constant", "reflect", "edge")
+    }
+    for order in ([0, 2, 3, 1], [0, 3, 1, 2], [3, 2, 1, 0], [0, 2, 1, 3], [1, 0, 2, 3]):
+        made[f"Transpose {order}"] = (node("Transpose", "a", "y", perm=order), [(2, 3, 5, 9)], {})
+    for axis in (0, 1, 3):
+        shapes = [tuple(n if i == axis else s for i, s in enumerate((2, 3, 5, 33))) for n in (1, 4, 2)]
+        made[f"Concat {axis}"] = (node("Concat", "a b c", "y", axis=axis), shapes, {})
+    steps = {"starts": np.array([3, -2]), "ends": np.array([0, 99]), "axes": np.array([1, 3]), "steps": np.array([-2, 1])}
+    made["Slice"] = (node("Slice", "a starts ends axes steps", "y"), [(2, 4, 3, 7)], steps)
+    made["Expand"] = (node("Expand", "a shape", "y"), [(3, 1)], {"shape": np.array([2, 3, 17])})
+    for mode in ("nearest", "linear", "cubic"):
+        for scales in ((2, 2), (1.5, 0.6)):
+            constants = {"scales": np.array([1, 1, *scales], np.float32)}
+            made[f"Resize {mode} {scales}"] = (node("Resize", "a _ scales", "y", mode=mode), [(1, 2, 5, 10)], constants)
+    return made
+
+
+def _products() -> dict[str, Case]:
+    made: dict[str, Case] = {
+        "MatMul": (node("MatMul", "a b", "y"), [(2, 3, 5, 6), (3, 6, 11)], {}),
+        "MatMul vector": (node("MatMul", "a b", "y"), [(7,), (7, 9)], {}),
+        "MatMul constant": (node("MatMul", "a w", "y"), [(2, 5, 6)], {"w": numbers(6, 11)}),
+        "Gemm": (node("Gemm", "a b c", "y", alpha=0.5, beta=2.0, transA=1, transB=1), [(6, 5), (11, 6), (5, 1)], {}),
+        "Gemm constant": (node("Gemm", "a w k", "y", alpha=0.5, transB=1), [(3, 6)], {"w": numbers(11, 6), "k": numbers(11)}),
+        "ConvTranspose": (
+            node("ConvTranspose", "a w", "y", strides=[2, 3], pads=[1, 0, 0, 1]),
+            [(1, 4, 3, 4)],
+            {"w": numbers(4, 3, 3, 3)},
+        ),
+    }
+    return made
+
+
+def deviation(name: str, dtype: str, queue: Any = None) -> float:
+    """Run a case and return its largest deviation from the reference in float64, as a share of the largest output."""
+    spec, shapes, constants = cases()[name]
+    letters = "abc"[: len(shapes)]
+    feeds = {
+        letter: numbers(*shape, seed=i + 1).astype(dtype) for i, (letter, shape) in enumerate(zip(letters, shapes, strict=True))
+    }
+    if name == "Reciprocal":
+        feeds["a"] = np.abs(feeds["a"]) + np.array(1, dtype)
+    held = {
+        n: (a.astype(dtype) if a.dtype.kind == "f" and not spec.op_type.startswith("Resize") else a)
+        for n, a in constants.items()
+    }
+    opset = 20 if spec.op_type == "Gelu" else 17
+    proto = model([spec], {n: list(a.shape) for n, a in feeds.items()}, ["y"], held, dtype=ELEMENT[dtype], opset=opset)
+    y = clconv.onnx.load(proto, queue=queue)(feeds)
+    if spec.op_type == "Resize":
+        from onnx.reference import ReferenceEvaluator
+
+        want = np.asarray(ReferenceEvaluator(proto).run(None, {n: a.astype(np.float32) for n, a in feeds.items()})[0])
+    else:
+        want = exact(proto, feeds)[0]
+    assert y.shape == want.shape, (name, y.shape, want.shape)
+    assert y.dtype.name == dtype
+    return float(np.abs(y.astype(np.float64) - want).max() / max(np.abs(want).max(), 1e-3))

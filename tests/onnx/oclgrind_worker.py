@@ -1,0 +1,31 @@
+"""Runs every case in the simulator; its reports go to stderr. Started by test_kernels.py, in a process of its own."""
+
+from __future__ import annotations
+
+import clconv.runtime
+from clconv.plan import Launch
+from tests.conftest import find_devices, queue_on
+from tests.onnx.nodes import BOUND, cases, deviation
+
+
+def main() -> None:
+    """Run the cases in float32 and check them."""
+    used: set[str] = set()
+    original = clconv.runtime.Runtime.kernel
+
+    def noting(self: clconv.runtime.Runtime, launch: Launch) -> object:
+        used.add(launch.kernel)
+        return original(self, launch)
+
+    clconv.runtime.Runtime.kernel = noting  # type: ignore[method-assign, assignment]
+    queue = queue_on(find_devices(simulator=True)[0])
+    for name, (spec, _, _) in cases().items():
+        if spec.op_type == "ConvTranspose" or "constant" in name.lower().split():
+            continue  # convolutions, which have a test of their own
+        print(name, flush=True)  # noqa: T201 - says where, should the simulator die
+        assert deviation(name, "float32", queue) < BOUND["float32"], name
+    print("kernels:", *sorted(k.removeprefix("network/").removesuffix(".cl") for k in used))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Every kernel of kernels/network in every element type, on a device and in a simulator that watches its accesses."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from pyopencl import CommandQueue
+
+import clconv.onnx
+from clconv.source import KERNEL_DIR
+from tests.algorithms.test_oclgrind import findings, needs_simulator, run_in_simulator
+from tests.onnx.models import model, node, numbers
+from tests.onnx.nodes import BOUND, cases, deviation
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("name", cases())
+def test_node(name: str, dtype: str, queue: CommandQueue) -> None:
+    single = name.startswith(("Resize", "Gelu", "Erf", "HardSwish"))  # the reference computes these in float32
+    assert deviation(name, dtype, queue) < max(BOUND[dtype], BOUND["float32"] if single else 0)
+
+
+def test_pad_that_crops(queue: CommandQueue) -> None:
+    """Without onnx.reference, which does not take negative padding."""
+    proto = model([node("Pad", "a pads", "y")], {"a": [2, 3, 5, 7]}, ["y"], {"pads": np.array([0, 1, -1, -2, 0, 0, 2, -1])})
+    a = numbers(2, 3, 5, 7)
+    want = np.pad(a[:, :, 1:, 2:6], ((0, 0), (1, 0), (0, 2), (0, 0)))
+    np.testing.assert_array_equal(clconv.onnx.load(proto, queue=queue)(a), want)
+
+
+@needs_simulator
+def test_no_finding_in_the_simulator() -> None:
+    done = run_in_simulator("-m", "tests.onnx.oclgrind_worker")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not findings(done.stderr), f"Oclgrind found:\n{findings(done.stderr)[:3000]}"
+    ran = re.search(r"kernels: (.*)", done.stdout)
+    assert ran is not None
+    assert set(ran[1].split()) == {path.stem for path in (KERNEL_DIR / "network").glob("*.cl")}
