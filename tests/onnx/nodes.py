@@ -28,7 +28,7 @@ def _elementwise() -> dict[str, Case]:
     made["Clip"] = (node("Clip", "a low high", "y"), [(3, 11)], {"low": np.array(-0.5), "high": np.array(0.25)})
     made["Gelu tanh"] = (node("Gelu", "a", "y", approximate="tanh"), [(35,)], {})
     made["Reciprocal"] = (node("Reciprocal", "a", "y"), [(9,)], {})
-    pairs = {
+    pairs: dict[str, list[tuple[int, ...]]] = {
         "same": [(2, 3, 5, 7), (2, 3, 5, 7)],
         "channel": [(2, 3, 5, 7), (3, 1, 1)],
         "row": [(2, 3, 5, 7), (7,)],
@@ -132,8 +132,9 @@ def deviation(name: str, dtype: str, queue: Any = None) -> float:
         for n, a in constants.items()
     }
     opset = 20 if spec.op_type == "Gelu" else 17
-    proto = model([spec], {n: list(a.shape) for n, a in feeds.items()}, ["y"], held, dtype=ELEMENT[dtype], opset=opset)
-    y = clconv.onnx.load(proto, queue=queue)(feeds)
+    sizes: dict[str, list[int | str | None]] = {n: list(a.shape) for n, a in feeds.items()}
+    proto = model([spec], sizes, ["y"], held, dtype=ELEMENT[dtype], opset=opset)
+    y: Array = clconv.onnx.load(proto, queue=queue)(feeds)
     if spec.op_type == "Resize":
         from onnx.reference import ReferenceEvaluator
 
