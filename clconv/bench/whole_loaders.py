@@ -83,7 +83,11 @@ def _openvino(model: onnx.ModelProto, x: Array, threads: int) -> Runner:
     }
     request = core.compile_model(loaded, "CPU", settings).create_infer_request()
     request.set_input_tensor(ov.Tensor(x, shared_memory=True))
-    return Runner(request.infer, lambda: np.array(request.get_output_tensor().data), "")
+
+    def result() -> Array:
+        return np.array(request.get_output_tensor().data).reshape(len(x), -1)  # and keeps x alive, which is read in place
+
+    return Runner(request.infer, result, "")
 
 
 def _torch(model: onnx.ModelProto, x: Array, threads: int) -> Runner:

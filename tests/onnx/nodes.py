@@ -138,7 +138,9 @@ def deviation(name: str, dtype: str, queue: Any = None) -> float:
     if spec.op_type == "Resize":
         from onnx.reference import ReferenceEvaluator
 
-        want = np.asarray(ReferenceEvaluator(proto).run(None, {n: a.astype(np.float32) for n, a in feeds.items()})[0])
+        single = {n: a.astype(np.float32) for n, a in feeds.items()}
+        outputs: Any = ReferenceEvaluator(proto).run(None, single)
+        want = np.asarray(outputs[0])
     else:
         want = exact(proto, feeds)[0]
     assert y.shape == want.shape, (name, y.shape, want.shape)
