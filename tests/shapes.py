@@ -41,6 +41,8 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     # grouped
     "grouped_4": (1, 32, 13, 17, 32, 3, 3, 8, {"padding": 1}),
     "grouped_8_stride_2": (2, 32, 14, 14, 32, 3, 3, 4, {"padding": 1, "stride": 2}),
+    "grouped_pairs": (2, 6, 5, 6, 6, 3, 3, 3, {"padding": 1}),
+    "grouped_4_stride_2": (1, 12, 9, 10, 12, 3, 2, 3, {"padding": ((0, 1), (2, 0)), "stride": (1, 2), "dilation": (2, 1)}),
     "grouped_16": (1, 32, 14, 14, 32, 3, 3, 2, {"padding": 1}),
     "grouped_32_at_7": (1, 64, 7, 7, 64, 3, 3, 2, {"padding": 1}),
     "grouped_uneven": (2, 6, 8, 9, 15, 3, 3, 3, {"padding": 1}),
@@ -77,7 +79,7 @@ EPILOGUES: tuple[dict[str, Any], ...] = (
 SMALL = (
     "one_pixel_3x3", "odd_channels", "asymmetric", "stride_3_2", "dilation_3_1_stride_2", "even_filter", "pointwise_odd",
     "pointwise_stride_2", "grouped_uneven", "grouped_3_to_5", "grouped_1x1_stride_2", "depthwise_at_7",
-    "depthwise_multiplier", "depthwise_asymmetric", "depthwise_narrow",
+    "depthwise_multiplier", "depthwise_asymmetric", "depthwise_narrow", "grouped_pairs", "grouped_4_stride_2",
 )  # fmt: skip
 """Shapes small enough for a simulator."""
 

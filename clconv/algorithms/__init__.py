@@ -7,6 +7,7 @@ from clconv.algorithms.depthwise.channel_simd import DepthwiseChannelSimd
 from clconv.algorithms.depthwise.direct_simd import DepthwiseDirectSimd
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
+from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
@@ -19,5 +20,6 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     DepthwiseDirectSimd(),
     DepthwisePanelSimd(),
     GroupedDirectSimd(),
+    GroupedLaneSimd(),
 )
 """All of them. An algorithm is added here and nowhere else; see kernels/README.md."""

@@ -7,7 +7,7 @@ from clconv.plan import Int, Launch
 from clconv.problem import DTYPES, ConvProblem
 
 
-def pack_filter(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
+def pack_filter(problem: ConvProblem, oc_block: int, *, across_groups: bool = False) -> tuple[Launch, int]:
     """Return the launch that packs a filter as ``[G][BLOCKS][ICG][KH][KW][oc_block]``, and the packed size in bytes.
 
     Parameters
@@ -15,8 +15,11 @@ def pack_filter(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
     problem : ConvProblem
     oc_block : int
         Output channels of a tile; the tail of a group's last block is zero.
+    across_groups : bool
+        Cut all output channels into blocks, not each group's: ``[BLOCKS][ICG][KH][KW][oc_block]``.
     """
-    blocks = ceil_div(problem.OCG, oc_block)
+    groups, per_group = (1, problem.OC) if across_groups else (problem.G, problem.OCG)
+    blocks = ceil_div(per_group, oc_block)
     taps = problem.ICG * problem.KH * problem.KW
     launch = Launch(
         kernel="pack_filter.cl",
@@ -28,8 +31,8 @@ def pack_filter(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
             ("KW", problem.KW),
             ("OC_BLOCK", oc_block),
         ),
-        arguments=("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(blocks)),
-        global_size=(oc_block, taps, problem.G * blocks),
+        arguments=("w", "packed", *size_arguments(problem, "OC", "ICG"), Int(per_group), Int(blocks)),
+        global_size=(oc_block, taps, groups * blocks),
         local_size=(oc_block, 1, 1),
     )
-    return launch, problem.G * blocks * taps * oc_block * DTYPES[accumulator(problem)]
+    return launch, groups * blocks * taps * oc_block * DTYPES[accumulator(problem)]

@@ -13,18 +13,21 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Plan
+from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
 
 TILES = (7, 4, 2, 1)
 """Outputs side by side in a tile: the images of most networks are multiples of 7 wide."""
 
 MOST_TAPS = 11
-"""Widest filter: all its columns are unrolled."""
+"""Largest filter side: all taps are unrolled."""
+
+CACHE_LINE = 64
+"""Bytes: a work-item takes so many channels, to read whole lines."""
 
 
 class DepthwiseChannelSimd(Algorithm):
-    """A row of outputs a work-item, VEC channels of several pixels at a time."""
+    """A band of rows a work-item, a cache line of channels wide."""
 
     name = "depthwise/channel_simd"
     family = "direct"
@@ -35,8 +38,11 @@ class DepthwiseChannelSimd(Algorithm):
             return f"serves depthwise problems, this one is {problem.kind}"
         if problem.layout != "NHWC":
             return "has its vectors along the channels, which lie apart in NCHW"
-        if problem.KW > MOST_TAPS:
-            return f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
+        if max(problem.KH, problem.KW) > MOST_TAPS:
+            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
+        need, most = self._ring(problem, device)[2], device.local_mem_bytes
+        if need > most:
+            return f"needs {need} bytes of local memory for the rows under one row of outputs, the device has {most}"
         return None
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
@@ -44,13 +50,22 @@ class DepthwiseChannelSimd(Algorithm):
         fitting = [tile for tile in TILES if tile <= problem.OW]
         return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
 
+    def _ring(self, p: ConvProblem, device: DeviceInfo) -> tuple[int, int, int]:
+        """Vectors of channels, pixels of a row and bytes of the ring; see include/ring.clh."""
+        acc_bytes = DTYPES[accumulator(p)]
+        vec = device.lanes(acc_bytes)
+        nv = 1 if vec * acc_bytes >= CACHE_LINE or vec >= p.IC else 2
+        width = (p.OW - 1) * p.SW + p.EKW
+        return nv, width, p.EKH * width * nv * vec * acc_bytes
+
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         acc_bytes = DTYPES[accumulator(p)]
         vec = device.lanes(acc_bytes)
-        macros = (*common_macros(p, device), ("VEC", vec), ("TILE_OW", tile))
+        nv, width, ring_bytes = self._ring(p, device)
+        macros = (*common_macros(p, device), ("VEC", vec), ("NV", nv), ("TILE_OW", tile))
         blocks = ceil_div(p.IC, vec)
-        chunks = min(blocks, max(1, 16 * device.compute_units // max(1, p.N * p.OH)))
-        chunk = ceil_div(blocks, chunks) * vec
+        chunks = ceil_div(blocks, nv)
+        bands = min(max(1, p.OH // (2 * p.KH)), ceil_div(8 * device.compute_units, chunks * p.N))
         prepare = Launch(
             kernel=self.kernel,
             entry="pack_depthwise",
@@ -65,11 +80,13 @@ class DepthwiseChannelSimd(Algorithm):
             macros=macros,
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
+                Local(ring_bytes),
                 *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
-                Int(chunk),
+                Int(bands),
+                Int(width),
                 *epilogue_arguments(p),
             ),
-            global_size=(p.OH, ceil_div(p.IC, chunk), p.N),
+            global_size=(bands, chunks, p.N),
             local_size=(1, 1, 1),
         )
         return Plan(

@@ -1,0 +1,101 @@
+"""Host side of kernels/grouped/lane_simd.cl: NHWC, the output channels of several groups in a vector."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
+from clconv.algorithms.packing import pack_filter
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Local, Plan
+from clconv.problem import DTYPES, ConvProblem
+
+TILES = (7, 8, 4, 2, 1)
+"""Outputs side by side in a tile: the images of most networks are multiples of 7 wide."""
+
+GROUPS = (2, 4, 8, 16, 32)
+"""Channels of a group."""
+
+MOST_TAPS = 11
+"""Widest filter: all its columns are unrolled."""
+
+
+class GroupedLaneSimd(Algorithm):
+    """A band of rows a work-item, of a few vectors of channels that hold whole groups."""
+
+    name = "grouped/lane_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Take grouped problems in NHWC with as many output as input channels a group, a power of two."""
+        if problem.kind != "grouped":
+            return f"serves grouped problems, this one is {problem.kind}"
+        if problem.layout != "NHWC":
+            return "has its vectors along the channels, which lie apart in NCHW"
+        if problem.ICG != problem.OCG or problem.ICG not in GROUPS:
+            return f"takes groups of {', '.join(map(str, GROUPS))} channels in and out, not {problem.ICG} and {problem.OCG}"
+        if problem.KW > MOST_TAPS:
+            return f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
+        need, most = self._ring(problem, device)[2], device.local_mem_bytes
+        if need > most:
+            return f"needs {need} bytes of local memory for the rows under one row of outputs, the device has {most}"
+        return None
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the image is wide enough for."""
+        fitting = [tile for tile in TILES if tile <= problem.OW]
+        return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+
+    def _ring(self, p: ConvProblem, device: DeviceInfo) -> tuple[int, int, int]:
+        """Vectors of channels, pixels of a row and bytes of the ring; see include/ring.clh."""
+        acc_bytes = DTYPES[accumulator(p)]
+        vec = device.lanes(acc_bytes)
+        nv = max(2, p.ICG // vec)
+        width = (p.OW - 1) * p.SW + p.EKW
+        return nv, width, p.EKH * width * nv * vec * acc_bytes
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
+        vec = device.lanes(DTYPES[accumulator(p)])
+        nv, width, ring_bytes = self._ring(p, device)
+        chunks = ceil_div(p.OC, nv * vec)
+        bands = min(max(1, p.OH // (2 * p.KH)), ceil_div(8 * device.compute_units, chunks * p.N))
+        prepare, packed_bytes = pack_filter(p, vec, across_groups=True)
+        launch = Launch(
+            kernel=self.kernel,
+            entry="grouped_lane_simd",
+            macros=(*common_macros(p, device), ("VEC", vec), ("NV", nv), ("GROUP", p.ICG), ("TILE_OW", tile)),
+            arguments=(
+                *("x", "packed", "bias", "residual", "y"),
+                Local(ring_bytes),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
+                Int(bands),
+                Int(width),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, chunks, p.N),
+            local_size=(1, 1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            prepare=(prepare,),
+            packed_bytes=packed_bytes,
+            tile=f"{tile} pixels x {vec} channels",
+            seconds=self._seconds(p, device, tile, vec),
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
+        """Predict from the operands and multiply-adds of whole tiles, and the copy into the ring."""
+        waste = round_up(p.OW, tile) / p.OW * round_up(p.OC, vec) / p.OC
+        loads = ((tile - 1) * p.SW + (p.KW - 1) * p.DW + 1 + p.KW) / (tile * p.KW)  # vectors read per multiply-add
+        copied = 8.0 * p.N * p.IC * p.IH * p.IW
+        return (p.flops * waste * (0.6 + 0.6 * loads) + copied) / (0.95 * device.peak_flops)

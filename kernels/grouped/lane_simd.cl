@@ -1,0 +1,132 @@
+/* Grouped convolution in NHWC with few channels a group: the output channels of several groups share a vector.
+ *
+ *   y[n, oh, ow, oc] = act( bias + residual + sum over ic, kh, kw of
+ *                           x[n, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL, g*GROUP + ic] * w[kh, kw, ic, oc] )    with g = oc / GROUP
+ *
+ * Each group has GROUP input and GROUP output channels, 2, 4, 8, ...
+ *
+ * x, y, residual N H W C
+ * packed         ceil(C/VEC) GROUP KH KW VEC, elements of acc_t, from pack_filter.cl: for each input channel of a group its weights
+ *                to VEC output channels, whichever groups these belong to
+ *
+ * Work-items: (band of output rows, NV*VEC channels, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
+ * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand: lane i of the sums needs input
+ * channel ic of lane i's group, so VEC channels of a pixel are spread within their groups (GROUP = 4, VEC = 8, ic = 1):
+ *
+ *     pixel   a0 a1 a2 a3 b0 b1 b2 b3
+ *     operand a1 a1 a1 a1 b1 b1 b1 b1     one instruction, for KW multiply-adds
+ *
+ * A group as wide as a vector or wider needs no more than one element, repeated.
+ *
+ * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
+ *
+ * Macros: types.clh, vector.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; TILE_OW (outputs side by side, at most OW).
+ */
+#include "include/types.clh"
+#include "include/vector.clh"
+#include "include/index.clh"
+#include "include/epilogue.clh"
+#include "include/border.clh"
+
+#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
+#error "KH, KW, SH, SW, DH and DW must be set by the plan"
+#endif
+#if !defined(TILE_OW) || !defined(NV) || !defined(GROUP)
+#error "TILE_OW, NV and GROUP must be set by the plan"
+#endif
+
+#include "include/ring.clh"
+
+#define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
+
+/* Input channel ic of each lane's group; p points at the channels of the vector's first group, in the ring. */
+#if GROUP >= VEC
+#define SPREAD_LOOP
+static inline vec operand(__local const acc_t *p, const int ic) { return VEC_OF(p[ic]); }
+#else
+#define SPREAD_LOOP UNROLL
+static inline vec operand(__local const acc_t *p, const int ic) {
+  const vec v = LOAD_ACC_LOCAL(p);
+#if VEC == 4
+  return ic == 0 ? v.s0022 : v.s1133;
+#elif VEC == 8 && GROUP == 2
+  return ic == 0 ? v.s00224466 : v.s11335577;
+#elif VEC == 8
+  return ic == 0 ? v.s00004444 : ic == 1 ? v.s11115555 : ic == 2 ? v.s22226666 : v.s33337777;
+#elif GROUP == 2
+  return ic == 0 ? v.s0022446688aaccee : v.s1133557799bbddff;
+#elif GROUP == 4
+  return ic == 0 ? v.s000044448888cccc : ic == 1 ? v.s111155559999dddd : ic == 2 ? v.s22226666aaaaeeee : v.s33337777bbbbffff;
+#else
+  vec_lanes from, to;
+  from.v = v;
+  UNROLL for (int i = 0; i < VEC; i++) to.s[i] = from.s[i / GROUP * GROUP + ic];
+  return to.v;
+#endif
+}
+#endif
+
+/* acc[i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. */
+static inline void tile(vec *acc, __local const acc_t *const *row, const int at, __global const acc_t *w) {
+  for (int kh = 0; kh < KH; kh++) {
+    __local const acc_t *p = row[kh] + at;
+    SPREAD_LOOP for (int ic = 0; ic < GROUP; ic++) {
+      vec tap[KW];
+      UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + ((ic * KH + kh) * KW + kw) * VEC);
+      UNROLL for (int q = 0; q < SPAN_W; q++) {
+        const vec v = operand(p + q * CHANNELS, ic);
+        UNROLL for (int kw = 0; kw < KW; kw++) {
+          const int i = q - kw * DW; /* q = i*SW + kw*DW for output i */
+          if (i >= 0 && i % SW == 0 && i / SW < TILE_OW) acc[i / SW] += v * tap[kw];
+        }
+      }
+    }
+  }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
+    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
+    const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int BANDS, const int WIDTH,
+    const acc_t act_a, const acc_t act_b) {
+  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
+  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
+  const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
+  const int n = get_global_id(2);                            /* 0 .. N-1 */
+  __global const real *image = x + (long)n * IH * IW * C + c0;
+  int next = oh0 * SH; /* the next row to go into the ring */
+
+  for (int oh = oh0; oh < oh1; oh++) {
+    for (next = GREATER(next, oh * SH); next < oh * SH + RING; next++)
+      ring_row(ring, image, next, C, IH, IW, PT, PL, WIDTH, C - c0);
+    for (int j = 0; j < NV && c0 + j * VEC < C; j++) {
+      const int oc = c0 + j * VEC; /* 0 .. C-1 */
+      const int lanes = C - oc;    /* VEC and more, or the tail */
+      const int first = GROUP >= VEC ? j * VEC / GROUP * GROUP : j * VEC;
+      __local const acc_t *row[KH];
+      UNROLL for (int kh = 0; kh < KH; kh++)
+        row[kh] = ring + (long)((oh * SH + kh * DH) % RING) * WIDTH * CHANNELS + first;
+      __global const acc_t *w = packed + (long)oc * GROUP * KH * KW;
+      vec b = VEC_OF(0);
+      if (HAS_BIAS) b = lanes >= VEC ? LOAD_VEC(bias + oc) : LOAD_VEC_SOME(bias + oc, lanes);
+      for (int ows = 0; ows < OW; ows += TILE_OW) {
+        const int ow = LESSER(ows, OW - TILE_OW); /* the last tile overlaps the one before */
+        const long at = (((long)n * OH + oh) * OW + ow) * C + oc;
+        vec acc[TILE_OW];
+        UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] = b;
+        tile(acc, row, ow * SW * CHANNELS, w);
+        if (lanes >= VEC) {
+          UNROLL for (int i = 0; i < TILE_OW; i++) {
+            if (HAS_RESIDUAL) acc[i] += LOAD_VEC(residual + at + (long)i * C);
+            STORE_VEC(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b));
+          }
+        } else {
+          UNROLL for (int i = 0; i < TILE_OW; i++) {
+            if (HAS_RESIDUAL) acc[i] += LOAD_VEC_SOME(residual + at + (long)i * C, lanes);
+            STORE_VEC_SOME(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b), lanes);
+          }
+        }
+      }
+    }
+  }
+}
