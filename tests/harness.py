@@ -18,6 +18,8 @@ from clconv.tensors import numpy_dtype
 Array = np.ndarray[Any, Any]
 GUARD = 1024  # bytes on each side of a tensor
 PATTERN = 0x7B
+_kept: list[tuple[cl.Buffer, cl.Buffer]] = []
+"""Tensors on Oclgrind live on: it takes memory that reuses a freed buffer's address for uninitialised, now and then."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ def _guarded(queue: cl.CommandQueue, array: Array | None) -> tuple[cl.Buffer, cl
     raw = np.full(array.nbytes + 2 * guard, 0xFF, np.uint8)
     raw[guard : guard + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
     whole = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR, hostbuf=raw)
-    return whole, whole.get_sub_region(guard, max(array.nbytes, 1))
+    part = whole.get_sub_region(guard, max(array.nbytes, 1))
+    if "oclgrind" in queue.device.platform.name.lower():
+        _kept.append((whole, part))
+    return whole, part
 
 
 def run_plan(plan: Plan, queue: cl.CommandQueue, data: Data) -> Array:
