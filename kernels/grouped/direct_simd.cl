@@ -1,4 +1,4 @@
-/* Grouped convolution with vectors along the width of the image: any number of channels a group.
+/* Grouped convolution from a zero-padded panel: any number of channels a group, any stride, any type. Vectors lie along the width.
  *
  *   y[n, oc, oh, ow] = act( bias + residual + sum over ic, kh, kw of
  *                           x[n, g*ICG + ic, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL] * w[oc, ic, kh, kw] )     with g = oc / OCG

@@ -60,10 +60,11 @@ class GroupedDirectSimd(Algorithm):
         return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, device) * DTYPES[accumulator(p)]
 
     def _bands(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
-        """Bands of at least ``rows`` rows whose panels stay near the first cache, and enough of them for all units."""
+        """Bands of at least ``rows`` rows: enough for all units, with panels that leave most of the second cache free."""
         most = p.OH // rows
         bands = min(most, max(1, ceil_div(8 * device.compute_units, p.G * p.N)))
-        while bands < most and self._panel(p, device, ceil_div(p.OH, bands)) > min(device.l1_bytes, device.local_mem_bytes):
+        budget = min(max(device.l1_bytes, device.l2_bytes // 8), device.local_mem_bytes)
+        while bands < most and self._panel(p, device, ceil_div(p.OH, bands)) > budget:
             bands += 1
         return bands
 
