@@ -37,43 +37,41 @@
 #define SPAN_H ((TILE_OH - 1) * SH + (KH - 1) * DH + 1) /* rows of the image under a tile */
 #define SPAN_W (SW * VEC + (KW - 1) * DW)               /* elements read from such a row, no more */
 
-/* acc[i] += tap[kh] * v for the outputs i that read row r = i*SH + kh*DH. */
-static inline void add_row(vec *acc, const int r, const vec v, const acc_t *tap) {
+/* acc[i] += v * tap, for the outputs i that read row r = i*SH + kh*DH; the taps of a column of the filter lie `pitch` apart. */
+static inline void add_row(vec *acc, const int r, const vec v, const acc_t *tap, const int pitch) {
   UNROLL for (int kh = 0; kh < KH; kh++) {
     const int i = r - kh * DH;
-    if (i >= 0 && i % SH == 0 && i / SH < TILE_OH) acc[i / SH] += v * tap[kh];
+    if (i >= 0 && i % SH == 0 && i / SH < TILE_OH) acc[i / SH] += v * tap[kh * pitch];
   }
 }
 
-/* A whole tile; row[r] is where its r-th row begins, mask[kw] the columns of tap kw inside the image. */
+/* A whole tile; row[r] is where the r-th row begins, mask[kw] the columns of tap kw inside the image.
+ *
+ * With SW = 1 column by column of the filter, so that TILE_OH sums and KH taps are at hand; with SW = 2 row by row, so that a row's
+ * two vectors are at hand for all taps and few sums are in the making. Either way measured the faster one. */
 static inline void tile(vec *acc, __global const real *const *row, __global const real *w, const mask_t *mask) {
 #if SW == 1
   UNROLL for (int kw = 0; kw < KW; kw++) {
     acc_t tap[KH];
     UNROLL for (int kh = 0; kh < KH; kh++) tap[kh] = LOAD(w, kh * KW + kw);
-    UNROLL for (int r = 0; r < SPAN_H; r++) {
-      const vec v = KEEP(LOAD_VEC(row[r] + kw * DW), mask[kw]);
-      add_row(acc, r, v, tap);
-    }
+    UNROLL for (int r = 0; r < SPAN_H; r++) add_row(acc, r, KEEP(LOAD_VEC(row[r] + kw * DW), mask[kw]), tap, 1);
   }
 #else
-  UNROLL for (int kw = 0; kw < KW; kw += 2) {
-    acc_t tap0[KH], tap1[KH];
-    UNROLL for (int kh = 0; kh < KH; kh++) tap0[kh] = LOAD(w, kh * KW + kw);
-    if (kw + 1 < KW) UNROLL for (int kh = 0; kh < KH; kh++) tap1[kh] = LOAD(w, kh * KW + kw + 1);
-    UNROLL for (int r = 0; r < SPAN_H; r++) {
-      vec a = LOAD_VEC(row[r] + kw * DW), b = LOAD_VEC(row[r] + kw * DW + VEC);
-      add_row(acc, r, KEEP(EVEN_LANES(a, b), mask[kw]), tap0);
+  acc_t tap[KH * KW];
+  UNROLL for (int i = 0; i < KH * KW; i++) tap[i] = LOAD(w, i);
+  UNROLL for (int r = 0; r < SPAN_H; r++)
+    UNROLL for (int kw = 0; kw < KW; kw += 2) {
+      const vec a = LOAD_VEC(row[r] + kw * DW), b = LOAD_VEC(row[r] + kw * DW + VEC);
+      add_row(acc, r, KEEP(EVEN_LANES(a, b), mask[kw]), tap + kw, KW);
       if (kw + 1 < KW) {
 #if DW == 1
-        add_row(acc, r, KEEP(ODD_LANES(a, b), mask[kw + 1]), tap1);
+        add_row(acc, r, KEEP(ODD_LANES(a, b), mask[kw + 1]), tap + kw + 1, KW);
 #else
-        a = LOAD_VEC(row[r] + (kw + 1) * DW), b = LOAD_VEC(row[r] + (kw + 1) * DW + VEC);
-        add_row(acc, r, KEEP(EVEN_LANES(a, b), mask[kw + 1]), tap1);
+        const vec d = LOAD_VEC(row[r] + (kw + 1) * DW), e = LOAD_VEC(row[r] + (kw + 1) * DW + VEC);
+        add_row(acc, r, KEEP(EVEN_LANES(d, e), mask[kw + 1]), tap + kw + 1, KW);
 #endif
       }
     }
-  }
 #endif
 }
 
