@@ -1,0 +1,37 @@
+"""The notebooks run from top to bottom, with short measurements."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+pytest.importorskip("ipywidgets")
+pytest.importorskip("skimage")
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NAMES = [source.stem for source in sorted((NOTEBOOKS / "source").glob("*.md"))]
+
+sys.path.insert(0, str(NOTEBOOKS))
+import build  # noqa: E402
+
+
+def run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLCONV_NOTEBOOK_FAST", "1")
+    monkeypatch.delenv("POCL_CACHE_DIR", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    cells = build.read_source((NOTEBOOKS / "source" / f"{name}.md").read_text(encoding="utf-8"))
+    build.execute(build.make_notebook(cells, "en"), NOTEBOOKS / "en")
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("name", NAMES)
+def test_every_notebook(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(name, monkeypatch)
+
+
+def test_the_first_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("01_slide_window", monkeypatch)
