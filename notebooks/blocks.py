@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,17 @@ SLANT = (0.42, -0.30)  # where one unit of depth goes on paper
 
 
 def block(
-    ax: Axes, x: float, y: float, width: float, height: float, depth: float, kind: str, label: str = "", *, slices: int = 1, hatch: str = ""
+    ax: Axes,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    depth: float,
+    kind: str,
+    label: str = "",
+    *,
+    slices: int = 1,
+    hatch: str = "",
 ) -> None:
     """Draw a box; its front's upper left corner is at (x, y). ``slices`` cuts it along the depth, as channels do."""
     dx, dy = SLANT[0] * depth, SLANT[1] * depth
@@ -27,7 +36,12 @@ def block(
     ax.add_patch(Polygon(side, **{**style, "facecolor": STRONG[kind]}))
     for s in range(1, slices):
         f = s / slices
-        ax.plot([x + f * dx, x + width + f * dx, x + width + f * dx], [y + f * dy, y + f * dy, y + f * dy + height], color=INK, lw=0.6)
+        ax.plot(
+            [x + f * dx, x + width + f * dx, x + width + f * dx],
+            [y + f * dy, y + f * dy, y + f * dy + height],
+            color=INK,
+            lw=0.6,
+        )
     if label:
         ax.text(x + width / 2, y + height + 0.45, label, ha="center", va="center", color=INK)
 
@@ -73,7 +87,7 @@ def figure_2(x: npt.NDArray[Any], w: npt.NDArray[Any]) -> None:
     fit(ax)
     show(
         figure[0],
-        "Figure 2: each input channel is convolved with its channel of the filter, and the results are added up to one output channel. / "
+        "Figure 2: each input channel is convolved with its channel of the filter, the results are added to one output channel. / "
         "图2：每个输入通道与滤波器的对应通道做卷积，结果相加，得到一个输出通道。",
     )
 
@@ -117,9 +131,42 @@ def figure_4(groups: int = 3) -> None:
         shift = g * (part * SLANT[0] + 0.55), g * (part * SLANT[1] - 0.55)
         y = top + groups * 0.55 + shift[1]
         label = g == 0
-        block(ax, shift[0], y, 2.6, 2.6, part, "input", r"$H \times W \times \frac{c_1}{g}$" if label else "", slices=int(part), hatch=hatches[g % 4])
-        block(ax, 7.2 + shift[0], y + 0.7, 1.1, 1.1, part, "filter", r"$\frac{c_2}{g} \; (h_1 \times w_1 \times \frac{c_1}{g})$" if label else "", slices=int(part), hatch=hatches[g % 4])
-        block(ax, 13 + shift[0], y, 2.6, 2.6, part, "output", r"$H \times W \times \frac{c_2}{g}$" if label else "", slices=int(part), hatch=hatches[g % 4])
+        block(
+            ax,
+            shift[0],
+            y,
+            2.6,
+            2.6,
+            part,
+            "input",
+            r"$H \times W \times \frac{c_1}{g}$" if label else "",
+            slices=int(part),
+            hatch=hatches[g % 4],
+        )
+        block(
+            ax,
+            7.2 + shift[0],
+            y + 0.7,
+            1.1,
+            1.1,
+            part,
+            "filter",
+            r"$\frac{c_2}{g} \; (h_1 \times w_1 \times \frac{c_1}{g})$" if label else "",
+            slices=int(part),
+            hatch=hatches[g % 4],
+        )
+        block(
+            ax,
+            13 + shift[0],
+            y,
+            2.6,
+            2.6,
+            part,
+            "output",
+            r"$H \times W \times \frac{c_2}{g}$" if label else "",
+            slices=int(part),
+            hatch=hatches[g % 4],
+        )
     sign(ax, 6, top + 2.2, r"$\otimes$")
     sign(ax, 12, top + 2.2, "=")
     fit(ax)
@@ -145,7 +192,17 @@ def figure_5() -> None:
             x = 3.4 * i
             if i == 4:
                 ax.text(x - 2.4, y + 0.6, "···", ha="center", va="center", fontsize=16)
-            block(ax, x, y + (1.5 - height) / 2, width, height, depth, "filter", label if i == 0 else "", slices=4 if depth == 4 else 1)
+            block(
+                ax,
+                x,
+                y + (1.5 - height) / 2,
+                width,
+                height,
+                depth,
+                "filter",
+                label if i == 0 else "",
+                slices=4 if depth == 4 else 1,
+            )
         ax.plot([2.6, 15.2], [y + 2.2, y + 2.2], color=INK, lw=1, marker="|", ms=9)
         ax.text(9, y + 2.65, count, ha="center", va="center", fontsize=13)
     fit(ax)
@@ -186,7 +243,11 @@ def work_items(who: npt.NDArray[Any], local: tuple[int, int]) -> None:
             cell(ax, c, r, str(who[r, c]), "output", (r // local[1] + c // local[0]) % 2 == 1)
     for r in range(0, who.shape[0], local[1]):
         for c in range(0, who.shape[1], local[0]):
-            ax.add_patch(Rectangle((c, r), min(local[0], who.shape[1] - c), min(local[1], who.shape[0] - r), fill=False, edgecolor=INK, lw=2.5))
+            ax.add_patch(
+                Rectangle(
+                    (c, r), min(local[0], who.shape[1] - c), min(local[1], who.shape[0] - r), fill=False, edgecolor=INK, lw=2.5
+                )
+            )
     fit(ax)
     show(
         figure[0],
@@ -203,7 +264,14 @@ def product(w: npt.NDArray[Any], columns: npt.NDArray[Any], y: npt.NDArray[Any])
     left = w.shape[1] + 1.6
     grid(ax, columns, "input", (left, 0), [(r, 0) for r in range(columns.shape[0])], label="x  (IC·KH·KW, OH·OW)")
     sign(ax, left + columns.shape[1] + 0.8, columns.shape[0] / 2, "=")
-    grid(ax, y, "output", (left + columns.shape[1] + 1.6, columns.shape[0] / 2 - w.shape[0] / 2), [(r, 0) for r in range(y.shape[0])], label="y  (OC, OH·OW)")
+    grid(
+        ax,
+        y,
+        "output",
+        (left + columns.shape[1] + 1.6, columns.shape[0] / 2 - w.shape[0] / 2),
+        [(r, 0) for r in range(y.shape[0])],
+        label="y  (OC, OH·OW)",
+    )
     fit(ax)
     show(
         figure[0],

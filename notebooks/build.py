@@ -70,7 +70,7 @@ def read_source(text: str) -> list[Cell]:
 
 def make_notebook(cells: list[Cell], edition: str) -> NotebookNode:
     """Return the notebook of one edition, without outputs."""
-    notebook = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
+    notebook: NotebookNode = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

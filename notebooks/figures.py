@@ -80,8 +80,19 @@ def cell(ax: Axes, x: float, y: float, text: str, kind: str, strong: bool = Fals
     """Draw one cell with its text."""
     face = (STRONG if strong else COLOUR)[kind]
     hatch = "////" if kind == "padding" else None
-    ax.add_patch(Rectangle((x, y), size, size, facecolor=face, edgecolor="white" if hatch is None else "#C8C8C8", hatch=hatch, lw=1.5))
-    ax.text(x + size / 2, y + size / 2, text, ha="center", va="center", color=INK, fontsize=11, fontweight="bold" if strong else None)
+    ax.add_patch(
+        Rectangle((x, y), size, size, facecolor=face, edgecolor="white" if hatch is None else "#C8C8C8", hatch=hatch, lw=1.5)
+    )
+    ax.text(
+        x + size / 2,
+        y + size / 2,
+        text,
+        ha="center",
+        va="center",
+        color=INK,
+        fontsize=11,
+        fontweight="bold" if strong else None,
+    )
 
 
 def grid(
@@ -134,7 +145,14 @@ def window_frame(
     grid(ax, y, "output", (pw + kw + 3.6, middle - oh / 2), [(position // ow, position % ow)])
     if sums:
         products = " + ".join(f"{a:g}·{b:g}" for a, b in zip(patch.ravel(), w.ravel(), strict=True))
-        ax.text((pw + kw + 3.6 + ow) / 2, ph + 0.75, f"{products} = {y[position // ow, position % ow]:g}", ha="center", va="center", fontsize=9)
+        ax.text(
+            (pw + kw + 3.6 + ow) / 2,
+            ph + 0.75,
+            f"{products} = {y[position // ow, position % ow]:g}",
+            ha="center",
+            va="center",
+            fontsize=9,
+        )
 
 
 def film_strip(x: Grid, w: Grid, columns: int = 2, **options: Any) -> None:
@@ -150,7 +168,10 @@ def film_strip(x: Grid, w: Grid, columns: int = 2, **options: Any) -> None:
             window_frame(ax, x, w, p, sums=w.size <= 9, **options)
             fit(ax, 0.1)
             ax.set_title(f"{p + 1} / {n}", fontsize=11, color=INK)
-    show(figure, f"The window at each of its {n} positions, with the sum at each. / 窗口的全部 {n} 个位置以及各处的乘积累加结果。")
+    show(
+        figure,
+        f"The window at each of its {n} positions, with the sum at each. / 窗口的全部 {n} 个位置以及各处的乘积累加结果。",
+    )
 
 
 def positions(x: Grid, w: Grid, *, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
@@ -171,7 +192,9 @@ def slide(x: Grid, w: Grid, **options: Any) -> None:
         figure, ax = canvas(7, 3)
         window_frame(ax, x, w, p, sums=w.size <= 9, **options)
         fit(ax)
-        frames.append(widgets.Image(value=render(figure, 80), format="png", layout=widgets.Layout(max_width="100%", width="560px")))
+        frames.append(
+            widgets.Image(value=render(figure, 80), format="png", layout=widgets.Layout(max_width="100%", width="560px"))
+        )
     stack = widgets.Stack(frames, selected_index=0)
     slider = widgets.IntSlider(0, 0, n - 1, description="p")
     play = widgets.Play(value=0, min=0, max=n - 1, interval=900)
@@ -201,10 +224,17 @@ def images(pictures: Sequence[tuple[str, Grid]], alt: str, columns: int = 3) -> 
 # charts
 
 
-def lines(series: dict[str, Sequence[float]], xs: Sequence[float], xlabel: str, ylabel: str, alt: str, *, log: str = "xy") -> None:
+def lines(
+    series: dict[str, Sequence[float]], xs: Sequence[float], xlabel: str, ylabel: str, alt: str, *, log: str = "xy"
+) -> None:
     """Show curves over common xs, told apart by colour, marker and dash."""
     figure, ax = plt.subplots(figsize=(6.6, 3.8))
-    styles = zip([*list(STRONG.values())[:3], "#0072B2", ACCENT, "#CC79A7", INK], "os^Dvx*", ["-", "--", "-.", ":", "-", "--", "-."], strict=True)
+    styles = zip(
+        [*list(STRONG.values())[:3], "#0072B2", ACCENT, "#CC79A7", INK],
+        "os^Dvx*",
+        ["-", "--", "-.", ":", "-", "--", "-."],
+        strict=True,
+    )
     for (name, ys), (colour, marker, dash) in zip(series.items(), styles, strict=False):
         ax.plot(xs, ys, dash, marker=marker, color=colour, label=name)
     if "x" in log:
@@ -250,7 +280,16 @@ def roofline(machine: Machine, points: dict[str, tuple[float, float, float]], al
     for i, (name, (flops, nbytes, seconds)) in enumerate(points.items()):
         rate = flops / seconds if seconds else machine.attainable(flops, nbytes)
         face = colours[i % len(colours)] if seconds else "none"
-        ax.scatter([flops / nbytes], [rate / 1e9], marker=markers[i % len(markers)], s=60, color=colours[i % len(colours)], facecolors=face, label=name, zorder=3)
+        ax.scatter(
+            [flops / nbytes],
+            [rate / 1e9],
+            marker=markers[i % len(markers)],
+            s=60,
+            color=colours[i % len(colours)],
+            facecolors=face,
+            label=name,
+            zorder=3,
+        )
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.set_xlabel("FLOP / byte")

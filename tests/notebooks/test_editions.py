@@ -1,25 +1,20 @@
-"""The notebooks as committed: two editions with the same code, executed in order, clean, small, with the document's headings."""
+"""The notebooks as committed: two editions with the same code, executed in order, clean, small, with its headings."""
 
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.notebooks.builder import NAMES, NOTEBOOKS, load
+
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-SOURCES = sorted((NOTEBOOKS / "source").glob("*.md"))
-NAMES = [source.stem for source in SOURCES]
+build = load()
 HEADINGS = {"01": "1 卷积运算", "02": "2 3 维卷积运算", "03": "3 分组卷积", "04": "4 深度可分离卷积", "05": "5 附开源代码"}
 """The document's sections, by the number of their notebook."""
-
-sys.path.insert(0, str(NOTEBOOKS))
-import build  # noqa: E402
 
 
 def read(edition: str, name: str) -> Any:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.notebooks.builder import NAMES, NOTEBOOKS, load
 
 pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 pytest.importorskip("ipywidgets")
 pytest.importorskip("skimage")
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-NAMES = [source.stem for source in sorted((NOTEBOOKS / "source").glob("*.md"))]
-
-sys.path.insert(0, str(NOTEBOOKS))
-import build  # noqa: E402
+build = load()
 
 
 def run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
