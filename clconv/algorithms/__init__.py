@@ -6,16 +6,20 @@ from clconv.algorithms.base import Algorithm
 from clconv.algorithms.depthwise.channel_simd import DepthwiseChannelSimd
 from clconv.algorithms.depthwise.direct_simd import DepthwiseDirectSimd
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
+from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
+from clconv.algorithms.standard.direct_simd import DirectSimd
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     Reference(),
     PanelSimd(),
     ChannelSimd(),
+    DirectSimd(),
+    GroupedChannelSimd(),
     DepthwiseChannelSimd(),
     DepthwiseDirectSimd(),
     DepthwisePanelSimd(),

@@ -1,0 +1,205 @@
+"""Host side of kernels/include/channel_tile.clh: how a convolution is cut into work-items, panels and register tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clconv.algorithms.base import (
+    accumulator,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    size_arguments,
+)
+from clconv.algorithms.packing import pack_filter
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Local, Plan
+from clconv.problem import DTYPES, ConvProblem
+
+TILES = ((2, 6), (1, 10), (3, 4))
+"""Register tiles that are offered: vectors of output channels, pixels."""
+
+RUNS = 12
+"""Most tap lists of a work-item: MAX_RUNS of kernels/include/tile_tables.clh."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a problem is cut.
+
+    Parameters
+    ----------
+    nv, px : int
+        Register tile: vectors of output channels, pixels.
+    pixels : int
+        Pixels of a work-item.
+    blocks : int
+        Blocks of ``nv`` vectors of output channels of a work-item.
+    ic_block : int
+        Input channels in the panel at once.
+    groups : int
+        Groups of a work-item.
+    """
+
+    nv: int
+    px: int
+    pixels: int
+    blocks: int
+    ic_block: int
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Where an element of the panel stands, in elements: ``c*cs + row*rs + col*ps``; and all of it, in bytes."""
+
+    cs: int
+    rs: int
+    ps: int
+    bytes: int
+
+
+def lanes_of(problem: ConvProblem, device: DeviceInfo) -> int:
+    """Elements of a vector of sums."""
+    return max(2, device.lanes(DTYPES[accumulator(problem)]))
+
+
+def panel_of(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> Panel:
+    """Lay out the panel for the most rows that a work-item can meet."""
+    p = problem
+    itemsize = DTYPES[accumulator(p)]
+    out_rows = cut.pixels // p.OW if cut.pixels % p.OW == 0 else min(p.OH, (cut.pixels - 2) // p.OW + 2)
+    rows = (out_rows - 1) * p.SH + p.EKH
+    cols = (p.OW - 1) * p.SW + p.EKW
+    if p.layout == "NHWC":
+        rs = cols * cut.ic_block
+        cs, ps, elements = 1, cut.ic_block, rows * rs
+    else:
+        # An odd number of cache lines between channels, so that they do not all fall into the same set.
+        line = 64 // itemsize
+        rs, cs, ps = cols, (ceil_div(rows * cols, line) | 1) * line, 1
+        elements = cut.ic_block * cs
+    return Panel(cs, rs, ps, (elements + lanes_of(p, device)) * itemsize)
+
+
+def together_of(problem: ConvProblem) -> int:
+    """Input channels in a tap list: enough that the innermost loop does not begin anew all the time."""
+    return ceil_div(8, problem.KH * problem.KW)
+
+
+def local_arguments(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> tuple[Local, ...]:
+    """Panel, sums and tables, as the kernel takes them."""
+    p = problem
+    kept = cut.blocks if cut.ic_block < p.ICG else 1
+    sums = kept * (cut.pixels + cut.px) * cut.nv * lanes_of(p, device) * DTYPES[accumulator(p)]
+    tables = RUNS * (3 + 2 * together_of(p) * p.KH * p.KW) + 2 * (cut.pixels + cut.px) + cut.pixels
+    return (Local(panel_of(p, device, cut).bytes), Local(sums), Local(4 * tables))
+
+
+def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut: Cut, seconds: float = 0.0) -> Plan:
+    """Return the plan of a cut for ``standard/direct_simd`` or ``grouped/channel_simd``."""
+    p = problem
+    grouped = name.startswith("grouped")
+    lanes = lanes_of(p, device)
+    prepare, packed_bytes = pack_filter(p, cut.nv * lanes)
+    panel = panel_of(p, device, cut)
+    sizes = ("N", "IC", "IH", "IW", "OC", "OH", "OW", *(("ICG", "OCG") if grouped else ()), "PT", "PL")
+    launch = Launch(
+        kernel=f"{name}.cl",
+        entry=entry,
+        macros=(*common_macros(p, device), ("VEC", lanes), ("NV", cut.nv), ("PX", cut.px)),
+        arguments=(
+            *("x", "packed", "bias", "residual", "y"),
+            *local_arguments(p, device, cut),
+            *size_arguments(p, *sizes),
+            *((Int(cut.groups),) if grouped else ()),
+            *(Int(v) for v in (cut.pixels, cut.blocks, cut.ic_block, together_of(p), panel.cs, panel.rs, panel.ps)),
+            *epilogue_arguments(p),
+        ),
+        global_size=(
+            ceil_div(p.OH * p.OW, cut.pixels),
+            ceil_div(ceil_div(p.OCG, cut.nv * lanes), cut.blocks),
+            p.N * ceil_div(p.G, cut.groups),
+        ),
+        local_size=(1, 1, 1),
+    )
+    return Plan(
+        algorithm=name,
+        problem=p,
+        launches=(launch,),
+        prepare=(prepare,),
+        packed_bytes=packed_bytes,
+        tile=f"{cut.px} pixels x {cut.nv * lanes} channels, {cut.pixels} x {cut.blocks * cut.nv * lanes}, {cut.ic_block} in",
+        seconds=seconds,
+        error_factor=direct_error_factor(p),
+    )
+
+
+def reason_against(problem: ConvProblem, device: DeviceInfo) -> str | None:
+    """Return why no cut is legal, or None."""
+    p = problem
+    least = Cut(*TILES[-1], pixels=1, blocks=1, ic_block=1)
+    need = sum(a.bytes for a in local_arguments(p, device, least))
+    if need > device.local_mem_bytes:
+        return f"needs {need} bytes of local memory, the device has {device.local_mem_bytes}"
+    return None
+
+
+def plans_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+    """Return plans of ``standard/direct_simd`` or ``grouped/channel_simd``: for each register tile its two best cuts."""
+    found = [item for tile in TILES for item in cuts_of(problem, device, tile)[:2]]
+    found.sort(key=lambda item: item[0])
+    return tuple(plan_of(name, entry, problem, device, cut, seconds) for seconds, cut in found)
+
+
+def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[int, int]) -> list[tuple[float, Cut]]:
+    """Return predicted seconds and cut, the fastest first, of the legal cuts with a register tile."""
+    p = problem
+    nv, px = tile
+    oc_blocks = ceil_div(p.OCG, nv * lanes_of(p, device))
+    found: dict[Cut, float] = {}
+    for pixels in _pixel_counts(p):
+        for blocks in {ceil_div(oc_blocks, parts) for parts in (1, 2, 4, 8, 16)}:
+            for ic_block in {ceil_div(p.ICG, parts) for parts in (1, 2, 4, 8, 16, 32, 64)}:
+                for groups in {g for g in (1, 2, 4) if g <= p.G}:
+                    cut = Cut(nv, px, pixels, blocks, ic_block, groups)
+                    if sum(a.bytes for a in local_arguments(p, device, cut)) <= device.local_mem_bytes:
+                        found[cut] = _cycles(p, device, cut) / (device.clock_mhz * 1e6)
+    return sorted(((seconds, cut) for cut, seconds in found.items()), key=lambda item: item[0])
+
+
+def _pixel_counts(problem: ConvProblem) -> list[int]:
+    """Pixels of a work-item worth a look: all, some rows, a part of a row."""
+    p = problem
+    rows = {ceil_div(p.OH, parts) for parts in (1, 2, 4, 7, 8, 14, 16, 28, 32, 56, 112)}
+    return [*(r * p.OW for r in sorted(rows)), *(ceil_div(p.OW, parts) for parts in (2, 4, 8) if p.OW // parts >= 12)]
+
+
+def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
+    """Predict the clock cycles of one call. The constants were measured on a Zen 4 core."""
+    p = problem
+    lanes = lanes_of(p, device)
+    itemsize = DTYPES[accumulator(p)]
+    panel = panel_of(p, device, cut)
+    taps = cut.ic_block * p.KH * p.KW
+    in_blocks = ceil_div(p.ICG, cut.ic_block)
+    # One multiply-add of a vector takes half a cycle, and so does one load; a sum may be touched every fourth cycle.
+    tap = max(0.5 * cut.nv * cut.px, 0.5 * (cut.nv + cut.px + 1), 4.0) * 1.05
+    filters = taps * cut.nv * lanes * itemsize
+    if panel.bytes + filters > device.l1_bytes:
+        tap *= 1.05 if panel.bytes + filters < device.l2_bytes // 2 else 1.3
+    tile = taps * tap + 30 + cut.nv * cut.px * (1.5 if in_blocks > 1 else 0.5)
+    sweep = tile * max(cut.pixels / cut.px, 1.0) + filters / 32  # one block of input by one of output channels
+    copy = panel.bytes / itemsize / lanes * 3.0
+    finish = cut.pixels * cut.nv * 4.0
+    group = in_blocks * (copy + cut.blocks * sweep) + cut.blocks * finish
+    item = cut.groups * group + 10.0 * cut.pixels + 1000
+    items = (
+        ceil_div(p.OH * p.OW, cut.pixels)
+        * ceil_div(ceil_div(p.OCG, cut.nv * lanes), cut.blocks)
+        * p.N
+        * ceil_div(p.G, cut.groups)
+    )
+    waves = ceil_div(items, device.compute_units)
+    return item * max(waves, 1.1 * items / device.compute_units if waves < 4 else 0.0)
