@@ -110,8 +110,10 @@ def bench_command(
             date=datetime.date.today().isoformat(),
             versions=machine.versions({p.name: p.version for p in found}),
         )
-        if resume:
-            results = _resumed(json_file, results)
+        if resume and json_file is None:
+            raise click.UsageError("--resume goes on with the file of --json; name that too")
+        if resume and json_file is not None and json_file.exists():
+            results = _resumed(Results.load(json_file), results)
         ours = tuple(lay if a == "auto" else f"{lay} {a}" for a in algorithm for lay in layouts if a != "none")
         ended = _measure(results, layers, found, ours, budget, json_file, console)
         for record in earlier:
@@ -157,19 +159,14 @@ def _against(against: list[str]) -> tuple[list[str], list[Results]]:
     return [n for n in against if n not in files and n != "none"], [Results.load(Path(f)) for f in files]
 
 
-def _resumed(json_file: Path | None, now: Results) -> Results:
-    """Return the results in the file, to go on with, or ``now`` if there is none yet.
+def _resumed(earlier: Results, now: Results) -> Results:
+    """Return earlier results to go on with.
 
     Raises
     ------
     ClconvError
         If they were measured in another way.
     """
-    if json_file is None:
-        raise click.UsageError("--resume goes on with the file of --json; name that too")
-    if not json_file.exists():
-        return now
-    earlier = Results.load(json_file)
     for what in ("batch", "threads", "layouts", "versions"):
         before, after = getattr(earlier, what), getattr(now, what)
         if before != after:

@@ -33,8 +33,20 @@ def test_ncnn_text_and_bytes() -> None:
     name, *fields = layer.split()
     assert (name, fields[:5]) == ("ConvolutionDepthWise", ["y", "1", "1", "x", "y"])
     assert dict(f.split("=") for f in fields[5:]) == {
-        **{"0": "8", "1": "3", "11": "1", "2": "2", "12": "1", "3": "1", "13": "2"},
-        **{"4": "2", "15": "3", "14": "1", "16": "0", "5": "0", "6": "48", "7": "2"},
+        "0": "8",
+        "1": "3",
+        "11": "1",
+        "2": "2",
+        "12": "1",
+        "3": "1",
+        "13": "2",
+        "4": "2",
+        "15": "3",
+        "14": "1",
+        "16": "0",
+        "5": "0",
+        "6": "48",
+        "7": "2",
     }
     assert weights == b"\0" * 4 + w.tobytes()
 
@@ -49,7 +61,7 @@ def test_onnx_model_is_valid_and_computes_the_layer(name: str) -> None:
     model = onnx.load_from_string(onnx_model(p, w))
     onnx.checker.check_model(model, full_check=True)
     (y,) = ReferenceEvaluator(model).run(None, {"x": x})
-    assert relative_error(y, exact(p)) < 1e-5
+    assert relative_error(np.asarray(y), exact(p)) < 1e-5
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -15,7 +14,8 @@ from clconv import ConvProblem
 from clconv.bench.case import encode, exact
 from clconv.bench.peers import Peer
 from clconv.bench.process import Process, WorkerDiedError
-from clconv.bench.timing import measure_layers
+from clconv.bench.results import LayerResult, Timing
+from clconv.bench.timing import measure_round
 from clconv.bench.workloads import Layer
 
 P = ConvProblem((1, 2, 5, 5), (3, 2, 3, 3), padding=1)
@@ -94,25 +94,36 @@ def test_a_worker_sleeps_between_requests_and_ends_with_its_owner(process: Proce
 
 
 def test_rounds_over_libraries_that_work_fail_and_crash() -> None:
-    layers = [Layer("a", P), Layer("b", dataclasses.replace(P, stride=2))]
     told: list[str] = []
+    result = LayerResult(Layer("a", P))
     variants = ("NCHW", "NCHW wrong", "NCHW refuses", "NCHW crashes")
     with Process(FAKE, 1) as one, Process(dataclasses.replace(FAKE, name="other"), 1) as two:
-        results = list(measure_layers(layers, [(one, variants), (two, ("NCHW",)), (two, ())], rounds=2, seconds=1e-4, tell=told.append))
-    assert [r.layer.name for r in results] == ["a", "b"]
-    for r in results:
-        mine = r.timings["fake"]
-        assert mine["NCHW"].counts
-        assert mine["NCHW"].samples >= 6  # two rounds of at least three
-        assert mine["NCHW"].note == "fake in 1 threads"
-        assert not mine["NCHW wrong"].counts
-        assert mine["NCHW wrong"].error == pytest.approx(1e-3, rel=0.01)
-        assert mine["NCHW refuses"].failed.startswith("NotImplementedError")
-        assert mine["NCHW crashes"].failed.startswith("signal SIGSEGV")
-        assert r.timings["other"]["NCHW"].counts
-    assert told.index("a: round 1 of 2, other") < told.index("a: round 2 of 2, fake") < told.index("b: load fake")
+        processes = [(one, variants), (two, ("NCHW",)), (two, ())]
+        measure_round(result, processes, 1e-4, told.append)
+        assert result.rounds == 1
+        assert told == ["a: exact result", "a: load fake", "a: load other", "a: fake", "a: other"]
+        del told[:]
+        measure_round(result, processes, 1e-4, told.append)
+        assert told == ["a: load fake", "a: load other", "a: fake", "a: other"]  # compared once is enough
+    mine = result.timings["fake"]
+    for timing in (mine["NCHW"], result.timings["other"]["NCHW"]):
+        assert timing.counts
+        assert timing.note == "fake in 1 threads"
+        assert [samples >= 3 for _, _, samples in timing.rounds] == [True, True]
+    assert not mine["NCHW wrong"].counts
+    assert mine["NCHW wrong"].error == pytest.approx(1e-3, rel=0.01)
+    assert mine["NCHW refuses"] == Timing(failed="NotImplementedError: no such convolution here")
+    assert mine["NCHW crashes"].failed.startswith("signal SIGSEGV")
+    assert not mine["NCHW crashes"].counts
 
 
-def test_requests_are_json_lines() -> None:
-    """What the worker is asked is plain JSON, so that it can be read in a log."""
-    assert json.loads(json.dumps({"do": "load", "problem": encode(P)}))["problem"]["padding"] == [[1, 1], [1, 1]]
+def test_an_interrupted_round_leaves_the_result_as_it_was() -> None:
+    result = LayerResult(Layer("a", P))
+
+    def interrupt(text: str) -> None:
+        if text == "a: fake":
+            raise KeyboardInterrupt
+
+    with Process(FAKE, 1) as process, pytest.raises(KeyboardInterrupt):
+        measure_round(result, [(process, ("NCHW",))], 1e-4, interrupt)
+    assert result == LayerResult(Layer("a", P))

@@ -47,11 +47,14 @@ def test_the_fastest_right_variant_of_a_layout_counts() -> None:
     assert r.ratio("NCHW") is None
 
 
-def test_rounds_are_joined() -> None:
-    rounds = [{"min_ms": a, "median_ms": b, "samples": n} for a, b, n in [(3.0, 4.0, 5), (2.0, 9.0, 3), (2.5, 3.0, 4)]]
-    assert Timing.of_rounds(rounds, 1e-6, "k") == Timing(2.0, 4.0, 12, 1e-6, "k")
+def test_least_and_median_of_the_rounds() -> None:
+    timing = Timing([[3.0, 4.0, 5], [2.0, 9.0, 3], [2.5, 3.0, 4]], 1e-6, "k")
+    assert (timing.min_ms, timing.median_ms) == (2.0, 4.0)
+    assert timing.counts
+    assert not Timing(timing.rounds, 1.1e-4).counts
+    assert not Timing(timing.rounds, math.nan).counts
     assert not Timing().counts
-    assert not Timing.of_rounds(rounds, math.inf, "k").counts
+    assert Timing().min_ms == math.inf
 
 
 def test_adopting_an_earlier_run_takes_the_others_only() -> None:
@@ -62,6 +65,6 @@ def test_adopting_an_earlier_run_takes_the_others_only() -> None:
     earlier.versions["ncnn"] = "5.6"
     now.adopt(earlier)
     assert {name: r.timings["clconv"] for name, r in now.layers.items()} == ours
-    assert {r.ratio("NCHW") for r in now.layers.values()} == {pytest.approx(3.0)}
+    assert [r.ratio("NCHW") for r in now.layers.values()] == [pytest.approx(3.0)] * len(now.layers)
     assert now.versions == {"clconv": "1.2", "torch": "3.4", "ncnn": "5.6"}
     assert now.peers == ["ncnn", "litert", "torch"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from clconv import ShapeError
@@ -42,7 +44,7 @@ def test_networks_share_layers() -> None:
 def test_each_layer_fits_the_one_before() -> None:
     for network in ("mobilenet_v1", "vgg16"):
         problems = list(NETWORKS[network](1))
-        for before, after in zip(problems, problems[1:], strict=False):
+        for before, after in itertools.pairwise(problems):
             assert after.IC == before.OC
             assert after.IH in (before.OH, before.OH // 2)  # a pool may stand between
 

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from clconv.bench import command, peers
+from clconv.bench.peers import Peer
+from clconv.bench.results import LayerResult, Results
+from clconv.bench.timing import measure_round
+from tests.bench.records import MACHINE, results
+
+
+@pytest.fixture(autouse=True)
+def _fake_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put stand-ins in the place of every library, ours too, and leave the device alone."""
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
+
+    def fake(name: str, *variants: str) -> Peer:
+        return Peer(name, "tests.bench.fake_peer:load", variants, ("numpy",), "numpy")
+
+    monkeypatch.setattr(peers, "OURS", fake("clconv", "NCHW", "NHWC"))
+    known = {"torch": fake("torch", "NCHW", "NHWC packed"), "ncnn": fake("ncnn", "NCHW wrong")}
+    known["absent"] = Peer("absent", "no_such_module:load", ("NCHW",), ("no_such_module",), "no-such-distribution")
+    monkeypatch.setattr(peers, "PEERS", known)
+    monkeypatch.setattr(command, "measure_machine", lambda process, earlier: MACHINE)
+
+
+def _run(*arguments: str) -> Result:
+    few = (
+        "--only",
+        "dw3x3s2_512_512_14,pw1x1s1_512_1024_7",
+        "--seconds",
+        "1e-4",
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+        "--against",
+        "torch",
+    )
+    return CliRunner().invoke(command.bench_command, [*few, *arguments], env={"COLUMNS": "200"})
+
+
+def test_measures_keeps_and_shows(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    result = _run("--against", "torch,ncnn,absent", "--json", str(path))
+    assert result.exit_code == 0, result.output
+    assert "not installed, left out: absent" in result.output
+    assert "fake in 1 threads" in result.output
+    assert "off by 1e-03" in result.output
+    record = json.loads(path.read_text())
+    assert sorted(record["layers"]) == ["dw3x3s2_512_512_14", "pw1x1s1_512_1024_7"]
+    assert sorted(record["layers"]["dw3x3s2_512_512_14"]["timings"]) == ["clconv", "ncnn", "torch"]
+
+
+def test_resume_adds_the_missing_rounds_and_layers_only(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    assert _run("--against", "none", "--only", "dw3x3s2_512_512_14", "--json", str(path)).exit_code == 0
+    first = Results.load(path).layers["dw3x3s2_512_512_14"].timings["clconv"]["NCHW"].rounds
+    assert _run("--against", "none", "--rounds", "2", "--json", str(path), "--resume").exit_code == 0
+    layers = Results.load(path).layers
+    assert {name: r.rounds for name, r in layers.items()} == {"dw3x3s2_512_512_14": 2, "pw1x1s1_512_1024_7": 2}
+    assert layers["dw3x3s2_512_512_14"].timings["clconv"]["NCHW"].rounds[:1] == first
+
+
+def test_resume_refuses_another_kind_of_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    results(batch=8).save(path)
+    result = _run("--against", "none", "--json", str(path), "--resume")
+    assert result.exit_code == 1
+    assert "the earlier run has batch 8, this one 1; start anew without --resume" in result.output
+
+
+def test_resume_needs_a_file() -> None:
+    result = _run("--resume")
+    assert result.exit_code == 2
+    assert "--resume goes on with the file of --json" in result.output
+
+
+def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+
+    def interrupt_second(result: LayerResult, *arguments: object) -> None:
+        if result.layer.name.startswith("pw"):
+            raise KeyboardInterrupt
+        measure_round(result, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(command, "measure_round", interrupt_second)
+    result = _run("--against", "torch", "--json", str(path))
+    assert result.exit_code == 130
+    assert "interrupted after 1 of 2 visits" in result.output
+    assert list(Results.load(path).layers) == ["dw3x3s2_512_512_14"]
+    assert "dw3x3s2_512_512_14" in result.output
+
+
+def test_a_budget_ends_the_run_in_time() -> None:
+    result = _run("--against", "none", "--budget", "1e-9")
+    assert result.exit_code == 0
+    assert "the budget is spent after 0 of 2 visits" in result.output
+
+
+def test_times_of_an_earlier_run_stand_for_the_libraries(tmp_path: Path) -> None:
+    path = tmp_path / "earlier.json"
+    results(ratio=3.0).save(path)
+    result = _run("--against", str(path), "--layout", "NCHW")
+    assert result.exit_code == 0
+    line = next(line for line in result.output.splitlines() if "pw1x1s1_512_1024_7" in line)
+    assert "torch 1.541" in line  # 51.4 MFLOP at 100 GFLOP/s, three times
+
+
+def test_picture_and_readme(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- bench:begin -->\n<!-- bench:end -->\n")
+    result = _run("--against", "torch", "--picture", str(tmp_path / "p.png"), "--readme", str(readme))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    assert "`dw3x3s2_512_512_14`" in readme.read_text()
+
+
+def test_sweep_prints_and_draws(tmp_path: Path) -> None:
+    result = _run("--sweep", "--only", "dw3x3s2", "--picture", str(tmp_path / "s.png"))
+    assert result.exit_code == 0, result.output
+    assert "stride, depthwise 3x3, 128 channels at 56" in result.output
+    assert "of 2 points" in result.output
+    assert (tmp_path / "s.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--against", "caffe"), "no library 'caffe' to measure against; use some of torch"),
+        (("--networks", "lenet"), "network 'lenet' is unknown"),
+        (("--only", "cv9x9"), "no layer of mobilenet_v1"),
+        (("--against", "absent.json"), "absent.json is not a record of clconv bench"),
+        (("--layout", "CHWN"), "Invalid value for '--layout'"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(arguments: tuple[str, ...], message: str) -> None:
+    result = _run(*arguments)
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
