@@ -69,7 +69,7 @@ static inline void finish(const vec sum, const int oc, const int OC, __global co
 
 /* A tile: some pixels, OCB output channels from oc on, ics input channels. Pixel i lies at x + from[i], its next
  * channel channel_step further; sums is where its sums wait, residual and y where its output channel 0 lies. */
-static inline void tile(const int pixels, pixels_t x, const long *from, const long channel_step,
+static inline __attribute__((always_inline)) void tile(const int pixels, pixels_t x, const long *from, const long channel_step,
                         __global const acc_t *w, __local acc_t *sums, __global const real *bias,
                         __global const real *residual, __global real *y, const int ics, const int oc, const int OC,
                         const bool first, const bool last, const acc_t act_a, const acc_t act_b) {
@@ -78,7 +78,7 @@ static inline void tile(const int pixels, pixels_t x, const long *from, const lo
     UNROLL for (int j = 0; j < OCV; j++)
       if (i < pixels) acc[i][j] = first ? VEC_OF(0) : LOAD_ACC_LOCAL(sums + i * OCB + j * VEC);
 
-  for (int ic = 0; ic < ics; ic++, x += channel_step, w += OCB) {
+  _Pragma("unroll 2") for (int ic = 0; ic < ics; ic++, x += channel_step, w += OCB) {
     vec wv[OCV];
     UNROLL for (int j = 0; j < OCV; j++) wv[j] = LOAD_ACC(w + j * VEC);
     UNROLL for (int i = 0; i < PXB; i++)

@@ -50,7 +50,7 @@ static inline void step(const int vectors, vec acc[OCB][PXV], __local const acc_
 }
 
 /* The tile of OCB output channels from oc on, over ics channels of input. */
-static inline void tile(const int vectors, __local const acc_t *panel, __global const acc_t *w, __local acc_t *sums,
+static inline __attribute__((always_inline)) void tile(const int vectors, __local const acc_t *panel, __global const acc_t *w, __local acc_t *sums,
                         __global const real *bias, __global const real *residual, __global real *y, const int ics,
                         const int oc, const int OC, const long P, const int pixels, const bool first, const bool last,
                         const acc_t act_a, const acc_t act_b) {
