@@ -75,6 +75,15 @@ def direct_error_factor(problem: ConvProblem) -> float:
     return problem.ICG * problem.KH * problem.KW + 4.0
 
 
+def filling(groups: int, device: DeviceInfo) -> int:
+    """Count work-groups as the device feels them: compute units work through whole ones, some idle in the last round.
+
+    An all but empty device is counted four times at most, for the other algorithms do not count idle units at all.
+    """
+    units = device.compute_units
+    return min(ceil_div(groups, units) * units, 4 * groups)
+
+
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer that is at least ``a / b``."""
     return -(-a // b)
