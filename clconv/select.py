@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from clconv.algorithms import ALGORITHMS
@@ -12,6 +13,9 @@ from clconv.device import DeviceInfo
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
+
+GPU_LANES = 32
+"""Work-items that run in step on a GPU, at least."""
 
 Recall: TypeAlias = Callable[[ConvProblem, DeviceInfo, "list[Plan]"], "Plan | None"]
 
@@ -76,7 +80,7 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
         for plan in algorithm.plans(problem, device):
             reason = over_limit(plan, device, limits)
             if reason is None:
-                candidates.append(plan)
+                candidates.append(on_lanes(plan, device))
             elif (plan.algorithm, reason) not in refused:
                 refused.append((plan.algorithm, reason))
     if not candidates:
@@ -96,6 +100,17 @@ def named(name: str) -> tuple[Algorithm, ...]:
         words = dict.fromkeys(["auto", *(a.family for a in ALGORITHMS), *(a.name for a in ALGORITHMS)])
         raise ShapeError(f"algorithm {name!r} is unknown; use one of {', '.join(words)}")
     return found
+
+
+def on_lanes(plan: Plan, device: DeviceInfo) -> Plan:
+    """Correct a plan's time for the lanes that its work-groups leave idle.
+
+    The work-items of a GPU run in step, 32 or 64 at a time; a work-group of one, right for a CPU, pays for all of them.
+    """
+    smallest = min(math.prod(launch.local_size) for launch in plan.launches)
+    if device.is_cpu or smallest >= GPU_LANES:
+        return plan
+    return replace(plan, seconds=plan.seconds * GPU_LANES / smallest)
 
 
 def over_limit(plan: Plan, device: DeviceInfo, limits: Limits | None = None) -> str | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from clconv.algorithms.base import Algorithm
 from clconv.algorithms.depthwise.channel_simd import DepthwiseChannelSimd
 from clconv.algorithms.depthwise.direct_simd import DepthwiseDirectSimd
+from clconv.algorithms.depthwise.direct_simt import DepthwiseDirectSimt
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
 from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
+from clconv.algorithms.grouped.direct_simt import GroupedDirectSimt
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
+from clconv.algorithms.pointwise.gemm_simt import GemmSimt
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
 from clconv.algorithms.standard.direct_simd import DirectSimd
+from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     Reference(),
@@ -25,5 +29,9 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     DepthwisePanelSimd(),
     GroupedDirectSimd(),
     GroupedLaneSimd(),
+    GemmSimt(),
+    ImplicitGemmSimt(),
+    GroupedDirectSimt(),
+    DepthwiseDirectSimt(),
 )
 """All of them. An algorithm is added here and nowhere else; see kernels/README.md."""
