@@ -79,7 +79,8 @@ def run_plan(plan: Plan, queue: cl.CommandQueue, data: Data) -> Array:
     state = runtime.queue_state(queue)
     for size, buffer in zip(plan.scratch_bytes, state.scratch(runtime.context, plan.scratch_bytes), strict=False):
         assert buffer.size >= size
-        cl.enqueue_fill_buffer(queue, buffer, np.full(1, 0xFF, np.uint8), 0, buffer.size)
+        # Copied, not filled: Oclgrind takes what a kernel writes into a filled buffer for uninitialised.
+        cl.enqueue_copy(queue, buffer, np.full(buffer.size, 0xFF, np.uint8))
     buffers["packed"] = executable.pack(queue, buffers["w"])
     executable.run(queue, {**buffers, "y": y}).wait()
     assert y_whole is not None

@@ -17,18 +17,20 @@ from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
 from clconv.algorithms.standard.direct_simd import DirectSimd
 from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt
+from clconv.algorithms.standard.winograd_simd import WinogradSimd
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     Reference(),
     PanelSimd(),
     ChannelSimd(),
     DirectSimd(),
+    WinogradSimd(),
     GroupedChannelSimd(),
-    DepthwiseChannelSimd(),
-    DepthwiseDirectSimd(),
-    DepthwisePanelSimd(),
     GroupedDirectSimd(),
     GroupedLaneSimd(),
+    DepthwiseDirectSimd(),
+    DepthwisePanelSimd(),
+    DepthwiseChannelSimd(),
     GemmSimt(),
     ImplicitGemmSimt(),
     GroupedDirectSimt(),

@@ -1,0 +1,269 @@
+/* Winograd convolution F(TILE x TILE, 3 x 3), stride 1: output in tiles of TILE x TILE, each from SIDE x SIDE pixels, SIDE = TILE+2.
+ *
+ *   U[f][oc][ic] = (G w[oc][ic] G^T)[f]                         filter, once        f = 0 .. SIDE*SIDE-1
+ *   V[f][ic][t]  = (B^T x[ic, tile t] B)[f]                     winograd_filter, input, output: see winograd_transforms.clh
+ *   M[f][oc][t]  = sum over ic of U[f][oc][ic] * V[f][ic][t]    SIDE*SIDE products in place of 9*TILE*TILE
+ *   y[oc, tile t] = act( (A^T M[oc][t] A) + bias[oc] + residual )
+ *
+ * Vectors run along channels everywhere. A work-item owns a run of tiles (numbered along rows, then images) and some blocks of OC_BLOCK
+ * = 2*VEC output channels of one group:
+ *
+ *    x  --gather-->  strip  --input-->  V  --multiply-->  M  --output-->  strip  --scatter-->  y
+ *       (1 row of tiles, VEC channels)     PART x 2 vectors
+ *                                          of accumulators,      for each block of output channels: all f, then
+ *                                          U read in order       the tiles of that block while M is in the cache
+ *
+ * V and M stay in local memory, that is in the second-level cache of a CPU. Where V is too large or the tiles too few to share among
+ * the compute units, FUSED is 0: winograd_input writes V to global memory first, and winograd_output does the rest.
+ *
+ * x, y, residual   N C H W, or N H W C        (macro NHWC)
+ * w                OC ICG 3 3, or 3 3 ICG OC
+ * U                G SIDE*SIDE OCB ICB*VEC OC_BLOCK      ICB = ceil(ICG / VEC), OCB = ceil(OCG / OC_BLOCK), tails 0
+ * V                SIDE*SIDE ICB tiles VEC               of one group and one run of tiles
+ * M                PANELS SIDE*SIDE tiles OC_BLOCK
+ *
+ * Per tile and pair of channels SIDE*SIDE multiply-adds; per tile and input channel SIDE*SIDE elements of V are written, and as many of M
+ * per output channel; U is read once per run of tiles.
+ *
+ * Macros: types.clh, index.clh, vector.clh, epilogue.clh; TILE (2, 4, 6); FUSED (0, 1); STRIP_TILES (tiles of a row that are
+ * transformed together).
+ */
+#include "include/types.clh"
+#include "include/index.clh"
+#include "include/vector.clh"
+#include "include/epilogue.clh"
+
+#if !defined(TILE) || !defined(FUSED) || !defined(STRIP_TILES)
+#error "TILE, FUSED and STRIP_TILES must be set by the plan"
+#endif
+
+#define COLS (STRIP_TILES * TILE + 2)
+#define OC_BLOCK (2 * VEC)
+#define PART 6 /* tiles of the register tile */
+
+#include "winograd_transforms.clh"
+#include "winograd_strip.clh"
+
+#define FREQUENCIES (SIDE * SIDE)
+#if FUSED
+#define PANEL __local
+#else
+#define PANEL __global
+#endif
+
+/* Sizes of the problem; TY x TX tiles cover an image. */
+typedef struct {
+  int IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX;
+} sizes;
+
+/* A run of tiles within one row of one image. */
+typedef struct {
+  int n, ty, tx, count;
+} segment;
+
+static inline segment segment_at(const long tile, const long end, const sizes s) {
+  segment r;
+  const long row = tile / s.TX;
+  r.tx = tile % s.TX;
+  r.ty = row % s.TY;
+  r.n = row / s.TY;
+  r.count = s.TX - r.tx < STRIP_TILES ? s.TX - r.tx : STRIP_TILES;
+  if (r.count > end - tile) r.count = end - tile;
+  return r;
+}
+
+static inline int least(const int a, const int b) { return a < b ? a : b; }
+
+/* V of one tile from its pixels in the strip; `slab` elements from frequency to frequency. */
+static inline void input_tile(__local const acc_t *strip, PANEL acc_t *restrict v, const int slab) {
+  vec mid[SIDE][SIDE];
+  for (int j = 0; j < SIDE; j++) {
+    vec d[SIDE], u[SIDE];
+    UNROLL for (int i = 0; i < SIDE; i++) d[i] = LOAD_PIXEL(strip + (i * COLS + j) * VEC);
+    input_1d(d, u);
+    UNROLL for (int i = 0; i < SIDE; i++) mid[i][j] = u[i];
+  }
+  for (int i = 0; i < SIDE; i++) {
+    vec u[SIDE];
+    input_1d(mid[i], u);
+    UNROLL for (int j = 0; j < SIDE; j++) *(PANEL vec *)(v + (i * SIDE + j) * slab) = u[j];
+  }
+}
+
+/* TILE x TILE outputs of one tile into the strip. */
+static inline void output_tile(__local const acc_t *m, const int slab, __local acc_t *restrict strip) {
+  vec mid[TILE][SIDE];
+  for (int j = 0; j < SIDE; j++) {
+    vec d[SIDE], o[TILE];
+    UNROLL for (int i = 0; i < SIDE; i++) d[i] = LOAD_PIXEL(m + (i * SIDE + j) * slab);
+    output_1d(d, o);
+    UNROLL for (int i = 0; i < TILE; i++) mid[i][j] = o[i];
+  }
+  for (int i = 0; i < TILE; i++) {
+    vec o[TILE];
+    output_1d(mid[i], o);
+    UNROLL for (int j = 0; j < TILE; j++) STORE_PIXEL(strip + (i * COLS + j) * VEC, o[j]);
+  }
+}
+
+/* V of the tiles first .. last-1 for the blocks ic0 .. ic1-1 of VEC input channels of group g. */
+static inline void input_run(__global const real *restrict x, __local acc_t *strip, PANEL acc_t *v, const sizes s, const int g,
+                             const long first, const long last, const int ic0, const int ic1) {
+  const int tiles = last - first, slab = (s.ICG + VEC - 1) / VEC * VEC * tiles;
+  for (int b = ic0; b < ic1; b++)
+    for (long t = first; t < last;) {
+      const segment r = segment_at(t, last, s);
+      gather(strip, x, r.n, g * s.ICG + b * VEC, least(VEC, s.ICG - b * VEC), r.ty * TILE - s.PT, r.tx * TILE - s.PL, SIDE,
+             r.count * TILE + 2, s.IC, s.IH, s.IW);
+      for (int k = 0; k < r.count; k++)
+        input_tile(strip + k * TILE * VEC, v + ((long)b * tiles + (t - first) + k) * VEC, slab);
+      t += r.count;
+    }
+}
+
+/* m[tile][0 .. OC_BLOCK-1] = sum over ic of v[ic][tile] * u[ic][0 .. OC_BLOCK-1] for `part` tiles (a constant, 1 .. PART). */
+__attribute__((always_inline)) static inline void multiply_part(const int part, __global const acc_t *u, PANEL const acc_t *v,
+                                 __local acc_t *m, const int blocks, const int tiles) {
+  vec acc[PART][2];
+  UNROLL for (int t = 0; t < PART; t++) acc[t][0] = acc[t][1] = VEC_OF(0);
+  for (int b = 0; b < blocks; b++, v += tiles * VEC, u += VEC * OC_BLOCK)
+    UNROLL for (int c = 0; c < VEC; c++) {
+      const vec u0 = *(__global const vec *)(u + c * OC_BLOCK), u1 = *(__global const vec *)(u + c * OC_BLOCK + VEC);
+      UNROLL for (int t = 0; t < PART; t++)
+        if (t < part) {
+          const vec vt = VEC_OF(v[t * VEC + c]);
+          acc[t][0] += vt * u0;
+          acc[t][1] += vt * u1;
+        }
+    }
+  UNROLL for (int t = 0; t < PART; t++)
+    if (t < part) {
+      STORE_PIXEL(m + t * OC_BLOCK, acc[t][0]);
+      STORE_PIXEL(m + t * OC_BLOCK + VEC, acc[t][1]);
+    }
+}
+
+/* All tiles of one frequency and one block of output channels, in parts as even as can be. */
+static inline void multiply(__global const acc_t *restrict u, PANEL const acc_t *restrict v, __local acc_t *restrict m,
+                            const int blocks, const int tiles) {
+  const int parts = (tiles + PART - 1) / PART;
+  for (int p = 0, t = 0; p < parts; p++) {
+    const int part = (tiles - t) / (parts - p);
+    PANEL const acc_t *vt = v + t * VEC;
+    __local acc_t *mt = m + t * OC_BLOCK;
+    switch (part) {
+      case 1: multiply_part(1, u, vt, mt, blocks, tiles); break;
+      case 2: multiply_part(2, u, vt, mt, blocks, tiles); break;
+      case 3: multiply_part(3, u, vt, mt, blocks, tiles); break;
+      case 4: multiply_part(4, u, vt, mt, blocks, tiles); break;
+      case 5: multiply_part(5, u, vt, mt, blocks, tiles); break;
+      default: multiply_part(6, u, vt, mt, blocks, tiles); break;
+    }
+    t += part;
+  }
+}
+
+/* The outputs of the tiles first .. last-1 for the blocks oc0 .. oc1-1 of output channels of group g, `panels` blocks at once. */
+static inline void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __local acc_t *m, __local acc_t *strip,
+                              __global const real *restrict bias, __global const real *restrict residual,
+                              __global real *restrict y, const sizes s, const int g, const long first, const long last,
+                              const int oc0, const int oc1, const int panels, const acc_t act_a, const acc_t act_b) {
+  const int tiles = last - first, slab = tiles * OC_BLOCK;
+  const int ICB = (s.ICG + VEC - 1) / VEC, OCB = (s.OCG + OC_BLOCK - 1) / OC_BLOCK;
+  for (int b0 = oc0; b0 < oc1; b0 += panels) {
+    const int count = least(panels, oc1 - b0);
+    for (int f = 0; f < FREQUENCIES; f++)
+      for (int b = 0; b < count; b++)
+        multiply(u + (((long)g * FREQUENCIES + f) * OCB + b0 + b) * ICB * VEC * OC_BLOCK, v + (long)f * ICB * tiles * VEC,
+                 m + (b * FREQUENCIES + f) * slab, ICB, tiles);
+    for (int b = 0; b < count; b++)
+      for (int h = 0; h < 2; h++) {
+        const int oc = (b0 + b) * OC_BLOCK + h * VEC; /* 0 .. OCG-1, and the tail of the last block */
+        if (oc >= s.OCG) break;
+        for (long t = first; t < last;) {
+          const segment r = segment_at(t, last, s);
+          for (int k = 0; k < r.count; k++)
+            output_tile(m + b * FREQUENCIES * slab + (int)(t - first + k) * OC_BLOCK + h * VEC, slab, strip + k * TILE * VEC);
+          scatter(strip, bias, residual, y, r.n, g * s.OCG + oc, least(VEC, s.OCG - oc), r.ty * TILE, r.tx * TILE,
+                  least(TILE, s.OH - r.ty * TILE), least(r.count * TILE, s.OW - r.tx * TILE), s.OC, s.OH, s.OW, act_a, act_b);
+          t += r.count;
+        }
+      }
+  }
+}
+
+/* U, one element of w a work-item: (o in the block, ic, g*OCB + block of output channels). */
+__kernel void winograd_filter(__global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG,
+                              const int OCG, const int OCB) {
+  const int o = get_global_id(0);           /* 0 .. OC_BLOCK-1 */
+  const int ic = get_global_id(1);          /* 0 .. ICB*VEC-1 */
+  const int g = get_global_id(2) / OCB;     /* 0 .. G-1 */
+  const int b = get_global_id(2) % OCB;     /* 0 .. OCB-1 */
+  const int ICP = get_global_size(1), ocg = b * OC_BLOCK + o;
+  acc_t mid[3][SIDE];
+  for (int k = 0; k < 3; k++) {
+    acc_t t[3] = {0, 0, 0};
+    if (ic < ICG && ocg < OCG)
+      for (int l = 0; l < 3; l++) t[l] = LOAD(w, filter_index(g * OCG + ocg, ic, l, k, OC, ICG));
+    filter_1d(t[0], t[1], t[2], mid[k]);
+  }
+  for (int i = 0; i < SIDE; i++) {
+    acc_t t[SIDE];
+    filter_1d(mid[0][i], mid[1][i], mid[2][i], t);
+    for (int j = 0; j < SIDE; j++) {
+      const int f = i * SIDE + j;
+      u[((((long)g * FREQUENCIES + f) * OCB + b) * ICP + ic) * OC_BLOCK + o] = t[j];
+    }
+  }
+}
+
+#if FUSED
+
+/* Work-items: (run of tiles, share of the output channels, group). */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
+    __global const real *restrict x, __global const acc_t *restrict u, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *v, __local acc_t *m, __local acc_t *strip,
+    const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
+    const int PT, const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b) {
+  const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
+  const int g = get_global_id(2), shares = get_global_size(1);
+  const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
+  const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
+  const int OCB = (OCG + OC_BLOCK - 1) / OC_BLOCK;
+  input_run(x, strip, v, s, g, first, last, 0, (ICG + VEC - 1) / VEC);
+  output_run(u, v, m, strip, bias, residual, y, s, g, first, last, share * OCB / shares, (share + 1) * OCB / shares, panels,
+             act_a, act_b);
+}
+
+#else
+
+/* Work-items: (run of tiles, block of VEC input channels, group). */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(
+    __global const real *restrict x, __global acc_t *restrict v, __local acc_t *strip, const int IC, const int IH, const int IW,
+    const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const int TY,
+    const int TX, const int N) {
+  const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
+  const int b = get_global_id(1), g = get_global_id(2);
+  const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0);
+  const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
+  const long per_tile = (long)FREQUENCIES * ((ICG + VEC - 1) / VEC) * VEC;
+  input_run(x, strip, v + (g * tiles + first) * per_tile, s, g, first, last, b, b + 1);
+}
+
+/* Work-items: (run of tiles, share of the output channels, group). */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
+    __global const acc_t *restrict v, __global const acc_t *restrict u, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *m, __local acc_t *strip, const int IC,
+    const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
+    const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b) {
+  const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
+  const int g = get_global_id(2), shares = get_global_size(1);
+  const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
+  const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
+  const long per_tile = (long)FREQUENCIES * ((ICG + VEC - 1) / VEC) * VEC;
+  const int OCB = (OCG + OC_BLOCK - 1) / OC_BLOCK;
+  output_run(u, v + (g * tiles + first) * per_tile, m, strip, bias, residual, y, s, g, first, last, share * OCB / shares,
+             (share + 1) * OCB / shares, panels, act_a, act_b);
+}
+
+#endif
