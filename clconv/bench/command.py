@@ -143,7 +143,7 @@ def _show(results: Results, picture: Path | None, readme: Path | None, console: 
 def _show_sweep(lines: dict[str, list[sweeps.Point]], results: Results, picture: Path | None, console: Console) -> None:
     lines = sweeps.judge(lines, results)
     console.print(table.describe(results), style="dim")
-    for part in sweeps.tables(lines, results.layouts):
+    for part in sweeps.tables(lines, results):
         console.print(part)
     flagged, measured = sweeps.count_flags(lines)
     what = f"take over {sweeps.CLIFF:g}x a neighbour's time per FLOP, or are slower than dense"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import Any
 
@@ -24,16 +25,17 @@ def info_of(queue: cl.CommandQueue) -> DeviceInfo:
     return runtime_of(queue).info
 
 
-def _best(queue: cl.CommandQueue, kernel: cl.Kernel, items: int, group: int, seconds: float) -> float:
-    """Return the least seconds of one launch."""
-    best, end = float("inf"), time.perf_counter() + seconds
+def _times(queue: cl.CommandQueue, kernel: cl.Kernel, items: int, group: int, seconds: float) -> list[float]:
+    """Return the seconds of each launch, after a warm-up, for at least three launches and ``seconds``."""
+    times: list[float] = []
     for _ in range(3):
         cl.enqueue_nd_range_kernel(queue, kernel, (items,), (group,)).wait()
-    while time.perf_counter() < end:
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         cl.enqueue_nd_range_kernel(queue, kernel, (items,), (group,)).wait()
-        best = min(best, time.perf_counter() - start)
-    return best
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def _kernel(queue: cl.CommandQueue, name: str, **macros: int) -> tuple[cl.Kernel, int, int, int]:
@@ -55,8 +57,17 @@ def multiply_add_gflops(queue: cl.CommandQueue, seconds: float) -> float:
         kernel, lanes, items, group = _kernel(queue, "multiply_add", CHAINS=chains)
         y = allocate(queue.context, 4 * lanes * items)
         kernel.set_args(y, np.float32(0.999), np.float32(0.001), np.int32(STEPS))
-        best = max(best, 2e-9 * lanes * chains * STEPS * items / _best(queue, kernel, items, group, seconds / len(CHAINS)))
+        best = max(
+            best, 2e-9 * lanes * chains * STEPS * items / min(_times(queue, kernel, items, group, seconds / len(CHAINS)))
+        )
     return best
+
+
+def empty_call_us(queue: cl.CommandQueue, seconds: float) -> float:
+    """Return the median microseconds of a kernel that does next to nothing, enqueued and waited for."""
+    kernel, lanes, items, group = _kernel(queue, "multiply_add", CHAINS=CHAINS[0])
+    kernel.set_args(allocate(queue.context, 4 * lanes * items), np.float32(0), np.float32(0), np.int32(0))
+    return 1e6 * statistics.median(_times(queue, kernel, items, group, seconds))
 
 
 def copy_gb_s(queue: cl.CommandQueue, size: int, seconds: float) -> float:
@@ -70,4 +81,4 @@ def copy_gb_s(queue: cl.CommandQueue, size: int, seconds: float) -> float:
     for buffer in (a, b):
         cl.enqueue_fill_buffer(queue, buffer, np.ones(1, np.float32), 0, half).wait()
     kernel.set_args(a, b, np.int32(vectors), np.int32(times))
-    return 2e-9 * half * times / _best(queue, kernel, items, group, seconds)
+    return 2e-9 * half * times / min(_times(queue, kernel, items, group, seconds))

@@ -38,6 +38,8 @@ class Machine:
         Peak of the float32 multiply-add units, two operations each, in 1e9 per second.
     levels : tuple of Level
         From the smallest to memory.
+    call_us : float
+        Microseconds from enqueuing an empty kernel until it is known to be done; the median, for it varies.
     """
 
     device: str
@@ -46,6 +48,7 @@ class Machine:
     units: int
     gflops: float
     levels: tuple[Level, ...]
+    call_us: float = 0.0
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Machine:
@@ -65,7 +68,8 @@ class Machine:
         if other is None or [level.name for level in other.levels] != [level.name for level in self.levels]:
             return self
         levels = tuple(max(a, b, key=lambda level: level.gb_s) for a, b in zip(self.levels, other.levels, strict=True))
-        return dataclasses.replace(self, gflops=max(self.gflops, other.gflops), levels=levels)
+        call_us = min(self.call_us, other.call_us)
+        return dataclasses.replace(self, gflops=max(self.gflops, other.gflops), levels=levels, call_us=call_us)
 
     def gb_s(self, size: float) -> float:
         """Bandwidth of the smallest level that holds ``size`` bytes."""
@@ -99,8 +103,9 @@ def measure(seconds: float) -> dict[str, Any]:
     levels = [Level(name, size, limits.copy_gb_s(queue, size // 2, seconds)) for name, size in holds.items()]
     memory = min(256 * MIB, info.max_alloc_bytes)
     levels.append(Level("memory", math.inf, limits.copy_gb_s(queue, memory, seconds)))
-    machine = Machine(info.name, info.platform, info.driver, units, limits.multiply_add_gflops(queue, seconds), tuple(levels))
-    return machine.record()
+    gflops = limits.multiply_add_gflops(queue, seconds)
+    call_us = limits.empty_call_us(queue, seconds)
+    return Machine(info.name, info.platform, info.driver, units, gflops, tuple(levels), call_us).record()
 
 
 def versions(names: dict[str, str]) -> dict[str, str]:

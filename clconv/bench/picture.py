@@ -88,9 +88,10 @@ def draw_sweep(series: Mapping[str, Sequence[Point]], layouts: Sequence[str], pa
         axis.remove()
     for axis, (title, points) in zip(axes.flat, series.items(), strict=False):
         for layout in layouts:
-            known = [(i, p.gflops[layout]) for i, p in enumerate(points) if layout in p.gflops]
-            axis.plot(*zip(*known, strict=True), marker=".", label=layout) if known else None
-            off = [(i, p.gflops[layout]) for i, p in enumerate(points) if p.flags.get(layout)]
+            known = [(i, p.gflops(layout)) for i, p in enumerate(points) if layout in p.ms]
+            if known:
+                axis.plot(*zip(*known, strict=True), marker=".", label=layout)
+            off = [(i, p.gflops(layout)) for i, p in enumerate(points) if layout in p.flags]
             if off:
                 axis.plot(*zip(*off, strict=True), "o", markersize=10, markerfacecolor="none", color="red")
         axis.set_xticks(range(len(points)), [p.label for p in points], fontsize=6, rotation=45)

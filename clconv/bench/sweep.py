@@ -6,15 +6,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from rich.table import Table
-from rich.text import Text
 
 from clconv.bench.peers import OURS
 from clconv.bench.results import Results
+from clconv.bench.roofline import share
+from clconv.bench.table import ms
 from clconv.bench.workloads import Layer, conv, layer_name
 from clconv.problem import ConvProblem
 
 CLIFF = 1.5
-"""A point is flagged when it takes more than this many times its nicest neighbour's time per operation."""
+"""A point is flagged when it takes more than this many times its nicest neighbour's time per operation.
+
+What an empty kernel takes is added to the allowance: a convolution of a few microseconds is mostly call.
+"""
 
 IMAGES = (7, 8, 10, 13, 14, 16, 20, 27, 28, 32, 48, 55, 56, 57, 64, 96, 112, 150, 224)
 CHANNELS = (8, 12, 16, 24, 31, 32, 48, 63, 64, 65, 96, 128, 192, 256, 384, 512)
@@ -22,12 +26,16 @@ CHANNELS = (8, 12, 16, 24, 31, 32, 48, 63, 64, 65, 96, 128, 192, 256, 384, 512)
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a series: what is varied, the layer, and after the run GFLOP/s and complaints by layout."""
+    """A point of a series: what is varied, the layer, and after the run milliseconds and complaints by layout."""
 
     label: str
     layer: Layer
-    gflops: dict[str, float] = field(default_factory=dict)
+    ms: dict[str, float] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
+
+    def gflops(self, layout: str) -> float:
+        """Return the speed, counting a direct convolution."""
+        return self.layer.problem.flops / self.ms[layout] / 1e6
 
 
 def _points(pairs: Iterable[tuple[object, ConvProblem]]) -> list[Point]:
@@ -82,64 +90,71 @@ def distinct(lines: dict[str, list[Point]], only: Iterable[str] = ()) -> Iterato
 
 
 def judge(lines: dict[str, list[Point]], results: Results) -> dict[str, list[Point]]:
-    """Return the measured points with their speeds; cliffs, and grouped slower than dense, are flagged."""
+    """Return the measured points with their times; cliffs, and grouped slower than dense, are flagged."""
     judged = {}
+    allowance = results.machine.call_us / 1e3 if results.machine else 0.0
     for title, points in lines.items():
-        measured = [replace(p, gflops=_speeds(p, results), flags={}) for p in points if p.layer.name in results.layers]
+        measured = [replace(p, ms=_times(p, results), flags={}) for p in points if p.layer.name in results.layers]
         for layout in results.layouts:
-            _flag_cliffs(measured, layout)
-            _flag_groups(measured, layout)
+            known = [p for p in measured if layout in p.ms]
+            _flag_cliffs(known, layout, allowance)
+            _flag_groups(known, layout, allowance)
         if measured:
             judged[title] = measured
     return judged
 
 
-def _speeds(point: Point, results: Results) -> dict[str, float]:
+def _times(point: Point, results: Results) -> dict[str, float]:
     timings = {layout: results.layers[point.layer.name].of(OURS.name, layout) for layout in results.layouts}
-    return {layout: point.layer.problem.flops / t.min_ms / 1e6 for layout, t in timings.items() if t}
+    return {layout: t.min_ms for layout, t in timings.items() if t}
 
 
-def _flag_cliffs(points: list[Point], layout: str) -> None:
+def _flag_cliffs(points: list[Point], layout: str, allowance: float) -> None:
     for i, point in enumerate(points):
-        around = [q.gflops[layout] for q in points[max(i - 1, 0) : i] + points[i + 1 : i + 2] if layout in q.gflops]
-        if layout in point.gflops and around and max(around) > CLIFF * point.gflops[layout]:
-            point.flags[layout] = f"{max(around) / point.gflops[layout]:.1f}x its neighbour's time per FLOP"
+        around = [q.gflops(layout) for q in points[max(i - 1, 0) : i] + points[i + 1 : i + 2]]
+        if around:
+            neighbourly = point.layer.problem.flops / max(around) / 1e6
+            if point.ms[layout] > CLIFF * neighbourly + allowance:
+                point.flags[layout] = f"{point.ms[layout] / neighbourly:.1f}x its neighbour's time per FLOP"
 
 
-def _flag_groups(points: list[Point], layout: str) -> None:
+def _flag_groups(points: list[Point], layout: str, allowance: float) -> None:
     """Compare grouped points with a dense one of the same channels, filter and image in the same series."""
 
     def size(p: ConvProblem) -> tuple[object, ...]:
         return (p.x_shape, p.OC, p.KH, p.KW, p.stride, p.dilation)
 
-    def time(point: Point) -> float:
-        return point.layer.problem.flops / point.gflops[layout]
-
-    dense = {size(q.layer.problem): time(q) for q in points if q.layer.problem.G == 1 and layout in q.gflops}
+    dense = {size(q.layer.problem): q.ms[layout] for q in points if q.layer.problem.G == 1}
     for point in points:
         p = point.layer.problem
-        if p.G > 1 and layout in point.gflops and time(point) > dense.get(size(p), float("inf")):
-            point.flags[layout] = f"slower than dense by {time(point) / dense[size(p)]:.2f}"
+        if p.G > 1 and size(p) in dense and point.ms[layout] > dense[size(p)] + allowance:
+            point.flags[layout] = f"slower than dense by {point.ms[layout] / dense[size(p)]:.2f}"
 
 
-def tables(lines: dict[str, list[Point]], layouts: Iterable[str]) -> Iterator[Table]:
-    """Yield a table per series."""
+def tables(lines: dict[str, list[Point]], results: Results) -> Iterator[Table]:
+    """Yield a table per series: speed, share of the roofline, and what is wrong."""
     for title, points in lines.items():
         table = Table(title=title, title_justify="left", pad_edge=False, box=None)
         table.add_column("layer", no_wrap=True)
-        for layout in layouts:
-            table.add_column(f"{layout} GFLOP/s", justify="right")
+        for layout in results.layouts:
+            table.add_column(f"{layout} ms", justify="right")
+            table.add_column("GFLOP/s", justify="right")
+            table.add_column("roofline", justify="right")
             table.add_column("", style="red", no_wrap=True)
         for point in points:
-            cells: list[str | Text] = [point.layer.name]
-            for layout in layouts:
-                speed = point.gflops.get(layout)
-                cells += [f"{speed:.1f}" if speed is not None else "-", point.flags.get(layout, "")]
-            table.add_row(*cells)
+            table.add_row(point.layer.name, *(cell for lay in results.layouts for cell in _cells(point, lay, results)))
         yield table
+
+
+def _cells(point: Point, layout: str, results: Results) -> tuple[str, str, str, str]:
+    if layout not in point.ms:
+        return ("-", "-", "-", "")
+    time = point.ms[layout]
+    roofline = f"{share(point.layer.problem, results.machine, time):.0%}" if results.machine else "-"
+    return (ms(time), f"{point.gflops(layout):.1f}", roofline, point.flags.get(layout, ""))
 
 
 def count_flags(lines: dict[str, list[Point]]) -> tuple[int, int]:
     """Return how many point-and-layout pairs are flagged, and how many were measured."""
     everything = [p for points in lines.values() for p in points]
-    return sum(len(p.flags) for p in everything), sum(len(p.gflops) for p in everything)
+    return sum(len(p.flags) for p in everything), sum(len(p.ms) for p in everything)

@@ -25,7 +25,8 @@ def describe(results: Results) -> str:
     if m is not None:
         lines.append(f"{m.device}, {m.platform} {m.driver}, {results.threads} threads, batch {results.batch}")
         speeds = ", ".join(f"{level.name} {level.gb_s:.0f}" for level in m.levels)
-        lines.append(f"limits measured in this run: {m.gflops:.0f} GFLOP/s multiply-add, copies at {speeds} GB/s")
+        lines.append(f"limits measured in this run: {m.gflops:.0f} GFLOP/s multiply-add, copies at {speeds} GB/s,")
+        lines[-1] += f" an empty kernel {m.call_us:.0f} us"
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines.append(f"{versions}; {results.date}")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from clconv.bench.sweep import Point, distinct
 from clconv.bench.workloads import distinct_layers
 
 LEVELS = (Level("L1", 65536, 400.0), Level("L2", 2097152, 200.0), Level("memory", float("inf"), 40.0))
-MACHINE = Machine("a device", "a platform", "1.0", 2, 200.0, LEVELS)
+MACHINE = Machine("a device", "a platform", "1.0", 2, 200.0, LEVELS, 7.0)
 
 
 def _timing(ms: float, error: float = 1e-7, note: str = "") -> Timing:

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 
 from rich.console import Console
 
 from clconv.bench.sweep import count_flags, distinct, judge, series, tables
-from tests.bench.records import sweep_results
+from tests.bench.records import MACHINE, sweep_results
 
 
-def _slow_down(name: str, factor: float) -> tuple[dict[str, dict[str, str]], tuple[int, int]]:
+def _slow_down(name: str, factor: float, call_us: float = 0.0) -> tuple[dict[str, dict[str, str]], tuple[int, int]]:
     """Return the flags, by series and label, when one layer takes ``factor`` times as long in NCHW."""
     lines = series()
     made = sweep_results(lines)
+    made.machine = dataclasses.replace(MACHINE, call_us=call_us)
     for one in made.layers[name].timings["clconv"]["NCHW"].rounds:
         one[0] *= factor
     judged = judge(lines, made)
@@ -48,6 +50,13 @@ def test_grouped_slower_than_dense_is_flagged() -> None:
     assert flags["groups, 128 channels, 3x3 at 28"] == {"2": "slower than dense by 1.10"}
 
 
+def test_a_call_of_a_few_microseconds_is_forgiven_what_an_empty_kernel_takes() -> None:
+    name = "pw1x1s1_64_64_7"  # 0.4 MFLOP, 4 us
+    assert "image, pointwise, 64 channels" in _slow_down(name, 3.0)[0]
+    assert _slow_down(name, 3.0, call_us=10.0)[0] == {}
+    assert "image, pointwise, 64 channels" in _slow_down(name, 9.0, call_us=10.0)[0]
+
+
 def test_only_what_was_measured_is_shown() -> None:
     lines = series()
     made = sweep_results(lines)
@@ -56,7 +65,7 @@ def test_only_what_was_measured_is_shown() -> None:
     assert {p.layer.problem.kind for points in judged.values() for p in points} == {"depthwise"}
     console = Console(width=200, file=io.StringIO())
     with console.capture() as capture:
-        for part in tables(judged, ("NCHW",)):
+        for part in tables(judged, made):
             console.print(part)
     assert "dw3x3s1_64_64_56" in capture.get()
     assert "100.0" in capture.get()

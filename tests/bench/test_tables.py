@@ -29,7 +29,7 @@ def _line(text: str, *parts: str) -> str:
 def test_the_report_says_where_with_what_and_when() -> None:
     text = _text(results())
     assert "a device, a platform 1.0, 2 threads, batch 1" in text
-    assert "200 GFLOP/s multiply-add, copies at L1 400, L2 200, memory 40 GB/s" in text
+    assert "200 GFLOP/s multiply-add, copies at L1 400, L2 200, memory 40 GB/s, an empty kernel 7 us" in text
     assert "clconv 1.2, torch 3.4; 2026-01-31" in text
 
 
