@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from clconv.algorithms.base import ceil_div, filling
@@ -46,6 +47,12 @@ class PatchTile(NamedTuple):
         columns = (self.w - 1) * p.SW + p.KW if self.w > 1 else p.KW
         products = p.KH * p.KW * channels * self.h * self.w
         return _START + p.ICG * (products + _READ * rows * columns + p.KH * p.KW * channels)
+
+
+def cpu_seconds(problem: ConvProblem, device: DeviceInfo, items: int, outputs: int) -> float:
+    """Predict the time of work-items of so many outputs each on a CPU, as measured on PoCL."""
+    flops = 2.0 * items * outputs * problem.ICG * problem.KH * problem.KW
+    return flops / (0.01 * math.sqrt(outputs) * device.peak_flops)
 
 
 def gpu_seconds(problem: ConvProblem, device: DeviceInfo, groups: int, group_work: float) -> float:

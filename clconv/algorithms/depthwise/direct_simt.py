@@ -12,14 +12,12 @@ from clconv.algorithms.base import (
     epilogue_arguments,
     size_arguments,
 )
-from clconv.algorithms.patch import PatchTile, gpu_seconds
+from clconv.algorithms.patch import PatchTile, cpu_seconds, gpu_seconds
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
 
 WORK_GROUP = 64
-CPU_EFFICIENCY = 0.02
-"""Share of a CPU's peak that the kernel reaches."""
 
 
 class DepthwiseDirectSimt(Algorithm):
@@ -49,8 +47,7 @@ class DepthwiseDirectSimt(Algorithm):
         items = tile.count(problem) * problem.OC
         groups = ceil_div(items, width)
         if device.is_cpu:
-            waste = items * tile.h * tile.w / max(1, problem.N * problem.OC * problem.OH * problem.OW)
-            seconds = waste * problem.flops / (CPU_EFFICIENCY * device.peak_flops)
+            seconds = cpu_seconds(problem, device, items, tile.h * tile.w)
         else:
             seconds = gpu_seconds(problem, device, groups, width * tile.work(problem, 1))
         launch = Launch(

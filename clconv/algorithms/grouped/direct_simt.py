@@ -13,13 +13,10 @@ from clconv.algorithms.base import (
     epilogue_arguments,
     size_arguments,
 )
-from clconv.algorithms.patch import PatchTile, gpu_seconds
+from clconv.algorithms.patch import PatchTile, cpu_seconds, gpu_seconds
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
 from clconv.problem import DTYPES, ConvProblem
-
-CPU_EFFICIENCY = 0.02
-"""Share of a CPU's peak that the kernel reaches."""
 
 _LOCAL_AIM = 8192
 """Local memory of a work-group that leaves room for several of them on a compute unit, in bytes."""
@@ -72,8 +69,7 @@ class GroupedTile(NamedTuple):
         """Predict the time of one call."""
         p = problem
         if device.is_cpu:
-            outputs = self.groups(p) * self.items * self.wpt_oc * self.patch.h * self.patch.w
-            return 2.0 * outputs * p.ICG * p.KH * p.KW / (CPU_EFFICIENCY * device.peak_flops)
+            return cpu_seconds(p, device, self.groups(p) * self.items, self.wpt_oc * self.patch.h * self.patch.w)
         return gpu_seconds(p, device, self.groups(p), self.items * self.patch.work(p, self.wpt_oc))
 
     def __str__(self) -> str:
