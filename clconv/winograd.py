@@ -1,7 +1,7 @@
 """Winograd's minimal filtering F(m x m, 3 x 3): its matrices in rational arithmetic, and how far rounding may carry it.
 
-Along one axis, ``m`` outputs from ``m + 2`` inputs ``d`` and 3 taps ``g`` are ``AT ((G g) * (BT d))``, with ``m + 2`` products in
-place of ``3 m``: Toom and Cook's evaluation of polynomials at ``m + 1`` points and at infinity, and interpolation.
+Along one axis, ``m`` outputs from ``m + 2`` inputs ``d`` and 3 taps ``g`` are ``AT ((G g) * (BT d))``, with ``m + 2`` products
+in place of ``3 m``: Toom and Cook's evaluation of polynomials at ``m + 1`` points and at infinity, and interpolation.
 
 The bound is the componentwise one of B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error Analysis and Improving the
 Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46 (2020), section 4: each path from an input to an output
@@ -68,7 +68,8 @@ def _from_roots(roots: list[Fraction]) -> list[Fraction]:
 
 
 def _absolute(matrix: Matrix) -> Array:
-    return np.abs(np.array([[float(v) for v in row] for row in matrix]))
+    values: Array = np.abs(np.array([[float(v) for v in row] for row in matrix]))
+    return values
 
 
 @cache

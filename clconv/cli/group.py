@@ -13,6 +13,8 @@ _COMMANDS = {
     "demo": ("clconv.cli.demo", "demo"),
     "devices": ("clconv.cli.devices", "devices"),
     "explain": ("clconv.cli.explain", "explain"),
+    "networks": ("clconv.bench.whole", "networks_command"),
+    "run": ("clconv.onnx.command", "run_command"),
 }
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from clconv.device import DeviceInfo
-from clconv.plan import Plan
-from clconv.problem import ConvProblem
+from clconv.tuning.store import recall
 
-
-def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> Plan | None:
-    """Return the candidate that a tuned record names for this device, or None."""
-    return None
+__all__ = ["recall"]

@@ -1,0 +1,158 @@
+"""Records of the fastest plan per problem and device: shipped with the package, or found by ``clconv tune``.
+
+A store is a JSON file, one object: ``{"version": 1, "devices": {DEVICE: {PROBLEM: {"algorithm", "tile", "seconds"}}}}``.
+Writers replace it as a whole under a lock, so readers never see half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from clconv.device import DeviceInfo
+from clconv.plan import Plan
+from clconv.problem import ConvProblem
+
+VERSION = 1
+SHIPPED = Path(__file__).parent / "records"
+"""Folder of the records that come with the package."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The fastest plan that was found for a problem on a device."""
+
+    algorithm: str
+    tile: str
+    seconds: float
+
+
+def store_path() -> Path:
+    """Return the user's store: ``CLCONV_TUNING`` or a file in the user's data folder."""
+    named = os.environ.get("CLCONV_TUNING")
+    return Path(named) if named else Path(platformdirs.user_data_dir("clconv", appauthor=False)) / "tuning.json"
+
+
+def device_key(device: DeviceInfo) -> str:
+    """Return what records are filed under: times of another driver or another number of units say little."""
+    return f"{device.platform} | {device.name} | {device.driver} | {device.compute_units} units"
+
+
+def problem_key(problem: ConvProblem) -> str:
+    """Return what a record is filed under within a device; the epilogue does not matter for the choice."""
+    pads = "x".join(str(p) for axis in problem.padding for p in axis)
+    return f"{problem} p{pads}"
+
+
+def load(path: Path) -> dict[str, dict[str, Record]]:
+    """Read a store; one that is damaged is renamed and warned of, and counts as empty.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+        Device to problem to record.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        warnings.warn(f"the tuning records in {path} cannot be read ({error}); going on without them", stacklevel=2)
+        return {}
+    try:
+        return _parse(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        aside = path.with_suffix(".damaged")
+        try:
+            path.replace(aside)
+            where = f"set aside as {aside}"
+        except OSError:
+            where = "left where they are"
+        warnings.warn(f"the tuning records in {path} are damaged ({error!r}); they are {where}", stacklevel=2)
+        return {}
+
+
+def _parse(content: Any) -> dict[str, dict[str, Record]]:
+    if content["version"] != VERSION:
+        return {}
+    return {
+        device: {problem: Record(str(r["algorithm"]), str(r["tile"]), float(r["seconds"])) for problem, r in records.items()}
+        for device, records in content["devices"].items()
+    }
+
+
+def save(path: Path, device: str, found: dict[str, Record]) -> None:
+    """Add records of a device to a store, whatever other processes do meanwhile.
+
+    Parameters
+    ----------
+    path : Path
+    device : str
+        See :func:`device_key`.
+    found : dict of str to Record
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_suffix(".lock")):
+        content = load(path)
+        content.setdefault(device, {}).update(found)
+        plain = {d: {p: vars(r) for p, r in sorted(rs.items())} for d, rs in sorted(content.items())}
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"version": VERSION, "devices": plain}, file, indent=1)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    _known.cache_clear()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes; where the platform has none, go without: the file is replaced whole anyway."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system
+            yield
+            return
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@cache
+def _known(device: str, path: Path) -> dict[str, Record]:
+    """Records for a device; those of the user go before those of the package."""
+    records: dict[str, Record] = {}
+    for shipped in sorted(SHIPPED.glob("*.json")):
+        records.update(load(shipped).get(device, {}))
+    records.update(load(path).get(device, {}))
+    return records
+
+
+def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> Plan | None:
+    """Return the candidate that a tuned record names for this device, or None.
+
+    ``CLCONV_NO_TUNING=1`` leaves records aside.
+    """
+    if os.environ.get("CLCONV_NO_TUNING", "0") not in ("", "0"):
+        return None
+    records = _known(device_key(device), store_path())
+    record = records.get(problem_key(problem)) if records else None
+    if record is None:
+        return None
+    return next((p for p in candidates if (p.algorithm, p.tile) == (record.algorithm, record.tile)), None)
