@@ -136,7 +136,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @cache
 def _known(device: str, path: Path) -> dict[str, Record]:
-    """Records for a device; those of the user go before those of the package."""
+    """Return the records for a device; those of the user go before those of the package."""
     records: dict[str, Record] = {}
     for shipped in sorted(SHIPPED.glob("*.json")):
         records.update(load(shipped).get(device, {}))
