@@ -66,7 +66,8 @@ def multiply_add_gflops(queue: cl.CommandQueue, seconds: float) -> float:
 def empty_call_us(queue: cl.CommandQueue, seconds: float) -> float:
     """Return the median microseconds of a kernel that does next to nothing, enqueued and waited for."""
     kernel, lanes, items, group = _kernel(queue, "multiply_add", CHAINS=CHAINS[0])
-    kernel.set_args(allocate(queue.context, 4 * lanes * items), np.float32(0), np.float32(0), np.int32(0))
+    y = allocate(queue.context, 4 * lanes * items)  # OpenCL does not keep it alive: this name does
+    kernel.set_args(y, np.float32(0), np.float32(0), np.int32(0))
     return 1e6 * statistics.median(_times(queue, kernel, items, group, seconds))
 
 
