@@ -14,6 +14,7 @@ _COMMANDS = {
     "devices": ("clconv.cli.devices", "devices"),
     "explain": ("clconv.cli.explain", "explain"),
     "networks": ("clconv.bench.whole", "networks_command"),
+    "tune": ("clconv.cli.tune", "tune"),
     "run": ("clconv.onnx.command", "run_command"),
 }
 

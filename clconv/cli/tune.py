@@ -1,0 +1,101 @@
+"""``clconv tune``: search for the fastest plans on this device and keep them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from clconv.bench.workloads import NETWORKS, distinct_layers
+from clconv.device import DeviceInfo
+from clconv.discovery import choose_device
+from clconv.notation import parse
+from clconv.problem import ConvProblem
+from clconv.tuning.search import Finding, candidates, search
+from clconv.tuning.store import device_key, load, problem_key, store_path
+
+
+@click.command()
+@click.argument("problem", nargs=-1)
+@click.option("--networks", default=",".join(NETWORKS), show_default=True, help="Whose layers, when no PROBLEM is given.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per candidate.")
+@click.option("--again", is_flag=True, help="Search also what the store has already.")
+@click.option("--thorough", is_flag=True, help="Try also plans that are predicted to be slow.")
+@click.option(
+    "--store", type=click.Path(path_type=Path), help="The file of records; else CLCONV_TUNING or the user's data folder."
+)
+def tune(
+    problem: tuple[str, ...],
+    networks: str,
+    batch: int,
+    layout: str,
+    seconds: float,
+    again: bool,
+    thorough: bool,
+    store: Path | None,
+) -> None:
+    """Search for the fastest plan of PROBLEM, or of every layer of known networks.
+
+    Each candidate is built in a child process, so that a compiler that crashes costs nothing; its result is checked
+    before its time counts. Ctrl-C stops; what was found is kept, and the next call goes on from there.
+    """
+    device = DeviceInfo.of(choose_device())
+    path = store or store_path()
+    layouts = ("NCHW", "NHWC") if layout == "both" else (layout.upper(),)
+    if problem:
+        problems = [parse(" ".join(problem)).with_batch(batch)]
+    else:
+        layers = distinct_layers(networks.split(","), batch)
+        problems = [layer.problem_in(name) for layer in layers for name in layouts]
+    done = load(path).get(device_key(device), {})
+    left = [p for p in problems if again or problem_key(p) not in done]
+    console = Console()
+    console.print(f"{device.name}: {len(left)} of {len(problems)} problems to search, records in {path}")
+    findings: list[Finding] = []
+    total = sum(len(candidates(p, device, thorough=thorough)) for p in left)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("starting", total=total)
+
+            def tell(plan: object, _verdict: object) -> None:
+                progress.update(task, advance=1, description=str(getattr(plan, "algorithm", "")))
+
+            for finding in search(left, device, path, seconds=seconds, again=again, thorough=thorough, tell=tell):
+                findings.append(finding)
+                progress.console.print(_line(finding))
+    except KeyboardInterrupt:
+        console.print("Stopped; what was found is kept.")
+    if findings:
+        console.print(_table(findings))
+
+
+def _short(problem: ConvProblem) -> str:
+    return str(problem).replace(" float32", "")
+
+
+def _line(f: Finding) -> str:
+    failed = f", {len(f.failures)} candidates failed" if f.failures else ""
+    return f"{_short(f.problem)}: {f.seconds * 1e3:.3f} ms with {f.best.algorithm} ({f.best.tile}){failed}"
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(title="The rule's choice against the best that was found", title_justify="left")
+    table.add_column("problem")
+    for name in ("rule ms", "best ms", "gain"):
+        table.add_column(name, justify="right")
+    table.add_column("best plan")
+    for f in findings:
+        same = f.best == f.rule
+        row = (_short(f.problem), f"{f.rule_seconds * 1e3:.3f}", f"{f.seconds * 1e3:.3f}", f"{f.gain:.2f}")
+        table.add_row(*row, "the rule's" if same else f"{f.best.algorithm} ({f.best.tile})")
+    mean = math.exp(sum(math.log(f.gain) for f in findings) / len(findings))
+    table.add_section()
+    table.add_row("geometric mean, worst", "", "", f"{mean:.2f}, {max(f.gain for f in findings):.2f}", "")
+    return table

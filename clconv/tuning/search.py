@@ -1,0 +1,121 @@
+"""The search for the fastest plan of each problem, and what it tells while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clconv.algorithms import ALGORITHMS
+from clconv.device import DeviceInfo
+from clconv.plan import Plan
+from clconv.problem import ConvProblem
+from clconv.select import over_limit, select
+from clconv.tuning.store import Record, device_key, load, problem_key, save
+from clconv.tuning.worker import Child, Verdict
+
+HOPELESS = 4.0
+"""Plans whose prediction is this many times the best one's are not tried."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome for one problem."""
+
+    problem: ConvProblem
+    best: Plan
+    seconds: float
+    rule: Plan
+    rule_seconds: float
+    failures: tuple[tuple[Plan, str], ...] = ()
+
+    @property
+    def gain(self) -> float:
+        """How many times faster the best plan is than the rule's choice."""
+        return self.rule_seconds / self.seconds
+
+
+def candidates(problem: ConvProblem, device: DeviceInfo, *, thorough: bool = False) -> list[Plan]:
+    """Return the plans to try, most promising first, the rule's choice among them."""
+    plans = [
+        plan
+        for algorithm in ALGORITHMS
+        if algorithm.supports(problem, device) is None
+        for plan in algorithm.plans(problem, device)
+        if over_limit(plan, device) is None
+    ]
+    plans.sort(key=lambda p: p.seconds)
+    return plans if thorough else [p for p in plans if p.seconds <= HOPELESS * plans[0].seconds]
+
+
+def search(
+    problems: Iterable[ConvProblem],
+    device: DeviceInfo,
+    path: Path,
+    *,
+    seconds: float = 0.1,
+    again: bool = False,
+    thorough: bool = False,
+    tell: Callable[[Plan, Verdict], None] = lambda _plan, _verdict: None,
+) -> Iterator[Finding]:
+    """Measure every candidate of every problem in a child process, and store the fastest of each as soon as it is known.
+
+    Parameters
+    ----------
+    problems : iterable of ConvProblem
+    device : DeviceInfo
+    path : Path
+        The store. Problems that it has are passed over, so that a search that was stopped goes on.
+    seconds : float
+        How long each candidate is repeated.
+    again : bool
+        Search also what the store has.
+    thorough : bool
+        Try also plans whose prediction is hopeless.
+    tell : callable
+        Called after each candidate.
+
+    Yields
+    ------
+    Finding
+    """
+    key = device_key(device)
+    child = Child()
+    try:
+        for problem in problems:
+            if not again and problem_key(problem) in load(path).get(key, {}):
+                continue
+            finding = _search_one(problem, device, child, seconds, thorough, tell)
+            if finding is not None:
+                record = Record(finding.best.algorithm, finding.best.tile, finding.seconds)
+                save(path, key, {problem_key(problem): record})
+                yield finding
+    finally:
+        child.close()
+
+
+def _search_one(
+    problem: ConvProblem,
+    device: DeviceInfo,
+    child: Child,
+    seconds: float,
+    thorough: bool,
+    tell: Callable[[Plan, Verdict], None],
+) -> Finding | None:
+    rule = select(problem, device).plan
+    times: dict[Plan, float] = {}
+    failures: list[tuple[Plan, str]] = []
+    for plan in dict.fromkeys((rule, *candidates(problem, device, thorough=thorough))):
+        verdict = child.measure(plan, seconds)
+        tell(plan, verdict)
+        if verdict.reason:
+            failures.append((plan, verdict.reason))
+        else:
+            times[plan] = verdict.seconds
+    if not times:
+        return None
+    # The leaders once more, for a slow spell of the machine may have struck any of them.
+    for plan in sorted(times, key=times.__getitem__)[:3]:
+        times[plan] = min(times[plan], child.measure(plan, seconds).seconds)
+    best = min(times, key=times.__getitem__)
+    return Finding(problem, best, times[best], rule, times.get(rule, float("inf")), tuple(failures))
