@@ -21,7 +21,7 @@ PROBE = (
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
     """Run a command and return what it printed."""
-    env = {**os.environ, **environment}
+    env = {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, **environment}
     done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
