@@ -1,0 +1,169 @@
+"""The store of records and the search, with a compiler that crashes on request."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from clconv.cli.group import cli
+from clconv.device import DeviceInfo
+from clconv.discovery import choose_device
+from clconv.notation import parse
+from clconv.plan import Plan
+from clconv.select import Limits, select
+from clconv.tuning import store
+from clconv.tuning.search import candidates, search
+from clconv.tuning.store import Record, device_key, load, problem_key, recall, save
+from clconv.tuning.worker import Child, Verdict
+
+PROBLEM = parse("3x3 16->16 @10")
+
+
+@pytest.fixture
+def device() -> DeviceInfo:
+    return DeviceInfo.of(choose_device())
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the user's own records out of the tests, and the tests' out of the user's."""
+    monkeypatch.setenv("CLCONV_TUNING", str(tmp_path / "tuning.json"))
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    store._known.cache_clear()
+    return tmp_path / "tuning.json"
+
+
+def test_a_record_is_recalled(device: DeviceInfo, path: Path) -> None:
+    assert not select(PROBLEM, device, recall=recall).tuned
+    plan = select(PROBLEM, device, Limits("reference")).plan
+    save(path, device_key(device), {problem_key(PROBLEM): Record(plan.algorithm, plan.tile, 1.0)})
+    choice = select(PROBLEM, device, recall=recall)
+    assert choice.tuned
+    assert choice.plan == plan
+    assert not select(parse("3x3 16->16 @11"), device, recall=recall).tuned
+
+
+def test_records_of_another_device_or_a_vanished_plan_are_left_alone(device: DeviceInfo, path: Path) -> None:
+    save(path, "another device", {problem_key(PROBLEM): Record("reference", "x", 1.0)})
+    assert not select(PROBLEM, device, recall=recall).tuned
+    save(path, device_key(device), {problem_key(PROBLEM): Record("standard/of_old", "7 x 7", 1.0)})
+    assert not select(PROBLEM, device, recall=recall).tuned
+
+
+def test_limits_go_before_records(device: DeviceInfo, path: Path) -> None:
+    fast = select(PROBLEM, device).plan
+    save(path, device_key(device), {problem_key(PROBLEM): Record(fast.algorithm, fast.tile, 1.0)})
+    assert select(PROBLEM, device, Limits("reference"), recall).plan.algorithm == "reference"
+
+
+def test_records_can_be_switched_off(device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(path, device_key(device), {problem_key(PROBLEM): Record("reference", "1 output a work-item", 1.0)})
+    monkeypatch.setenv("CLCONV_NO_TUNING", "1")
+    assert not select(PROBLEM, device, recall=recall).tuned
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 1, "devices": {"d": {"p": {"algorithm": 3}}}}'])
+def test_a_damaged_store_is_set_aside(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.warns(UserWarning, match="are damaged"):
+        assert load(path) == {}
+    assert not path.exists()
+    assert path.with_suffix(".damaged").read_text() == text
+    save(path, "d", {"p": Record("a", "t", 1.0)})
+    assert load(path) == {"d": {"p": Record("a", "t", 1.0)}}
+
+
+def test_a_store_of_a_later_version_is_not_damaged(path: Path) -> None:
+    path.write_text(json.dumps({"version": 99, "devices": {}}))
+    assert load(path) == {}
+    assert path.exists()
+
+
+def _write(path: Path, who: int) -> None:
+    for i in range(15):
+        save(path, "d", {f"{who}-{i}": Record("a", "t", float(i))})
+
+
+def test_many_processes_write_at_once(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(path, who)) for who in range(4)]
+    for w in writers:
+        w.start()
+    for w in writers:
+        w.join()
+    assert [w.exitcode for w in writers] == [0] * 4
+    assert len(load(path)["d"]) == 60
+
+
+class _Stub:
+    """Stands in for the child process: known times, and a plan that fails."""
+
+    def __init__(self, times: dict[str, float]) -> None:
+        self.times = times
+
+    def measure(self, plan: Plan, seconds: float) -> Verdict:
+        time = self.times.get(plan.algorithm)
+        return Verdict(time) if time else Verdict(float("inf"), "crashed")
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_search_keeps_the_fastest_and_goes_on_where_it_stopped(
+    device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clconv.tuning.search.Child", lambda: _Stub({"reference": 1.0, "standard/direct_simd": 2.0}))
+    problems = [PROBLEM, parse("3x3 8->8 @9")]
+    first = next(search(problems, device, path, thorough=True))
+    assert first.best.algorithm == "reference"
+    assert first.failures
+    assert load(path)[device_key(device)][problem_key(PROBLEM)].seconds == 1.0
+    assert [f.problem for f in search(problems, device, path, thorough=True)] == problems[1:]
+    assert len(list(search(problems, device, path, thorough=True, again=True))) == 2
+
+
+def test_a_crash_in_the_child_is_survived(device: DeviceInfo) -> None:
+    child = Child()
+    try:
+        plan = select(PROBLEM, device).plan
+        assert child.measure(plan, 0.01).reason == ""
+        child._process.kill()
+        child._process.join()
+        assert 0 < child.measure(plan, 0.01).seconds < 10
+        assert child._pipe is not None
+        child._pipe.send(("not a plan", 0.01))  # the child dies of this as it would of a crash in the driver
+        verdict = child.measure(plan, 0.01)
+        assert "died" in verdict.reason
+        assert child.measure(plan, 0.01).reason == ""
+    finally:
+        child.close()
+
+
+def test_a_plan_with_a_wrong_result_does_not_count(device: DeviceInfo) -> None:
+    from dataclasses import replace
+
+    child = Child()
+    try:
+        plan = select(PROBLEM, device, Limits("reference")).plan
+        (launch,) = plan.launches
+        wrong = replace(launch, macros=tuple((n, 2 if n == "SH" else v) for n, v in launch.macros))
+        assert child.measure(replace(plan, launches=(wrong,)), 0.01).reason == "its result is wrong"
+    finally:
+        child.close()
+
+
+def test_the_command(path: Path) -> None:
+    result = CliRunner().invoke(cli, ["tune", "1x1", "8->8", "@6", "--seconds", "0.005"])
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 problems" in result.stdout
+    assert "0 of 1 problems" in CliRunner().invoke(cli, ["tune", "1x1", "8->8", "@6"]).stdout
+    assert path.exists()
+
+
+def test_candidates_hold_the_rule_s_choice(device: DeviceInfo) -> None:
+    assert candidates(PROBLEM, device)[0] == select(PROBLEM, device).plan
+    assert len(candidates(PROBLEM, device, thorough=True)) >= len(candidates(PROBLEM, device))
