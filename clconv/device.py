@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ class DeviceInfo:
         Read vectors through pointers to unaligned vector types rather than with ``vloadn``; see include/vector.clh.
     l1_bytes, l2_bytes : int
         Data caches of one compute unit.
+    avx512 : bool
+        The processor has AVX-512 though the driver compiles for less; single functions may ask for it, see
+        include/wide.clh.
     unified_memory : bool
         The device works on the host's memory in place.
     fp64 : bool
@@ -54,6 +58,7 @@ class DeviceInfo:
     vector_bytes: int = 32
     vector_registers: int = 16
     unaligned_vectors: bool = False
+    avx512: bool = False
     l1_bytes: int = 32768
     l2_bytes: int = 1 << 20
     unified_memory: bool = True
@@ -84,19 +89,19 @@ class DeviceInfo:
         """Read the facts from an OpenCL device."""
         import pyopencl as cl
 
-        platform = device.platform.name
-        simulator = "oclgrind" in f"{platform} {device.name}".lower()
+        platform_name = device.platform.name
+        simulator = "oclgrind" in f"{platform_name} {device.name}".lower()
         is_cpu = simulator or bool(device.type & cl.device_type.CPU)
         extensions = set(device.extensions.split())
-        pocl = "Portable Computing" in platform
+        pocl = "Portable Computing" in platform_name
         return cls(
             name=device.name.strip(),
-            platform=platform.strip(),
+            platform=platform_name.strip(),
             driver=device.driver_version.strip(),
             is_cpu=is_cpu,
             is_simulator=simulator,
             compute_units=device.max_compute_units,
-            clock_mhz=max(device.max_clock_frequency, 1),
+            clock_mhz=device.max_clock_frequency or 2500,  # Intel's runtime reports 0 on other makers' processors
             max_work_group_size=device.max_work_group_size,
             local_mem_bytes=device.local_mem_size,
             max_alloc_bytes=device.max_mem_alloc_size,
@@ -104,9 +109,14 @@ class DeviceInfo:
             vector_bytes=_vector_bytes(device, is_cpu, pocl, simulator),
             vector_registers=32 if is_cpu and not pocl and device.native_vector_width_float >= 16 else 16,
             unaligned_vectors=pocl and is_cpu,
+            avx512=pocl and is_cpu and _is_x86() and device.native_vector_width_float >= 16,
             unified_memory=is_cpu and not simulator,
             fp64="cl_khr_fp64" in extensions,
         )
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def _vector_bytes(device: Any, is_cpu: bool, pocl: bool, simulator: bool) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _INTEL_LIBRARIES = ("libintlc.so.5", "libimf.so", "libsvml.so", "libirng.so", "libtbb.so.12", "libhwloc.so.15")
 _lock = threading.RLock()
 _problems: list[str] = []
+_contexts: list[cl.Context] = []  # of default queues: with Intel's runtime, a queue does not keep its context alive
 
 
 def runtime_problems() -> tuple[str, ...]:
@@ -138,8 +139,11 @@ def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
     clconv_device, pyopencl_ctx = choice
     if not clconv_device and pyopencl_ctx:
         _prepare_runtimes()
-        return cl.CommandQueue(cl.create_some_context(interactive=False))
-    return cl.CommandQueue(cl.Context([choose_device(clconv_device)]))
+        context = cl.create_some_context(interactive=False)
+    else:
+        context = cl.Context([choose_device(clconv_device)])
+    _contexts.append(context)
+    return cl.CommandQueue(context)
 
 
 def default_queue() -> cl.CommandQueue:

@@ -14,13 +14,15 @@ def find_devices(*, simulator: bool) -> list[cl.Device]:
     return [d for d in clconv.devices() if DeviceInfo.of(d).is_simulator == simulator]
 
 
+_contexts: dict[int, cl.Context] = {}  # with Intel's runtime, a queue does not keep its context alive
 _queues: dict[int, cl.CommandQueue] = {}
 
 
 def queue_on(device: cl.Device) -> cl.CommandQueue:
     """One queue per device for the whole run, so that programs are built once."""
     if device.int_ptr not in _queues:
-        _queues[device.int_ptr] = cl.CommandQueue(cl.Context([device]))
+        context = _contexts[device.int_ptr] = cl.Context([device])
+        _queues[device.int_ptr] = cl.CommandQueue(context)
     return _queues[device.int_ptr]
 
 
