@@ -83,17 +83,17 @@ def panel_of(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> Panel:
     return Panel(cs, rs, ps, (elements + lanes_of(p, device)) * itemsize)
 
 
-def together_of(problem: ConvProblem) -> int:
-    """Input channels in a tap list: enough that the innermost loop does not begin anew all the time."""
-    return ceil_div(8, problem.KH * problem.KW)
+def together_of(problem: ConvProblem, cut: Cut) -> int:
+    """Input channels in a tap list: a long innermost loop, and lists that are no work to write."""
+    return min(cut.ic_block, ceil_div(144, problem.KH * problem.KW))
 
 
 def local_arguments(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> tuple[Local, ...]:
     """Panel, sums and tables, as the kernel takes them."""
     p = problem
     kept = cut.blocks if cut.ic_block < p.ICG else 1
-    sums = kept * (cut.pixels + cut.px) * cut.nv * lanes_of(p, device) * DTYPES[accumulator(p)]
-    tables = RUNS * (3 + 2 * together_of(p) * p.KH * p.KW) + 2 * (cut.pixels + cut.px) + cut.pixels
+    sums = (kept * (cut.pixels + cut.px) + 1) * cut.nv * lanes_of(p, device) * DTYPES[accumulator(p)]
+    tables = RUNS * (3 + 2 * together_of(p, cut) * p.KH * p.KW) + 2 * (cut.pixels + cut.px) + cut.pixels
     return (Local(panel_of(p, device, cut).bytes), Local(sums), Local(4 * tables))
 
 
@@ -114,7 +114,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
             *local_arguments(p, device, cut),
             *size_arguments(p, *sizes),
             *((Int(cut.groups),) if grouped else ()),
-            *(Int(v) for v in (cut.pixels, cut.blocks, cut.ic_block, together_of(p), panel.cs, panel.rs, panel.ps)),
+            *(Int(v) for v in (cut.pixels, cut.blocks, cut.ic_block, together_of(p, cut), panel.cs, panel.rs, panel.ps)),
             *epilogue_arguments(p),
         ),
         global_size=(

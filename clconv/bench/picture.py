@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from clconv.bench.sweep import Point
 
 
+TICKS = (0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
 def _pyplot() -> Any:
     try:
         import matplotlib
@@ -58,9 +61,12 @@ def draw_ratios(results: Results, path: Path) -> None:
                     fontsize=6,
                 )
         axis.axvline(1, color="black", linewidth=0.8)
-        axis.set_xscale("log")
         known = [ratio for ratio in ratios if ratio] or [1.0]
-        axis.set_xlim(min(0.7, min(known) * 0.6), max(1.5, max(known) * 1.7))
+        low, high = min(0.7, min(known) * 0.6), max(1.5, max(known) * 1.7)
+        axis.set_xscale("log")
+        axis.set_xticks([t for t in TICKS if low < t < high], [f"{t:g}" for t in TICKS if low < t < high])
+        axis.set_xticks([], minor=True)
+        axis.set_xlim(low, high)
         axis.set_title(f"{layout}: best other library's time / clconv's")
         axis.grid(axis="x", alpha=0.3)
     axes[0][0].set_yticks(range(len(layers)), [r.layer.name for r in layers], fontsize=6.5)

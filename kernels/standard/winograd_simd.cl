@@ -41,6 +41,13 @@
 #define OC_BLOCK (2 * VEC)
 #define PART 6 /* tiles of the register tile */
 
+/* Into the second-level cache. U is read once, in bursts that the processor's own prefetching follows too late. */
+#if UNALIGNED_VECTORS
+#define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
+#else
+#define PREFETCH(p)
+#endif
+
 #include "winograd_transforms.clh"
 #include "winograd_strip.clh"
 
@@ -72,7 +79,14 @@ static inline segment segment_at(const long tile, const long end, const sizes s)
   return r;
 }
 
+/* Panels of `panels` blocks of OC_BLOCK that hold OCG output channels. */
+static inline int panels_of(const int OCG, const int panels) { return (OCG + panels * OC_BLOCK - 1) / (panels * OC_BLOCK); }
+
 static inline int least(const int a, const int b) { return a < b ? a : b; }
+
+/* Elements from one frequency to the next: an odd number of OC_BLOCK, for at a power of two all frequencies of a tile would fall
+ * on the same few lines of a cache. */
+static inline int slab_of(const int elements) { return ((elements + OC_BLOCK - 1) / OC_BLOCK | 1) * OC_BLOCK; }
 
 /* V of one tile from its pixels in the strip; `slab` elements from frequency to frequency. */
 static inline void input_tile(__local const acc_t *strip, PANEL acc_t *restrict v, const int slab) {
@@ -109,7 +123,7 @@ static inline void output_tile(__local const acc_t *m, const int slab, __local a
 /* V of the tiles first .. last-1 for the blocks ic0 .. ic1-1 of VEC input channels of group g. */
 static inline void input_run(__global const real *restrict x, __local acc_t *strip, PANEL acc_t *v, const sizes s, const int g,
                              const long first, const long last, const int ic0, const int ic1) {
-  const int tiles = last - first, slab = (s.ICG + VEC - 1) / VEC * VEC * tiles;
+  const int tiles = last - first, slab = slab_of((s.ICG + VEC - 1) / VEC * VEC * tiles);
   for (int b = ic0; b < ic1; b++)
     for (long t = first; t < last;) {
       const segment r = segment_at(t, last, s);
@@ -121,12 +135,19 @@ static inline void input_run(__global const real *restrict x, __local acc_t *str
     }
 }
 
-/* m[tile][0 .. OC_BLOCK-1] = sum over ic of v[ic][tile] * u[ic][0 .. OC_BLOCK-1] for `part` tiles (a constant, 1 .. PART). */
-__attribute__((always_inline)) static inline void multiply_part(const int part, __global const acc_t *u, PANEL const acc_t *v,
-                                 __local acc_t *m, const int blocks, const int tiles) {
+/* m[tile][0 .. OC_BLOCK-1] = sum over ic of v[ic][tile] * u[ic][0 .. OC_BLOCK-1] for `part` tiles (a constant, 1 .. PART). Meanwhile
+ * every `parts`-th step, from step `turn` on, asks for the same step of the block that is read next. Inlined in any case: the
+ * compiler would merge the calls, and then could not keep acc in registers. */
+__attribute__((always_inline)) static inline void multiply_part(const int part, __global const acc_t *u, __global const acc_t *next,
+                                                                PANEL const acc_t *v, __local acc_t *m, const int blocks,
+                                                                const int tiles, int turn, const int parts) {
   vec acc[PART][2];
   UNROLL for (int t = 0; t < PART; t++) acc[t][0] = acc[t][1] = VEC_OF(0);
-  for (int b = 0; b < blocks; b++, v += tiles * VEC, u += VEC * OC_BLOCK)
+  for (int b = 0; b < blocks; b++, v += tiles * VEC, u += VEC * OC_BLOCK, next += VEC * OC_BLOCK) {
+    if (turn-- == 0) {
+      UNROLL for (int c = 0; c < VEC; c++) PREFETCH(next + c * OC_BLOCK);
+      turn = parts - 1;
+    }
     UNROLL for (int c = 0; c < VEC; c++) {
       const vec u0 = *(__global const vec *)(u + c * OC_BLOCK), u1 = *(__global const vec *)(u + c * OC_BLOCK + VEC);
       UNROLL for (int t = 0; t < PART; t++)
@@ -136,6 +157,7 @@ __attribute__((always_inline)) static inline void multiply_part(const int part, 
           acc[t][1] += vt * u1;
         }
     }
+  }
   UNROLL for (int t = 0; t < PART; t++)
     if (t < part) {
       STORE_PIXEL(m + t * OC_BLOCK, acc[t][0]);
@@ -143,8 +165,8 @@ __attribute__((always_inline)) static inline void multiply_part(const int part, 
     }
 }
 
-/* All tiles of one frequency and one block of output channels, in parts as even as can be. */
-static inline void multiply(__global const acc_t *restrict u, PANEL const acc_t *restrict v, __local acc_t *restrict m,
+/* All tiles of one frequency and one block of output channels, in parts as even as can be. `next` is the block after this one. */
+static inline void multiply(__global const acc_t *u, __global const acc_t *next, PANEL const acc_t *v, __local acc_t *m,
                             const int blocks, const int tiles) {
   const int parts = (tiles + PART - 1) / PART;
   for (int p = 0, t = 0; p < parts; p++) {
@@ -152,30 +174,32 @@ static inline void multiply(__global const acc_t *restrict u, PANEL const acc_t 
     PANEL const acc_t *vt = v + t * VEC;
     __local acc_t *mt = m + t * OC_BLOCK;
     switch (part) {
-      case 1: multiply_part(1, u, vt, mt, blocks, tiles); break;
-      case 2: multiply_part(2, u, vt, mt, blocks, tiles); break;
-      case 3: multiply_part(3, u, vt, mt, blocks, tiles); break;
-      case 4: multiply_part(4, u, vt, mt, blocks, tiles); break;
-      case 5: multiply_part(5, u, vt, mt, blocks, tiles); break;
-      default: multiply_part(6, u, vt, mt, blocks, tiles); break;
+      case 1: multiply_part(1, u, next, vt, mt, blocks, tiles, p, parts); break;
+      case 2: multiply_part(2, u, next, vt, mt, blocks, tiles, p, parts); break;
+      case 3: multiply_part(3, u, next, vt, mt, blocks, tiles, p, parts); break;
+      case 4: multiply_part(4, u, next, vt, mt, blocks, tiles, p, parts); break;
+      case 5: multiply_part(5, u, next, vt, mt, blocks, tiles, p, parts); break;
+      default: multiply_part(6, u, next, vt, mt, blocks, tiles, p, parts); break;
     }
     t += part;
   }
 }
 
-/* The outputs of the tiles first .. last-1 for the blocks oc0 .. oc1-1 of output channels of group g, `panels` blocks at once. */
+/* The outputs of the tiles first .. last-1, group g, for the panels q0 .. q1-1 of PANELS blocks of output channels. */
 static inline void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __local acc_t *m, __local acc_t *strip,
                               __global const real *restrict bias, __global const real *restrict residual,
                               __global real *restrict y, const sizes s, const int g, const long first, const long last,
-                              const int oc0, const int oc1, const int panels, const acc_t act_a, const acc_t act_b) {
-  const int tiles = last - first, slab = tiles * OC_BLOCK;
-  const int ICB = (s.ICG + VEC - 1) / VEC, OCB = (s.OCG + OC_BLOCK - 1) / OC_BLOCK;
-  for (int b0 = oc0; b0 < oc1; b0 += panels) {
-    const int count = least(panels, oc1 - b0);
+                              const int q0, const int q1, const int panels, const acc_t act_a, const acc_t act_b) {
+  const int tiles = last - first, slab = slab_of(tiles * OC_BLOCK);
+  const int ICB = (s.ICG + VEC - 1) / VEC, OCB = (s.OCG + OC_BLOCK - 1) / OC_BLOCK, v_slab = slab_of(ICB * VEC * tiles);
+  const long u_block = (long)ICB * VEC * OC_BLOCK;
+  for (int q = q0; q < q1; q++) {
+    const int b0 = q * panels, count = least(panels, OCB - b0);
+    __global const acc_t *uq = u + ((long)g * OCB + b0) * FREQUENCIES * u_block;
+    __global const acc_t *end = uq + count * FREQUENCIES * u_block;
     for (int f = 0; f < FREQUENCIES; f++)
-      for (int b = 0; b < count; b++)
-        multiply(u + (((long)g * FREQUENCIES + f) * OCB + b0 + b) * ICB * VEC * OC_BLOCK, v + (long)f * ICB * tiles * VEC,
-                 m + (b * FREQUENCIES + f) * slab, ICB, tiles);
+      for (int b = 0; b < count; b++, uq += u_block)
+        multiply(uq, uq + u_block < end ? uq + u_block : uq, v + (long)f * v_slab, m + (b * FREQUENCIES + f) * slab, ICB, tiles);
     for (int b = 0; b < count; b++)
       for (int h = 0; h < 2; h++) {
         const int oc = (b0 + b) * OC_BLOCK + h * VEC; /* 0 .. OCG-1, and the tail of the last block */
@@ -194,12 +218,13 @@ static inline void output_run(__global const acc_t *restrict u, PANEL const acc_
 
 /* U, one element of w a work-item: (o in the block, ic, g*OCB + block of output channels). */
 __kernel void winograd_filter(__global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG,
-                              const int OCG, const int OCB) {
+                              const int OCG, const int OCB, const int panels) {
   const int o = get_global_id(0);           /* 0 .. OC_BLOCK-1 */
   const int ic = get_global_id(1);          /* 0 .. ICB*VEC-1 */
   const int g = get_global_id(2) / OCB;     /* 0 .. G-1 */
   const int b = get_global_id(2) % OCB;     /* 0 .. OCB-1 */
   const int ICP = get_global_size(1), ocg = b * OC_BLOCK + o;
+  const int b0 = b / panels * panels, count = OCB - b0 < panels ? OCB - b0 : panels; /* the panel of b */
   acc_t mid[3][SIDE];
   for (int k = 0; k < 3; k++) {
     acc_t t[3] = {0, 0, 0};
@@ -211,8 +236,8 @@ __kernel void winograd_filter(__global const real *restrict w, __global acc_t *r
     acc_t t[SIDE];
     filter_1d(mid[0][i], mid[1][i], mid[2][i], t);
     for (int j = 0; j < SIDE; j++) {
-      const int f = i * SIDE + j;
-      u[((((long)g * FREQUENCIES + f) * OCB + b) * ICP + ic) * OC_BLOCK + o] = t[j];
+      const long block = ((long)g * OCB + b0) * FREQUENCIES + (i * SIDE + j) * count + (b - b0);
+      u[(block * ICP + ic) * OC_BLOCK + o] = t[j];
     }
   }
 }
@@ -229,9 +254,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
   const int g = get_global_id(2), shares = get_global_size(1);
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
-  const int OCB = (OCG + OC_BLOCK - 1) / OC_BLOCK;
+  const int Q = panels_of(OCG, panels);
   input_run(x, strip, v, s, g, first, last, 0, (ICG + VEC - 1) / VEC);
-  output_run(u, v, m, strip, bias, residual, y, s, g, first, last, share * OCB / shares, (share + 1) * OCB / shares, panels,
+  output_run(u, v, m, strip, bias, residual, y, s, g, first, last, share * Q / shares, (share + 1) * Q / shares, panels,
              act_a, act_b);
 }
 
@@ -246,8 +271,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(
   const int b = get_global_id(1), g = get_global_id(2);
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
-  const long per_tile = (long)FREQUENCIES * ((ICG + VEC - 1) / VEC) * VEC;
-  input_run(x, strip, v + (g * tiles + first) * per_tile, s, g, first, last, b, b + 1);
+  const long size = (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + runs - 1) / runs)); /* of V of a run */
+  input_run(x, strip, v + (g * runs + run) * size, s, g, first, last, b, b + 1);
 }
 
 /* Work-items: (run of tiles, share of the output channels, group). */
@@ -260,10 +285,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
   const int g = get_global_id(2), shares = get_global_size(1);
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
-  const long per_tile = (long)FREQUENCIES * ((ICG + VEC - 1) / VEC) * VEC;
-  const int OCB = (OCG + OC_BLOCK - 1) / OC_BLOCK;
-  output_run(u, v + (g * tiles + first) * per_tile, m, strip, bias, residual, y, s, g, first, last, share * OCB / shares,
-             (share + 1) * OCB / shares, panels, act_a, act_b);
+  const long size = (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + runs - 1) / runs)); /* of V of a run */
+  const int Q = panels_of(OCG, panels);
+  output_run(u, v + (g * runs + run) * size, m, strip, bias, residual, y, s, g, first, last, share * Q / shares,
+             (share + 1) * Q / shares, panels, act_a, act_b);
 }
 
 #endif

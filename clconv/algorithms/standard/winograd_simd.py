@@ -71,16 +71,17 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> Pla
         *(Int(ty), Int(tx), Int(problem.N)),
     )
     strip = Local((tile + 2) * (STRIP_TILES[tile] * tile + 2) * vec * size)
-    panel, products = frequencies * icb * vec * size, frequencies * oc_block * size * blocking.panels
+    v_bytes = frequencies * size * _slab(icb * vec * most, oc_block)
+    m_bytes = frequencies * size * _slab(most * oc_block, oc_block) * blocking.panels
     last = (Int(blocking.panels), *epilogue_arguments(problem))
     work = (blocking.runs, blocking.shares, problem.G)
     one = (1, 1, 1)
     launches: tuple[Launch, ...]
     if blocking.fused:
-        buffers: tuple[Argument, ...] = ("x", "packed", "bias", "residual", "y", Local(most * panel), Local(most * products), strip)
+        buffers: tuple[Argument, ...] = ("x", "packed", "bias", "residual", "y", Local(v_bytes), Local(m_bytes), strip)
         launches = (Launch(kernel, "winograd_fused", macros, (*buffers, *sizes, *last), work, one),)
     else:
-        buffers = ("scratch0", "packed", "bias", "residual", "y", Local(most * products), strip)
+        buffers = ("scratch0", "packed", "bias", "residual", "y", Local(m_bytes), strip)
         launches = (
             Launch(kernel, "winograd_input", macros, ("x", "scratch0", strip, *sizes), (blocking.runs, icb, problem.G), one),
             Launch(kernel, "winograd_output", macros, (*buffers, *sizes, *last), work, one),
@@ -89,7 +90,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> Pla
         kernel,
         "winograd_filter",
         macros,
-        ("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(ocb)),
+        ("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(ocb), Int(blocking.panels)),
         (oc_block, icb * vec, problem.G * ocb),
         (oc_block, 1, 1),
     )
@@ -98,10 +99,15 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> Pla
         problem=problem,
         launches=launches,
         prepare=(prepare,),
-        packed_bytes=problem.G * panel * ocb * oc_block,
-        scratch_bytes=() if blocking.fused else (problem.G * tiles * panel,),
+        packed_bytes=problem.G * frequencies * icb * vec * ocb * oc_block * size,
+        scratch_bytes=() if blocking.fused else (problem.G * blocking.runs * v_bytes,),
         tile=f"F({tile}x{tile}, 3x3), {blocking.runs} runs of {most} tiles",
         seconds=problem.flops / (0.3 * device.peak_flops),
         error_factor=error_factor(problem, tile),
         winograd=tile,
     )
+
+
+def _slab(elements: int, oc_block: int) -> int:
+    """Elements from one frequency to the next, as ``slab_of`` in the kernel."""
+    return (ceil_div(elements, oc_block) | 1) * oc_block
