@@ -208,7 +208,8 @@ def test_a_large_batch_is_split_where_a_buffer_has_its_limit(queue: cl.CommandQu
 
     from clconv.runtime import runtime_of
 
-    fresh = cl.CommandQueue(cl.Context([queue.device]))
+    context = cl.Context([queue.device])
+    fresh = cl.CommandQueue(context)
     runtime = runtime_of(fresh)
     x, w, r = integers(5, 3, 8, 8), integers(4, 3, 3, 3), integers(5, 4, 8, 8)
     monkeypatch.setattr(runtime, "info", replace(runtime.info, max_alloc_bytes=2 * 4 * 8 * 8 * 4 + 5))
@@ -274,7 +275,8 @@ def test_device_arrays_that_do_not_fit(queue: cl.CommandQueue) -> None:
         clconv.conv2d(dx, W, out=OUT)
     with pytest.raises(clconv.ShapeError, match="pass both of one kind"):
         clconv.conv2d(dx, W, residual=OUT)
-    foreign = cl.CommandQueue(cl.Context([queue.device]))
+    other = cl.Context([queue.device])
+    foreign = cl.CommandQueue(other)
     with pytest.raises(clconv.DeviceError, match="another OpenCL context"):
         clconv.conv2d(dx, W, queue=foreign)
     with pytest.raises(clconv.DeviceError, match="another OpenCL context"):

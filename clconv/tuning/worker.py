@@ -44,7 +44,9 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     from clconv.reference import error_bound
     from clconv.runtime import host_buffer, read_back, runtime_of
 
-    queue = default_queue() if device is None else cl.CommandQueue(cl.Context([choose_device(device)]))
+    # With Intel's runtime a queue does not keep its context alive.
+    context = None if device is None else cl.Context([choose_device(device)])
+    queue = default_queue() if context is None else cl.CommandQueue(context)
     problem = plan.problem
     if data.get("problem") != problem:
         data.clear()

@@ -15,34 +15,39 @@
  *
  *                                     packed, one block of output channels
  *                                     |<-- OCV vectors of VEC channels -->|
- *                                 --  +-----------------+-----------------+
- *                        IC_BLOCK     | w[ic]           |                 |    stays in the nearest cache
- *                                 --  +-----------------+-----------------+
- *      x, a tile of 6 pixels
+ *                                     +-----------------+-----------------+
+ *                                     | w[ic]           |                 |    for each ic in turn
+ *                                     +-----------------+-----------------+
+ *      x, a tile of PXB pixels
  *      +----------------+         --  +-----------------+-----------------+
- *      | x[p, ic] ...   |          6  | sums of pixel p |                 |    in registers
+ *      | x[p, ic] ...   |        PXB  | sums of pixel p |                 |    in registers
  *      +----------------+         --  +-----------------+-----------------+
- *      next tile: the next 6 pixels of the item, the same w
+ *      next tile: the next PXB pixels of the item, the same w
  *
- * Tiles of 6 and of 5 pixels make up any number from 20 on, so images as odd as 7 x 7 waste nothing. Where
- * IC > IC_BLOCK, the sums of an item wait in local memory between blocks of input channels. In N C H W they pass
- * through local memory also at the end, and are transposed on their way out. Per multiply-add, 1/OCB + 1/6 elements
- * are read; x is read once per block of output channels, the filter once per item.
+ * Where PXB/2 pixels or fewer are left, the tile is half as high; pixels too many are computed and dropped. So an image
+ * of 7 x 7 wastes nothing with PXB = 14. In N C H W the sums of an item pass through local memory and are transposed on
+ * their way out. Per multiply-add, 1/OCB + 1/PXB elements are read; x is read once per block of output channels, the
+ * filter once per item.
  *
  * With PANEL (N H W C only), the pixels of an item are first copied into local memory, as acc_t and with zeros for the
  * padding: for 16-bit elements, which would be converted again and again, and for images with padding.
  *
- * Macros: types.clh, vector.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); OCV (vectors of output channels of a tile).
+ * Macros: wide.clh, types.clh, vector.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); PXB (pixels of a tile, even), OCV
+ * (its vectors of output channels); PXB*OCV vector registers hold the tile.
  */
+#include "include/wide.clh"
+
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/epilogue.clh"
-
-#if !defined(NHWC) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(PANEL)
-#error "NHWC, OCV, SH, SW and PANEL must be set by the plan"
+#if !NHWC
+#include "include/transpose.clh"
 #endif
 
-#define PXB 6           /* pixels of a tile, at most */
+#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(PANEL)
+#error "NHWC, PXB, OCV, SH, SW and PANEL must be set by the plan"
+#endif
+
 #define OCB (OCV * VEC) /* output channels of a tile */
 #if PANEL
 #define SOURCE panel
@@ -52,37 +57,44 @@ typedef __local const acc_t *pixels_t;
 typedef __global const real *pixels_t;
 #endif
 
-/* What is added to the sums of one vector of output channels, and the activation: v[oc .. oc+VEC-1] of one pixel. */
-static inline void finish(const vec sum, const int oc, const int OC, __global const real *bias,
-                          __global const real *residual, __global real *y, const acc_t act_a, const acc_t act_b) {
-  vec v = sum;
+/* From a pixel of the output to the next: along the row, then down, then to the next image. */
+INLINE void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
+  if (++*ow < OW) return;
+  *ow = 0;
+  if (++*oh < OH) return;
+  *oh = 0;
+  ++*n;
+}
+
+/* The sums of one pixel for output channels oc .. oc+VEC-1, through the epilogue, to y; residual, y: channel oc. */
+INLINE void finish(vec v, const int oc, const int OC, __global const real *bias, __global const real *residual,
+                   __global real *y, const acc_t act_a, const acc_t act_b) {
   if (oc + VEC <= OC) {
     if (HAS_BIAS) v += LOAD_VEC(bias + oc);
-    if (HAS_RESIDUAL) v += LOAD_VEC(residual + oc);
-    STORE_VEC(y + oc, activate_vec(v, act_a, act_b));
+    if (HAS_RESIDUAL) v += LOAD_VEC(residual);
+    STORE_VEC(y, activate_vec(v, act_a, act_b));
   } else {
     if (HAS_BIAS) v += LOAD_VEC_SOME(bias + oc, OC - oc);
-    if (HAS_RESIDUAL) v += LOAD_VEC_SOME(residual + oc, OC - oc);
-    STORE_VEC_SOME(y + oc, activate_vec(v, act_a, act_b), OC - oc);
+    if (HAS_RESIDUAL) v += LOAD_VEC_SOME(residual, OC - oc);
+    STORE_VEC_SOME(y, activate_vec(v, act_a, act_b), OC - oc);
   }
 }
 
-/* A tile: some pixels, OCB output channels from oc on, ics input channels. Pixel i lies at x + from[i], its next
- * channel channel_step further; sums is where its sums wait, residual and y where its output channel 0 lies. */
-static inline __attribute__((always_inline)) void tile(const int pixels, pixels_t x, const long *from, const long channel_step,
-                        __global const acc_t *w, __local acc_t *sums, __global const real *bias,
-                        __global const real *residual, __global real *y, const int ics, const int oc, const int OC,
-                        const bool first, const bool last, const acc_t act_a, const acc_t act_b) {
+/* A tile of `size` pixels, of which the first `some` exist, OCB output channels from oc on. Pixel i lies at x + from[i],
+ * its next channel channel_step further. The sums go to y, in N C H W to local memory. */
+INLINE void tile(const int size, const int some, pixels_t x, const long *from, const long channel_step,
+                 __global const acc_t *w, __local acc_t *sums, __global const real *bias, __global const real *residual,
+                 __global real *y, const int IC, const int oc, const int OC, const acc_t act_a, const acc_t act_b) {
   vec acc[PXB][OCV];
   UNROLL for (int i = 0; i < PXB; i++)
     UNROLL for (int j = 0; j < OCV; j++)
-      if (i < pixels) acc[i][j] = first ? VEC_OF(0) : LOAD_ACC_LOCAL(sums + i * OCB + j * VEC);
+      if (i < size) acc[i][j] = VEC_OF(0);
 
-  _Pragma("unroll 2") for (int ic = 0; ic < ics; ic++, x += channel_step, w += OCB) {
+  for (int ic = 0; ic < IC; ic++, x += channel_step, w += OCB) {
     vec wv[OCV];
     UNROLL for (int j = 0; j < OCV; j++) wv[j] = LOAD_ACC(w + j * VEC);
     UNROLL for (int i = 0; i < PXB; i++)
-      if (i < pixels) {
+      if (i < size) {
         const acc_t xv = x[from[i]];
         UNROLL for (int j = 0; j < OCV; j++) acc[i][j] += xv * wv[j];
       }
@@ -90,35 +102,21 @@ static inline __attribute__((always_inline)) void tile(const int pixels, pixels_
 
   UNROLL for (int i = 0; i < PXB; i++)
     UNROLL for (int j = 0; j < OCV; j++)
-      if (i < pixels) {
-        if (last && NHWC)
-          finish(acc[i][j], oc + j * VEC, OC, bias, residual + (long)i * OC, y + (long)i * OC, act_a, act_b);
-        else
-          STORE_ACC_LOCAL(sums + i * OCB + j * VEC, acc[i][j]);
+      if (i < size && i < some) {
+        const long at = (long)i * OC + oc + j * VEC;
+        if (NHWC) finish(acc[i][j], oc + j * VEC, OC, bias, residual + at, y + at, act_a, act_b);
+        else STORE_ACC_LOCAL(sums + i * OCB + j * VEC, acc[i][j]);
       }
 }
 
 #if !NHWC
-/* v[i].s[j] <- v[j].s[i]: each round interleaves the lower half of the vectors with the upper one. */
-static inline void transpose(vec v[VEC]) {
-  UNROLL for (int round = 1; round < VEC; round *= 2) {
-    vec t[VEC];
-    UNROLL for (int i = 0; i < VEC / 2; i++) {
-      t[2 * i].even = v[i].lo;
-      t[2 * i].odd = v[i + VEC / 2].lo;
-      t[2 * i + 1].even = v[i].hi;
-      t[2 * i + 1].odd = v[i + VEC / 2].hi;
-    }
-    UNROLL for (int i = 0; i < VEC; i++) v[i] = t[i];
-  }
-}
-
-/* The sums of an item, pixel by pixel in local memory, to y, channel by channel. y + oc*P is pixel 0 of the item. */
-static inline void write_channels(__local const acc_t *sums, __global const real *bias, __global const real *residual,
-                                  __global real *y, const int pixels, const int oc, const int OC, const long P,
-                                  const acc_t act_a, const acc_t act_b) {
+/* The sums of an item, pixel by pixel in local memory, to y, channel by channel. residual, y: pixel 0 of channel 0. */
+INLINE void write_channels(__local const acc_t *sums, __global const real *bias, __global const real *residual,
+                           __global real *y, const int pixels, const int oc, const int OC, const long P,
+                           const acc_t act_a, const acc_t act_b) {
   for (int j = 0; j < OCV; j++)
-    for (int t = 0; t < pixels; t += VEC) {
+    for (int next = 0; next < pixels; next += VEC) {
+      const int t = max(min(next, pixels - VEC), 0); /* the last vector overlaps the one before */
       vec v[VEC];
       UNROLL for (int i = 0; i < VEC; i++) v[i] = LOAD_ACC_LOCAL(sums + (t + i) * OCB + j * VEC);
       transpose(v);
@@ -127,92 +125,82 @@ static inline void write_channels(__local const acc_t *sums, __global const real
         if (c >= OC) continue;
         const long at = c * P + t;
         if (HAS_BIAS) v[i] += LOAD(bias, c);
-        if (t + VEC <= pixels) {
+        if (pixels >= VEC) {
           if (HAS_RESIDUAL) v[i] += LOAD_VEC(residual + at);
           STORE_VEC(y + at, activate_vec(v[i], act_a, act_b));
         } else {
-          if (HAS_RESIDUAL) v[i] += LOAD_VEC_SOME(residual + at, pixels - t);
-          STORE_VEC_SOME(y + at, activate_vec(v[i], act_a, act_b), pixels - t);
+          if (HAS_RESIDUAL) v[i] += LOAD_VEC_SOME(residual + at, pixels);
+          STORE_VEC_SOME(y + at, activate_vec(v[i], act_a, act_b), pixels);
         }
       }
     }
 }
 #endif
 
-/* From a pixel of the output to the next: along the row, then down, then to the next image. */
-static inline void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
-  if (++*ow < OW) return;
-  *ow = 0;
-  if (++*oh < OH) return;
-  *oh = 0;
-  ++*n;
-}
-
-/* How many pixels the next tile takes of those left: fives first, as many as leave a multiple of six. */
-static inline int tile_pixels(const int left) {
-  const int fives = (PXB - left % PXB) % PXB;
-  return fives > 0 && left >= 5 * fives ? 5 : left >= PXB ? PXB : left >= 3 ? 3 : 1;
-}
-
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void pointwise_channel(__global const real *restrict x, __global const acc_t *restrict packed,
-                       __global const real *restrict bias, __global const real *restrict residual,
-                       __global real *restrict y, __local acc_t *panel, __local acc_t *sums, const int N, const int IC,
-                       const int IH, const int IW, const int OC, const int OH, const int OW, const int PT,
-                       const int PL, const int PIXELS_ITEM, const int BLOCKS_ITEM, const int IC_BLOCK,
-                       const acc_t act_a, const acc_t act_b) {
-  const int P = OH * OW;
-  const int q0 = get_global_id(0) * PIXELS_ITEM;                   /* first pixel of the item */
-  const int pixels = min(PIXELS_ITEM, (NHWC ? N * P : P) - q0);    /* 1 .. PIXELS_ITEM */
-  const int b0 = get_global_id(1) * BLOCKS_ITEM;                   /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);      /* and the one behind the last */
-  const int n0 = NHWC ? q0 / P : get_global_id(2);                 /* image, row and column of the first pixel */
-  const int oh0 = NHWC ? q0 / OW % OH : q0 / OW;
-  const int ow0 = q0 % OW;
+/* `pixels` pixels from q0 on, of image n0 in N C H W, and blocks b0 .. b1-1 of output channels. */
+ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
+               __global const real *residual, __global real *y, __local acc_t *panel, __local acc_t *sums,
+               const int n0, const int q0, const int pixels, const int b0, const int b1, const int IC, const int IH,
+               const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const acc_t act_a,
+               const acc_t act_b) {
+  const int oh0 = q0 / OW % OH, ow0 = q0 % OW;                           /* row and column of the first pixel */
   const long pixel_step = NHWC ? IC : 1;
-  const long channel_step = NHWC ? 1 : (long)IH * IW;
-  const long out = NHWC ? (long)q0 * OC : (long)n0 * OC * P + q0;  /* pixel q0 of output channel 0 */
+  const long channel_step = NHWC || PANEL ? 1 : (long)IH * IW;
+  const long image_step = (long)IC * IH * IW;
+  const long out = NHWC ? (long)q0 * OC : (long)n0 * OC * OH * OW + q0;  /* pixel q0 of output channel 0 */
 
 #if PANEL
   for (int t = 0, n = n0, oh = oh0, ow = ow0; t < pixels; t++) {
     const int ih = oh * SH - PT, iw = ow * SW - PL;
     const bool inside = ih >= 0 && ih < IH && iw >= 0 && iw < IW;
-    __global const real *from = x + (((long)n * IH + ih) * IW + iw) * IC;
-    __local acc_t *to = panel + t * IC;
-    for (int ic = 0; ic < IC; ic++) to[ic] = inside ? LOAD(from, ic) : 0;
+    for (int ic = 0; ic < IC; ic++)
+      panel[t * IC + ic] = inside ? LOAD(x, n * image_step + ((long)ih * IW + iw) * IC + ic) : 0;
     next_pixel(&n, &oh, &ow, OH, OW);
   }
 #endif
 
   for (int b = b0; b < b1; b++) {
     const int oc = b * OCB; /* 0 .. OC-1 */
-    for (int ic0 = 0; ic0 < IC; ic0 += IC_BLOCK) {
-      const int ics = min(IC_BLOCK, IC - ic0);
-      __global const acc_t *w = packed + ((long)b * IC + ic0) * OCB;
-      for (int t = 0, n = n0, oh = oh0, ow = ow0, some; t < pixels; t += some) {
-        some = tile_pixels(pixels - t);
-        long from[PXB];
-        UNROLL for (int i = 0; i < PXB; i++) {
-#if PANEL
-          from[i] = (t + i) * IC + ic0;
-#else
-          from[i] = (((long)n * (NHWC ? IH : IH * IC) + oh * SH) * IW + ow * SW) * pixel_step + ic0 * channel_step;
-          if (i < some) next_pixel(&n, &oh, &ow, OH, OW);
-#endif
+    __global const acc_t *w = packed + (long)b * IC * OCB;
+    for (int t = 0, n = n0, oh = oh0, ow = ow0; t < pixels; t += PXB) {
+      const int some = min(PXB, pixels - t);
+      long from[PXB];
+      UNROLL for (int i = 0; i < PXB; i++) {
+        if (i >= some) {
+          from[i] = from[0];
+          continue;
         }
-        __local acc_t *s = sums + t * OCB;
-        const long at = out + (NHWC ? (long)t * OC : t);
-        const bool first = ic0 == 0, last = ic0 + ics == IC;
-#define TILE(P)                                                                                                     \
-  tile(P, SOURCE, from, channel_step, w, s, bias, residual + at, y + at, ics, oc, OC, first, last, act_a, act_b)
-        if (some == PXB) TILE(PXB);
-        else if (some == 5) TILE(5);
-        else if (some == 3) TILE(3);
-        else TILE(1);
+#if PANEL
+        from[i] = (t + i) * IC;
+#else
+        from[i] = n * image_step + ((long)oh * SH * IW + ow * SW) * pixel_step;
+        next_pixel(&n, &oh, &ow, OH, OW);
+#endif
       }
+      const long at = out + (NHWC ? (long)t * OC : t);
+#define TILE(SIZE)                                                                                                  \
+  tile(SIZE, some, SOURCE, from, channel_step, w, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+      if (some > PXB / 2) TILE(PXB);
+      else TILE(PXB / 2);
     }
 #if !NHWC
-    write_channels(sums, bias, residual + out, y + out, pixels, oc, OC, P, act_a, act_b);
+    write_channels(sums, bias, residual + out, y + out, pixels, oc, OC, (long)OH * OW, act_a, act_b);
 #endif
   }
+}
+WIDE_END
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void pointwise_channel(__global const real *restrict x, __global const acc_t *restrict packed,
+                       __global const real *restrict bias, __global const real *restrict residual,
+                       __global real *restrict y, __local acc_t *panel, __local acc_t *sums, const int N, const int IC,
+                       const int IH, const int IW, const int OC, const int OH, const int OW, const int PT,
+                       const int PL, const int PIXELS_ITEM, const int BLOCKS_ITEM, const acc_t act_a,
+                       const acc_t act_b) {
+  const int q0 = get_global_id(0) * PIXELS_ITEM;                               /* first pixel of the item */
+  const int pixels = min(PIXELS_ITEM, (NHWC ? N : 1) * OH * OW - q0);          /* 1 .. PIXELS_ITEM */
+  const int b0 = get_global_id(1) * BLOCKS_ITEM;                               /* first block of output channels */
+  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);                  /* and the one behind the last */
+  const int n0 = NHWC ? q0 / (OH * OW) : (int)get_global_id(2);                /* image of the first pixel */
+  item(x, packed, bias, residual, y, panel, sums, n0, q0, pixels, b0, b1, IC, IH, IW, OC, OH, OW, PT, PL, act_a, act_b);
 }

@@ -39,37 +39,37 @@
 #error "OCB, PXV, SH, SW and PADDED must be set by the plan"
 #endif
 
+#define PXB (PXV * VEC) /* pixels of a panel */
 #define GATHER (PADDED || SH != 1 || SW != 1)
 
-/* One channel of input into the tile. */
-static inline void step(const int vectors, vec acc[OCB][PXV], __local const acc_t *panel, __global const acc_t *w) {
-  vec xv[PXV];
-  UNROLL for (int j = 0; j < PXV; j++) if (j < vectors) xv[j] = LOAD_ACC_LOCAL(panel + j * VEC);
-  UNROLL for (int i = 0; i < OCB; i++)
-    UNROLL for (int j = 0; j < PXV; j++) if (j < vectors) acc[i][j] += w[i] * xv[j];
-}
-
-/* The tile of OCB output channels from oc on, over ics channels of input. */
+/* The tile of OCB output channels from oc on, of which `pixels` pixels exist, over ics channels of input. */
 static inline __attribute__((always_inline)) void tile(const int vectors, __local const acc_t *panel, __global const acc_t *w, __local acc_t *sums,
-                        __global const real *bias, __global const real *residual, __global real *y, const int ics,
-                        const int oc, const int OC, const long P, const int pixels, const bool first, const bool last,
-                        const acc_t act_a, const acc_t act_b) {
+                 __global const real *bias, __global const real *residual, __global real *y, const int ics,
+                 const int oc, const int OC, const long P, const int pixels, const bool first, const bool last,
+                 const acc_t act_a, const acc_t act_b) {
   vec acc[OCB][PXV];
   UNROLL for (int i = 0; i < OCB; i++)
-    UNROLL for (int j = 0; j < PXV; j++) if (j < vectors)
-      acc[i][j] = first ? VEC_OF(0) : LOAD_ACC_LOCAL(sums + (i * PXV + j) * VEC);
+    UNROLL for (int j = 0; j < PXV; j++)
+      if (j < vectors) acc[i][j] = first ? VEC_OF(0) : LOAD_ACC_LOCAL(sums + i * PXB + j * VEC);
 
-  for (int ic = 0; ic < ics; ic++, panel += PXV * VEC, w += OCB) step(vectors, acc, panel, w);
-
-  if (!last) {
+  for (int ic = 0; ic < ics; ic++, panel += PXB, w += OCB) {
+    vec xv[PXV];
+    UNROLL for (int j = 0; j < PXV; j++)
+      if (j < vectors) xv[j] = LOAD_ACC_LOCAL(panel + j * VEC);
     UNROLL for (int i = 0; i < OCB; i++)
-      UNROLL for (int j = 0; j < PXV; j++) if (j < vectors) STORE_ACC_LOCAL(sums + (i * PXV + j) * VEC, acc[i][j]);
-    return;
+      UNROLL for (int j = 0; j < PXV; j++)
+        if (j < vectors) acc[i][j] += w[i] * xv[j];
   }
+
   UNROLL for (int i = 0; i < OCB; i++) {
-    if (oc + i >= OC) continue;
-    const acc_t b = HAS_BIAS ? LOAD(bias, oc + i) : 0;
-    UNROLL for (int j = 0; j < PXV; j++) if (j < vectors) {
+    if (last && oc + i >= OC) continue;
+    const acc_t b = last && HAS_BIAS ? LOAD(bias, oc + i) : 0;
+    UNROLL for (int j = 0; j < PXV; j++) {
+      if (j >= vectors) continue;
+      if (!last) {
+        STORE_ACC_LOCAL(sums + i * PXB + j * VEC, acc[i][j]);
+        continue;
+      }
       const long at = i * P + j * VEC;
       const int some = pixels - j * VEC; /* pixels of this vector that exist, VEC or more: all */
       vec v = acc[i][j] + b;
@@ -84,28 +84,20 @@ static inline __attribute__((always_inline)) void tile(const int vectors, __loca
   }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void pointwise_panel(__global const real *restrict x, __global const acc_t *restrict packed,
-                     __global const real *restrict bias, __global const real *restrict residual,
-                     __global real *restrict y, __local acc_t *panel, __local acc_t *sums, const int IC, const int IH,
-                     const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
-                     const int VECTORS_ITEM, const int BLOCKS_ITEM, const int IC_BLOCK, const acc_t act_a,
-                     const acc_t act_b) {
+/* Vectors v0 .. v1-1 of the pixels of image n, blocks b0 .. b1-1 of output channels. */
+static inline void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
+               __global const real *residual, __global real *y, __local acc_t *panel, __local acc_t *sums, const int n,
+               const int v0, const int v1, const int b0, const int b1, const int IC, const int IH, const int IW,
+               const int OC, const int OH, const int OW, const int PT, const int PL, const int IC_BLOCK,
+               const acc_t act_a, const acc_t act_b) {
   const int P = OH * OW;
-  const int n = get_global_id(1);                                          /* 0 .. N-1 */
-  const int v0 = get_global_id(0) * VECTORS_ITEM;                          /* first vector of pixels */
-  const int v1 = min(v0 + VECTORS_ITEM, (P + VEC - 1) / VEC);              /* and the one behind the last */
-  const int b0 = get_global_id(2) * BLOCKS_ITEM;                           /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);              /* and the one behind the last */
-  x += (long)n * IC * IH * IW;
-
   for (int v = v0; v < v1; v += PXV) {
     const int vectors = min(PXV, v1 - v); /* 1 .. PXV */
     const int p0 = v * VEC;               /* first pixel of the panel */
-    const int pixels = min(PXV * VEC, P - p0);
+    const int pixels = min(PXB, P - p0);
 #if GATHER
-    int from[PXV * VEC]; /* where each pixel lies in a channel of x; negative outside */
-    for (int i = 0, oh = p0 / OW, ow = p0 % OW; i < PXV * VEC; i++) {
+    int from[PXB]; /* where each pixel lies in a channel of x; negative outside */
+    for (int i = 0, oh = p0 / OW, ow = p0 % OW; i < PXB; i++) {
       const int ih = oh * SH - PT, iw = ow * SW - PL;
       from[i] = i < pixels && ih >= 0 && ih < IH && iw >= 0 && iw < IW ? ih * IW + iw : -1;
       if (++ow == OW) ow = 0, oh++;
@@ -114,12 +106,12 @@ void pointwise_panel(__global const real *restrict x, __global const acc_t *rest
     for (int ic0 = 0; ic0 < IC; ic0 += IC_BLOCK) {
       const int ics = min(IC_BLOCK, IC - ic0);
       for (int ic = 0; ic < ics; ic++) {
-        __global const real *row = x + (long)(ic0 + ic) * IH * IW;
-        __local acc_t *to = panel + ic * PXV * VEC;
+        __global const real *row = x + ((long)n * IC + ic0 + ic) * IH * IW;
+        __local acc_t *to = panel + ic * PXB;
 #if GATHER
         for (int i = 0; i < vectors * VEC; i++) to[i] = from[i] < 0 ? 0 : LOAD(row, from[i]);
 #else
-        if (pixels == PXV * VEC)
+        if (pixels == PXB)
           UNROLL for (int j = 0; j < PXV; j++) STORE_ACC_LOCAL(to + j * VEC, LOAD_VEC(row + p0 + j * VEC));
         else
           for (int j = 0; j < vectors; j++)
@@ -130,7 +122,7 @@ void pointwise_panel(__global const real *restrict x, __global const acc_t *rest
         const int oc = b * OCB; /* 0 .. OC-1 */
         const long at = ((long)n * OC + oc) * P + p0;
         __global const acc_t *w = packed + ((long)b * IC + ic0) * OCB;
-        __local acc_t *s = sums + (b - b0) * OCB * PXV * VEC;
+        __local acc_t *s = sums + (b - b0) * OCB * PXB;
         const bool first = ic0 == 0, last = ic0 + ics == IC;
 #define TILE(V) tile(V, panel, w, s, bias, residual + at, y + at, ics, oc, OC, P, pixels, first, last, act_a, act_b)
         if (vectors == PXV) TILE(PXV);
@@ -139,4 +131,20 @@ void pointwise_panel(__global const real *restrict x, __global const acc_t *rest
       }
     }
   }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void pointwise_panel(__global const real *restrict x, __global const acc_t *restrict packed,
+                     __global const real *restrict bias, __global const real *restrict residual,
+                     __global real *restrict y, __local acc_t *panel, __local acc_t *sums, const int IC, const int IH,
+                     const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
+                     const int VECTORS_ITEM, const int BLOCKS_ITEM, const int IC_BLOCK, const acc_t act_a,
+                     const acc_t act_b) {
+  const int n = get_global_id(1);                                     /* 0 .. N-1 */
+  const int v0 = get_global_id(0) * VECTORS_ITEM;                     /* first vector of pixels */
+  const int v1 = min(v0 + VECTORS_ITEM, (OH * OW + VEC - 1) / VEC);   /* and the one behind the last */
+  const int b0 = get_global_id(2) * BLOCKS_ITEM;                      /* first block of output channels */
+  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);         /* and the one behind the last */
+  item(x, packed, bias, residual, y, panel, sums, n, v0, v1, b0, b1, IC, IH, IW, OC, OH, OW, PT, PL, IC_BLOCK, act_a,
+       act_b);
 }

@@ -13,9 +13,13 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.pointwise.items import busiest_unit, seconds
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
+
+_BUILT_IN = ("sigmoid", "tanh", "silu")
+"""Activations that call a built-in function of vectors; include/wide.clh says why they exclude AVX-512."""
 
 
 class ChannelSimd(Algorithm):
@@ -29,63 +33,83 @@ class ChannelSimd(Algorithm):
             return f"serves 1x1 filters with one group, this is a {problem.kind} convolution"
         if problem.layout == "NCHW" and _needs_panel(problem):
             return "serves NCHW without padding and with float32 or float64 only; pointwise/panel_simd serves the rest"
-        if _needs_panel(problem) and self._pixel_bytes(problem) > device.local_mem_bytes:
+        if _needs_panel(problem) and _pixel_bytes(problem) > device.local_mem_bytes:
             return (
-                f"copies whole pixels of {self._pixel_bytes(problem)} bytes into local memory, "
+                f"copies whole pixels of {_pixel_bytes(problem)} bytes into local memory, "
                 f"the device has {device.local_mem_bytes}"
             )
         return None
 
-    def _pixel_bytes(self, problem: ConvProblem) -> int:
-        return problem.IC * DTYPES[accumulator(problem)]
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
+        """Work-items of one to eight tiles of pixels and all output channels or a part, the least predicted time first."""
+        wide = device.avx512 and problem.activation.kind not in _BUILT_IN
+        tile = 14 if wide or device.vector_registers >= 32 else 6
+        if problem.layout == "NHWC":
+            # The rows of a tile would share the sets of the first cache, which are few: take half a tile.
+            crowded = problem.SW * _pixel_bytes(problem) % 4096 == 0 and not _needs_panel(problem)
+            heights = (tile // 2,) if crowded else (tile, 2 * tile, 4 * tile, 8 * tile)
+        else:
+            heights = (7 * tile, 8 * tile, 14 * tile, 16 * tile)
+        plans = [self._plan(problem, device, tile, wide, h, s) for h in heights for s in (1, 2, 4, 8, 16, 32)]
+        return sorted(dict.fromkeys(plans), key=lambda plan: plan.seconds)
 
-    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
-        """Tiles of 6 pixels x 2 vectors of output channels."""
-        return (self._plan(problem, device, 2, 256, 48, 2),)
-
-    def _plan(
-        self, problem: ConvProblem, device: DeviceInfo, vectors: int, ic_block: int, pixels_item: int, splits: int
-    ) -> Plan:
-        p = problem
+    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, wide: bool, pixels_item: int, splits: int) -> Plan:
         itemsize = DTYPES[accumulator(p)]
-        lanes = device.lanes(itemsize)
+        lanes = 64 // itemsize if wide else device.lanes(itemsize)
+        vectors = 2
         oc_block = vectors * lanes
         blocks = ceil_div(p.OC, oc_block)
         blocks_item = ceil_div(blocks, splits)
         nhwc = p.layout == "NHWC"
-        pixels = p.OH * p.OW * (p.N if nhwc else 1)
-        ic_block = min(ic_block, p.IC)
+        images = 1 if nhwc else p.N
+        pixels = p.OH * p.OW * p.N // images
         panel = _needs_panel(p)
-        pixels_item = min(pixels_item, pixels)
         if panel:
-            pixels_item = min(pixels_item, device.local_mem_bytes // (2 * self._pixel_bytes(p)))
-        sums = round_up(pixels_item, lanes) * oc_block * itemsize if ic_block < p.IC or not nhwc else itemsize
+            pixels_item = min(pixels_item, max(1, device.local_mem_bytes // _pixel_bytes(p) // 2))
+        pixels_item = min(pixels_item, pixels)
+        local = (
+            Local(pixels_item * _pixel_bytes(p) if panel else itemsize),
+            Local(itemsize if nhwc else round_up(pixels_item, lanes) * oc_block * itemsize),
+        )
+        size = (ceil_div(pixels, pixels_item), ceil_div(blocks, blocks_item), images)
         pack, packed_bytes = pack_filter(p, oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_channel",
-            macros=(*common_macros(p, device), ("VEC", lanes), ("OCV", vectors), ("PANEL", int(panel))),
+            macros=(
+                *common_macros(p, device),
+                *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(wide))),
+            ),
             arguments=(
-                *("x", "packed", "bias", "residual", "y"),
-                *(Local(pixels_item * self._pixel_bytes(p) if panel else itemsize), Local(sums)),
+                *("x", "packed", "bias", "residual", "y", *local),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "PT", "PL"),
-                *(Int(pixels_item), Int(blocks_item), Int(ic_block)),
+                *(Int(pixels_item), Int(blocks_item)),
                 *epilogue_arguments(p),
             ),
-            global_size=(ceil_div(pixels, pixels_item), ceil_div(blocks, blocks_item), 1 if nhwc else p.N),
+            global_size=size,
             local_size=(1, 1, 1),
         )
+        rows = ceil_div(pixels_item, tile // 2) * (tile // 2)  # half tiles
+        multiply = rows * vectors * p.IC * lanes * itemsize / device.vector_bytes / 2
+        begin_and_end = 30 * ceil_div(pixels_item, tile) + oc_block * itemsize * p.IC / 64
+        transpose = 0 if nhwc else 0.65 * pixels_item * oc_block
+        copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0
+        item = blocks_item * (multiply + begin_and_end + transpose) + copy
         return Plan(
             algorithm=self.name,
             problem=p,
             launches=(launch,),
             prepare=(pack,),
             packed_bytes=packed_bytes,
-            tile=f"6 pixels x {vectors} vectors of {lanes} channels",
-            seconds=p.flops / (1.2 * device.peak_flops),
+            tile=f"{tile} pixels x {vectors} vectors of {lanes} channels, {pixels_item} pixels a work-item",
+            seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),
             error_factor=direct_error_factor(p),
         )
 
 
 def _needs_panel(problem: ConvProblem) -> bool:
-    return problem.padded or problem.dtype in ("float16", "bfloat16")
+    return problem.padded or problem.itemsize == 2
+
+
+def _pixel_bytes(problem: ConvProblem) -> int:
+    return problem.IC * DTYPES[accumulator(problem)]

@@ -12,6 +12,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.pointwise.items import busiest_unit, seconds
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
@@ -30,14 +31,23 @@ class PanelSimd(Algorithm):
             return "serves NCHW; pointwise/channel_simd serves NHWC"
         return None
 
-    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
-        """Tiles of 4 output channels x 3 vectors of pixels."""
-        return (self._plan(problem, device, 4, 3, 256, 1, 1),)
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
+        """Work-items of one to four panels and all output channels or a part, the least predicted time first."""
+        tile = (8, 3) if device.vector_registers >= 32 else (4, 3)
+        vectors = ceil_div(problem.OH * problem.OW, device.lanes(DTYPES[accumulator(problem)]))
+        share = ceil_div(vectors, device.compute_units)  # of one compute unit
+        plans = [
+            self._plan(problem, device, tile, ic_block, v, s)
+            for ic_block in (256, 64)
+            for v in (tile[1], 2 * tile[1], 4 * tile[1], share)
+            for s in (1, 2, 4, 8)
+        ]
+        return sorted(dict.fromkeys(plans), key=lambda plan: plan.seconds)
 
     def _plan(
-        self, problem: ConvProblem, device: DeviceInfo, oc_block: int, vectors: int, ic_block: int, panels: int, splits: int
+        self, p: ConvProblem, device: DeviceInfo, tile: tuple[int, int], ic_block: int, vectors_item: int, splits: int
     ) -> Plan:
-        p = problem
+        oc_block, vectors = tile
         itemsize = DTYPES[accumulator(p)]
         lanes = device.lanes(itemsize)
         blocks = ceil_div(p.OC, oc_block)
@@ -45,6 +55,9 @@ class PanelSimd(Algorithm):
         ic_block = min(ic_block, p.IC)
         panel = vectors * lanes * itemsize
         sums = blocks_item * oc_block * panel if ic_block < p.IC else itemsize
+        all_vectors = ceil_div(p.OH * p.OW, lanes)
+        vectors_item = min(vectors_item, all_vectors)
+        size = (ceil_div(all_vectors, vectors_item), p.N, ceil_div(blocks, blocks_item))
         pack, packed_bytes = pack_filter(p, oc_block)
         launch = Launch(
             kernel=self.kernel,
@@ -56,19 +69,25 @@ class PanelSimd(Algorithm):
             arguments=(
                 *("x", "packed", "bias", "residual", "y", Local(ic_block * panel), Local(sums)),
                 *size_arguments(p, "IC", "IH", "IW", "OC", "OH", "OW", "PT", "PL"),
-                *(Int(panels * vectors), Int(blocks_item), Int(ic_block)),
+                *(Int(vectors_item), Int(blocks_item), Int(ic_block)),
                 *epilogue_arguments(p),
             ),
-            global_size=(ceil_div(p.OH * p.OW, panels * vectors * lanes), p.N, ceil_div(blocks, blocks_item)),
+            global_size=size,
             local_size=(1, 1, 1),
         )
+        panels, rest = divmod(vectors_item, vectors)
+        step = panels * oc_block * vectors / 2 + (oc_block if rest else 0)  # cycles of a multiply-add of every tile
+        passes = ceil_div(p.IC, ic_block)
+        tiles = blocks_item * (step * p.IC + passes * (30 + 40 * (passes > 1)) * (panels + (rest > 0)))
+        gather = 2.0 * lanes if p.padded or p.stride != (1, 1) or p.itemsize == 2 else 4.0  # cycles a vector
+        item = tiles + gather * p.IC * vectors_item
         return Plan(
             algorithm=self.name,
             problem=p,
             launches=(launch,),
             prepare=(pack,),
             packed_bytes=packed_bytes,
-            tile=f"{oc_block} channels x {vectors} vectors of {lanes} pixels",
-            seconds=p.flops / (1.2 * device.peak_flops),
+            tile=f"{oc_block} channels x {vectors} vectors of {lanes} pixels, {vectors_item} vectors a work-item",
+            seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),
             error_factor=direct_error_factor(p),
         )

@@ -1,0 +1,17 @@
+"""Predicted times of plans whose work-items are alike: clock cycles of one, and how many follow each other."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import ceil_div
+from clconv.device import DeviceInfo
+from clconv.problem import ConvProblem
+
+
+def busiest_unit(items: int, device: DeviceInfo) -> int:
+    """Work-items that the busiest compute unit runs, one after the other."""
+    return ceil_div(items, device.compute_units)
+
+
+def seconds(problem: ConvProblem, device: DeviceInfo, cycles: float) -> float:
+    """Time of a plan whose busiest compute unit works for so many clock cycles; no less than the tensors' way takes."""
+    return max(cycles / (device.clock_mhz * 1e6), problem.bytes / device.bandwidth)
