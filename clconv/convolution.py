@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyopencl as cl
 
 from clconv.discovery import default_queue
@@ -26,6 +27,7 @@ from clconv.tensors import (
     device_buffer,
     dtype_name,
     is_device_array,
+    numpy_dtype,
 )
 from clconv.tuning import recall
 
@@ -92,6 +94,7 @@ class Convolution:
     ) -> None:
         w = as_tensor(w, "w")
         self.dtype = dtype_name(w.dtype, "w")
+        self._numpy_dtype = numpy_dtype(self.dtype)
         self.w_shape: tuple[int, ...] = tuple(w.shape)
         self._options: dict[str, Any] = {
             "stride": stride,
@@ -192,12 +195,13 @@ class Convolution:
         ------
         ShapeError, DeviceError, KernelBuildError
         """
-        x = as_tensor(x, "x")
+        if type(x) is not np.ndarray or not x.flags.c_contiguous:
+            x = as_tensor(x, "x")
         ready = self._ready.get((x.shape, residual is not None))
         if ready is None:
             ready = self._make_ready(x.shape, residual is not None)
         problem = ready.problem
-        if x.dtype.name != self.dtype:
+        if x.dtype != self._numpy_dtype:
             check(x, "x", problem.x_shape, self.dtype, "w")
         if residual is not None:
             residual = as_tensor(residual, "residual")

@@ -23,24 +23,26 @@ class _Bound:
     def __init__(self, runtime: Runtime, launch: Launch, float_type: type) -> None:
         self.launch = launch
         self.kernel = runtime.kernel(launch)
-        self.slots: list[tuple[int, str]] = []
+        self._set = self.kernel.set_arg
+        self._lasting: list[tuple[int, str]] = []
+        self._changing: list[tuple[int, str]] = []
         self._bound: dict[int, Any] = {}
         for index, argument in enumerate(launch.arguments):
             if isinstance(argument, str):
                 if argument not in BUFFERS:
                     raise ValueError(f"{argument!r} in a launch of {launch.kernel} is none of the buffers {BUFFERS}")
-                self.slots.append((index, argument))
+                (self._lasting if argument in _LASTING else self._changing).append((index, argument))
             else:
                 self.kernel.set_arg(index, _constant(argument, float_type))
 
     def bind(self, buffers: Mapping[str, Any]) -> None:
         """Set the buffers; those that live as long as the executable only when they change."""
-        for index, name in self.slots:
+        for index, name in self._changing:
+            self._set(index, buffers[name])
+        for index, name in self._lasting:
             buffer = buffers[name]
-            if name not in _LASTING:
-                self.kernel.set_arg(index, buffer)
-            elif self._bound.get(index, self) is not buffer:
-                self.kernel.set_arg(index, buffer)
+            if self._bound.get(index, self) is not buffer:
+                self._set(index, buffer)
                 self._bound[index] = buffer
 
     def enqueue(self, queue: cl.CommandQueue, wait_for: Sequence[cl.Event] | None) -> cl.Event:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Sequence
@@ -17,6 +19,8 @@ from clconv.plan import Launch
 from clconv.source import expand, options
 
 _COMPLETE = cl.command_execution_status.COMPLETE
+_give_up_processor = getattr(os, "sched_yield", lambda: time.sleep(0))
+_LOOKS = 100
 
 
 class QueueState:
@@ -171,14 +175,29 @@ def host_buffer(runtime: Runtime, array: Any, *, output: bool = False) -> cl.Buf
     return cl.Buffer(runtime.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=array)
 
 
+def wait(event: cl.Event) -> None:
+    """Wait for an event of a CPU device: look at it for a while, letting others run, before going to sleep.
+
+    Waking a thread that sleeps takes longer than a small convolution. The processor is given up between looks, so that
+    the device's own threads are not kept from it.
+    """
+    for _ in range(_LOOKS):
+        if event.command_execution_status == _COMPLETE:
+            return
+        _give_up_processor()
+    event.wait()
+
+
 def read_back(runtime: Runtime, queue: cl.CommandQueue, buffer: cl.Buffer, array: Any, event: cl.Event) -> None:
     """Wait until ``event`` is complete and ``array`` holds what the device wrote into the buffer made over it."""
     if not runtime.info.unified_memory:
         cl.enqueue_copy(queue, array, buffer, wait_for=[event])
         return
-    event.wait()
-    if not runtime.info.is_pocl:
-        # Only mapping makes the host's view of the memory current; PoCL works on that memory itself.
+    if runtime.info.is_pocl:
+        wait(event)  # PoCL works on the array's memory itself
+    else:
+        event.wait()
+        # Only mapping makes the host's view of the memory current.
         view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, array.shape, array.dtype)
         view.base.release(queue)
         queue.finish()

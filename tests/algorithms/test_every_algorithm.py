@@ -42,12 +42,28 @@ def plans_of(name: str, problem: ConvProblem, info: DeviceInfo, most: int | None
     return plans[:most]
 
 
+def varied(plans: list[Plan], most: int = 4) -> list[Plan]:
+    """The first plan, one of each program, and some spread over the rest."""
+    programs = {tuple((x.kernel, x.entry, x.macros) for x in plan.launches): plan for plan in reversed(plans)}
+    spread = plans[:: max(1, len(plans) // 2)]
+    return list(dict.fromkeys((plans[0], *programs.values(), *spread)))[: max(most, len(programs))]
+
+
 def test_every_algorithm_is_covered() -> None:
     assert {name for name, _, _ in COVERED} == set(BY_NAME)
 
 
 @pytest.mark.parametrize(("name", "shape", "layout"), COVERED)
 def test_float32(name: str, shape: str, layout: str, queue: cl.CommandQueue) -> None:
+    info = DeviceInfo.of(queue.device)
+    for plan in varied(plans_of(name, problem_of(shape, layout=layout), info)):
+        check_plan(plan, queue, integers=True)
+        check_plan(plan, queue)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "shape", "layout"), COVERED)
+def test_every_plan(name: str, shape: str, layout: str, queue: cl.CommandQueue) -> None:
     info = DeviceInfo.of(queue.device)
     for plan in plans_of(name, problem_of(shape, layout=layout), info):
         check_plan(plan, queue, integers=True)
