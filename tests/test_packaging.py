@@ -10,6 +10,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -47,22 +48,42 @@ def test_wheel_and_sdist_carry_every_kernel(built: Path) -> None:
         assert {f"kernels/{k}" for k in kernels} <= inside
 
 
-def test_installed_wheel_and_editable_install_run(built: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "env", with_pip=False, system_site_packages=False)
-    python = tmp_path / "env" / "bin" / "python"
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
-    # The dependencies come from this environment; only clconv itself is what is tested.
-    import numpy
+def environment(folder: Path) -> tuple[Path, Path]:
+    """A virtual environment without clconv: its Python and its folder of packages.
 
+    The dependencies come from this environment; only clconv itself is what is tested.
+    """
+    venv.create(folder, with_pip=False, system_site_packages=False)
+    python = folder / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    # A path configuration file of this environment is not followed, so an editable install of clconv here is not found there.
     (site / "dependencies.pth").write_text(f"{Path(numpy.__file__).parents[1]}\n")
+    return python, site
+
+
+def pip_install(python: Path, *arguments: object, cwd: Path) -> None:
+    """Install into another environment, without asking any index."""
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
-    run(*pip, "--force-reinstall", next(built.glob("*.whl")), cwd=tmp_path)
+    run(*pip, "--ignore-installed", *arguments, cwd=cwd)
+
+
+def test_an_installed_wheel_runs(built: Path, tmp_path: Path) -> None:
+    python, site = environment(tmp_path / "env")
+    pip_install(python, next(built.glob("*.whl")), cwd=tmp_path)
     where, result = run(python, "-c", PROBE, cwd=tmp_path).split()
     assert Path(where) == site / "clconv" / "kernels"
     assert float(result) == 9
 
 
-def test_bare_checkout_and_editable_install_use_the_checkout_s_kernels(tmp_path: Path) -> None:
+def test_an_editable_install_runs_the_checkout_s_kernels(tmp_path: Path) -> None:
+    python, _ = environment(tmp_path / "env")
+    pip_install(python, "--no-build-isolation", "--editable", ROOT, cwd=tmp_path)
+    where, result = run(python, "-c", PROBE, cwd=tmp_path).split()
+    assert Path(where) == ROOT / "kernels"
+    assert float(result) == 9
+
+
+def test_a_bare_checkout_runs(tmp_path: Path) -> None:
     where, result = run(sys.executable, "-c", PROBE, cwd=tmp_path, PYTHONPATH=str(ROOT)).split()
     assert Path(where) == ROOT / "kernels"
     assert float(result) == 9
