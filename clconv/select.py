@@ -73,11 +73,14 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
     candidates: list[Plan] = []
     refused: list[tuple[str, str]] = []
     for algorithm in named(limits.algorithm):
-        reason = algorithm.supports(problem, device)
+        reason = _too_large(problem, algorithm) or algorithm.supports(problem, device)
         if reason is not None:
             refused.append((algorithm.name, reason))
             continue
-        for plan in algorithm.plans(problem, device):
+        plans = list(algorithm.plans(problem, device))
+        if not plans:
+            refused.append((algorithm.name, f"finds no cut of so large a problem that fits {device.name}"))
+        for plan in plans:
             reason = over_limit(plan, device, limits)
             if reason is None:
                 candidates.append(on_lanes(plan, device))
@@ -89,6 +92,14 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
     tuned = recall(problem, device, candidates) if recall is not None else None
     candidates.sort(key=lambda plan: plan.seconds)
     return Choice(tuned or candidates[0], tuple(candidates), tuple(refused), tuned is not None)
+
+
+def _too_large(problem: ConvProblem, algorithm: Algorithm) -> str | None:
+    """Kernels with tiles address tensors with 64 bits, but number the pixels of a batch with 32."""
+    pixels = problem.N * max(problem.IH * problem.IW, problem.OH * problem.OW)
+    if algorithm.family != "reference" and pixels >= 2**31:
+        return f"numbers pixels with 32 bits, the images have {pixels}"
+    return None
 
 
 def named(name: str) -> tuple[Algorithm, ...]:
