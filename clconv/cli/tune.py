@@ -22,6 +22,7 @@ from clconv.tuning.store import device_key, load, problem_key, store_path
 @click.command()
 @click.argument("problem", nargs=-1)
 @click.option("--networks", default=",".join(NETWORKS), show_default=True, help="Whose layers, when no PROBLEM is given.")
+@click.option("--only", default="", help="Only layers whose name contains one of these: cv3x3,g32,dw.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per candidate.")
@@ -33,6 +34,7 @@ from clconv.tuning.store import device_key, load, problem_key, store_path
 def tune(
     problem: tuple[str, ...],
     networks: str,
+    only: str,
     batch: int,
     layout: str,
     seconds: float,
@@ -51,7 +53,7 @@ def tune(
     if problem:
         problems = [parse(" ".join(problem)).with_batch(batch)]
     else:
-        layers = distinct_layers(networks.split(","), batch)
+        layers = distinct_layers(networks.split(","), batch, [part for part in only.split(",") if part])
         problems = [layer.problem_in(name) for layer in layers for name in layouts]
     done = load(path).get(device_key(device), {})
     left = [p for p in problems if again or problem_key(p) not in done]
