@@ -42,7 +42,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     from clconv.errors import ClconvError
     from clconv.executable import Executable
     from clconv.reference import error_bound
-    from clconv.runtime import host_buffer, read_back, runtime_of
+    from clconv.runtime import host_buffer, read_back, runtime_of, wait
 
     # With Intel's runtime a queue does not keep its context alive.
     context = None if device is None else cl.Context([choose_device(device)])
@@ -66,7 +66,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
         least, end = float("inf"), time.perf_counter() + seconds
         while time.perf_counter() < end:
             start = time.perf_counter()
-            executable.run(queue, buffers).wait()
+            wait(executable.run(queue, buffers))
             least = min(least, time.perf_counter() - start)
     except ClconvError as error:
         return Verdict(float("inf"), str(error))

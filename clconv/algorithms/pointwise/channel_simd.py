@@ -101,7 +101,8 @@ class ChannelSimd(Algorithm):
             launches=(launch,),
             prepare=(pack,),
             packed_bytes=packed_bytes,
-            tile=f"{tile} pixels x {vectors} vectors of {lanes} channels, {pixels_item} pixels a work-item",
+            tile=f"{tile} pixels x {vectors} vectors of {lanes} channels; {pixels_item} pixels x {blocks_item * oc_block} "
+            "channels a work-item",
             seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),
             error_factor=direct_error_factor(p),
         )
