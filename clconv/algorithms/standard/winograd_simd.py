@@ -107,7 +107,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     parts = ceil_div(most, 6)
     even, more = divmod(most, parts)
     steps = more * max(even + 1.0, 4.0) + (parts - more) * max(float(even), 4.0)
-    multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts)
+    multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panels
     v, m = slab_bytes(p, device, b)
     stream = 4 * frequencies * share * 2 * vec * ic_blocks * vec / 10  # U comes from beyond the second-level cache
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * 2 * most
