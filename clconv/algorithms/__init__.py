@@ -6,6 +6,7 @@ from clconv.algorithms.base import Algorithm
 from clconv.algorithms.depthwise.channel_simd import DepthwiseChannelSimd
 from clconv.algorithms.depthwise.direct_simd import DepthwiseDirectSimd
 from clconv.algorithms.depthwise.direct_simt import DepthwiseDirectSimt
+from clconv.algorithms.depthwise.masked_simd import DepthwiseMaskedSimd
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
 from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
@@ -29,6 +30,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     GroupedDirectSimd(),
     GroupedLaneSimd(),
     DepthwiseDirectSimd(),
+    DepthwiseMaskedSimd(),
     DepthwisePanelSimd(),
     DepthwiseChannelSimd(),
     GemmSimt(),

@@ -1,0 +1,105 @@
+"""Host side of kernels/depthwise/masked_simd.cl: NCHW, vectors along the width, borders in masks."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Plan
+from clconv.problem import DTYPES, ConvProblem
+
+TILES = (14, 7, 4, 2, 1)
+"""Output rows of a tile: the images of most networks are multiples of 7 high."""
+
+MOST_TAPS = 11
+"""Largest filter side: all taps are unrolled."""
+
+SHORT = 25e-6
+"""Predicted seconds below which each unit gets one work-item: handing out more takes longer than evening out gains."""
+
+MOST_VECTORS = 29
+"""Sums and taps that stay in AVX-512's registers beside the operands."""
+
+BUILT_IN = ("sigmoid", "tanh", "silu")
+"""Activations that call a built-in function of vectors; include/wide.clh says why they exclude AVX-512."""
+
+
+class DepthwiseMaskedSimd(Algorithm):
+    """Several channels, or a band of rows of one, a work-item; no load or store leaves the tensor, by masks."""
+
+    name = "depthwise/masked_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Depthwise problems in NCHW with a horizontal stride of 1 or 2, in float32 or float64."""
+        if problem.kind != "depthwise":
+            return f"serves depthwise problems, this one is {problem.kind}"
+        if problem.layout != "NCHW":
+            return "has its vectors along the width, whose elements lie apart in NHWC"
+        if problem.SW > 2:
+            return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
+        if problem.itemsize < 4:
+            return f"reads each element several times, and {problem.dtype} would be converted as often"
+        if max(problem.KH, problem.KW) > MOST_TAPS:
+            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
+        return None
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the image is high enough for, and each length of a vector."""
+        wide = device.avx512 and problem.activation.kind not in BUILT_IN
+        lanes = device.lanes(DTYPES[accumulator(problem)])
+        vectors = (2 * lanes, lanes) if wide else (lanes,)
+        tiles = [tile for tile in TILES if tile <= problem.OH]
+        plans = [self._plan(problem, device, tile, vec, wide) for tile in tiles for vec in vectors]
+        return tuple(sorted(plans, key=lambda plan: plan.seconds))
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, wide: bool) -> Plan:
+        seconds = self._seconds(p, device, tile, vec, wide)
+        items = ceil_div((1 if seconds < SHORT else 8) * device.compute_units, p.N)
+        channels = ceil_div(p.IC, items)
+        bands = min(p.OH // tile, max(1, items // p.IC))
+        launch = Launch(
+            kernel=self.kernel,
+            entry="depthwise_masked_simd",
+            macros=(*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile), ("AVX512", int(wide))),
+            arguments=(
+                *("x", "w", "bias", "residual", "y"),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
+                Int(bands),
+                Int(channels),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, ceil_div(p.IC, channels), p.N),
+            local_size=(1, 1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            tile=f"{tile} rows x {vec} columns",
+            seconds=seconds,
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, wide: bool) -> float:
+        """Predict from loads, shuffles and multiply-adds of whole tiles, and from the traffic."""
+        parts = (p.KW + 1) // 2
+        parted = p.SW == 2 and p.DW == 1 and parts <= vec // 2
+        columns = vec - parts + 1 if parted else vec
+        waste = round_up(p.OH, tile) / p.OH * ceil_div(p.OW, columns) * vec / p.OW
+        moves = 4 if parted else p.SW * p.SW * p.KW  # loads and shuffles a row
+        moves_per_multiply = moves * ((tile - 1) * p.SH + p.EKH) / (tile * p.KH * p.KW)
+        compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.peak_flops
+        if not wide:
+            compute *= 2  # vectors at the border are moved element by element
+        elif tile * (parts if parted else 1) + p.KH * p.KW > MOST_VECTORS:
+            compute *= 1.5  # more than the registers hold
+        return max(compute, p.bytes / device.bandwidth / 4)
