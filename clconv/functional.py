@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyopencl as cl
+from pyopencl.array import to_device
 
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
@@ -297,41 +298,45 @@ def separable_conv2d(
     Returns
     -------
     array
-        Of the kind of ``x``; what lies between the steps stays on the device.
+        Of the kind of ``x``.
 
     Raises
     ------
     ShapeError, UnsupportedError, DeviceError, KernelBuildError
     """
-    import pyopencl.array
-
     x, depthwise_w = as_tensor(x, "x"), as_tensor(depthwise_w, "depthwise_w")
     pointwise_w = _pointwise_filter(as_tensor(pointwise_w, "pointwise_w"), layout)
     channels, depthwise_w = _depthwise_filter(x, depthwise_w, layout)
-    on_device = is_device_array(x)
     if queue is None:
-        queue = x.queue if on_device and x.queue is not None else default_queue()
+        queue = x.queue if is_device_array(x) and x.queue is not None else default_queue()
     dtype = dtype_name(x.dtype, "x")
-    first = ConvProblem(
-        tuple(x.shape), tuple(depthwise_w.shape), stride=stride, padding=padding, dilation=dilation,
-        groups=channels, layout=layout, dtype=dtype,
-    )  # fmt: skip
-    second = ConvProblem(
-        first.output_shape, tuple(pointwise_w.shape), layout=layout, dtype=dtype, activation=Activation.of(activation)
-    )
-    if not on_device:
-        if out is None:
-            out = empty_like_input(x, second.output_shape, queue)
-        else:
-            check_out(out, x, second.output_shape, dtype, (depthwise_w, pointwise_w, bias, residual))
-    between = pyopencl.array.Array(queue, first.output_shape, x.dtype) if on_device else None
-    if between is None:
-        between = empty_like_input(x, first.output_shape, queue)
-    conv2d(
-        x, depthwise_w, stride=stride, padding=padding, dilation=dilation, groups=channels, layout=layout,
-        algorithm=algorithm, out=between, queue=queue,
-    )  # fmt: skip
+    first: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": channels, "layout": layout}
+    between_shape = ConvProblem(x.shape, depthwise_w.shape, dtype=dtype, **first).output_shape
+    last = ConvProblem(between_shape, pointwise_w.shape, layout=layout, dtype=dtype, activation=activation)
+    if out is not None:
+        check_out(out, x, last.output_shape, dtype, (depthwise_w, pointwise_w, bias, residual))
+    if not is_device_array(x) and not runtime_of(queue).info.unified_memory:
+        # One copy to the device and one back; what lies between never leaves it.
+        x, depthwise_w, pointwise_w, bias, residual = (
+            None if t is None else to_device(queue, as_tensor(t, "a tensor"))
+            for t in (x, depthwise_w, pointwise_w, bias, residual)
+        )
+        result = separable_conv2d(
+            x, _as_given(depthwise_w, channels, layout), pointwise_w, bias, stride=stride, padding=padding, dilation=dilation,
+            layout=layout, activation=activation, residual=residual, algorithm=algorithm, queue=queue,
+        )  # fmt: skip
+        return result.get(ary=out) if out is not None else result.get()
+    between = empty_like_input(x, between_shape, queue)
+    conv2d(x, depthwise_w, algorithm=algorithm, out=between, queue=queue, **first)
     return conv2d(
         between, pointwise_w, bias, layout=layout, activation=activation, residual=residual, algorithm=algorithm,
         out=out, queue=queue,
     )  # fmt: skip
+
+
+def _as_given(depthwise_w: Tensor, channels: int, layout: str) -> Tensor:
+    """Undo :func:`_depthwise_filter`: the filter in the shape that a caller gives it."""
+    if layout == "NCHW":
+        return depthwise_w
+    kh, kw, _, outputs = depthwise_w.shape
+    return depthwise_w.reshape((kh, kw, channels, outputs // channels))

@@ -157,6 +157,24 @@ def test_depthwise_pointwise_separable(queue: cl.CommandQueue) -> None:
     assert_same(dy.get(), want)
 
 
+def test_separable_on_a_device_with_memory_of_its_own(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from clconv.runtime import runtime_of
+
+    context = cl.Context([queue.device])
+    fresh = cl.CommandQueue(context)
+    runtime = runtime_of(fresh)
+    monkeypatch.setattr(runtime, "info", replace(runtime.info, unified_memory=False))
+    x, dw, pw, b = integers(2, 7, 8, 3), integers(3, 3, 3, 2), integers(6, 5), integers(5)
+    want = clconv.separable_conv2d(x, dw, pw, b, layout="NHWC", activation="relu", queue=queue)
+    out = np.empty_like(want)
+    assert clconv.separable_conv2d(x, dw, pw, b, layout="NHWC", activation="relu", out=out, queue=fresh) is out
+    assert_same(out, want)
+    w = integers(1, 1, 3, 4)
+    assert_same(clconv.conv2d(x, w, layout="NHWC", queue=fresh), expected(x, w, layout="NHWC"))
+
+
 def test_other_arrays_are_taken_as_numpy(queue: cl.CommandQueue) -> None:
     class WithArray:
         def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
