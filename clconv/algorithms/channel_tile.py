@@ -18,7 +18,13 @@ from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
 
 TILES = ((2, 6), (1, 10), (3, 4))
-"""Register tiles that are offered: vectors of output channels, pixels."""
+"""Register tiles for 16 registers: vectors of output channels, pixels."""
+
+WIDE_TILES = ((2, 14), (2, 7), (1, 14))
+"""Register tiles for 32 registers."""
+
+_BUILT_IN = ("sigmoid", "tanh", "silu")
+"""Activations that call a built-in function of vectors; include/wide.clh says why they exclude AVX-512."""
 
 RUNS = 12
 """Most tap lists of a work-item: MAX_RUNS of kernels/include/tile_tables.clh."""
@@ -30,6 +36,10 @@ class Cut:
 
     Parameters
     ----------
+    wide : bool
+        Use AVX-512, see kernels/include/wide.clh.
+    lanes : int
+        Output channels in a vector.
     nv, px : int
         Register tile: vectors of output channels, pixels.
     pixels : int
@@ -42,12 +52,19 @@ class Cut:
         Groups of a work-item.
     """
 
+    wide: bool
+    lanes: int
     nv: int
     px: int
     pixels: int
     blocks: int
     ic_block: int
     groups: int = 1
+
+    @property
+    def oc_block(self) -> int:
+        """Output channels of a register tile."""
+        return self.nv * self.lanes
 
 
 @dataclass(frozen=True)
@@ -61,11 +78,23 @@ class Panel:
 
 
 def lanes_of(problem: ConvProblem, device: DeviceInfo) -> int:
-    """Elements of a vector of sums."""
+    """Elements of a vector of sums that the driver's compiler uses by itself."""
     return max(2, device.lanes(DTYPES[accumulator(problem)]))
 
 
-def panel_of(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> Panel:
+def tiles_of(problem: ConvProblem, device: DeviceInfo) -> list[tuple[bool, int, int, int]]:
+    """Register tiles worth a look: the first four fields of :class:`Cut`."""
+    lanes = lanes_of(problem, device)
+    narrow = [(False, lanes, *tile) for tile in TILES]
+    if not device.avx512 or problem.activation.kind in _BUILT_IN:
+        return narrow
+    lanes = 64 // DTYPES[accumulator(problem)]
+    vectors = ceil_div(problem.OCG, lanes)
+    wide = [(True, lanes, *tile) for tile in WIDE_TILES if tile[0] <= vectors]
+    return wide if vectors * lanes < 1.2 * problem.OCG else [*wide, *narrow]
+
+
+def panel_of(problem: ConvProblem, cut: Cut) -> Panel:
     """Lay out the panel for the most rows that a work-item can meet."""
     p = problem
     itemsize = DTYPES[accumulator(p)]
@@ -80,7 +109,7 @@ def panel_of(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> Panel:
         line = 64 // itemsize
         rs, cs, ps = cols, (ceil_div(rows * cols, line) | 1) * line, 1
         elements = cut.ic_block * cs
-    return Panel(cs, rs, ps, (elements + lanes_of(p, device)) * itemsize)
+    return Panel(cs, rs, ps, (elements + cut.lanes) * itemsize)
 
 
 def together_of(problem: ConvProblem, cut: Cut) -> int:
@@ -88,30 +117,32 @@ def together_of(problem: ConvProblem, cut: Cut) -> int:
     return min(cut.ic_block, ceil_div(144, problem.KH * problem.KW))
 
 
-def local_arguments(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> tuple[Local, ...]:
+def local_arguments(problem: ConvProblem, cut: Cut) -> tuple[Local, ...]:
     """Panel, sums and tables, as the kernel takes them."""
     p = problem
     kept = cut.blocks if cut.ic_block < p.ICG else 1
-    sums = (kept * (cut.pixels + cut.px) + 1) * cut.nv * lanes_of(p, device) * DTYPES[accumulator(p)]
+    sums = (kept * (cut.pixels + cut.px) + 1) * cut.oc_block * DTYPES[accumulator(p)]
     tables = RUNS * (3 + 2 * together_of(p, cut) * p.KH * p.KW) + 2 * (cut.pixels + cut.px) + cut.pixels
-    return (Local(panel_of(p, device, cut).bytes), Local(sums), Local(4 * tables))
+    return (Local(panel_of(p, cut).bytes), Local(sums), Local(4 * tables))
 
 
 def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut: Cut, seconds: float = 0.0) -> Plan:
     """Return the plan of a cut for ``standard/direct_simd`` or ``grouped/channel_simd``."""
     p = problem
     grouped = name.startswith("grouped")
-    lanes = lanes_of(p, device)
-    prepare, packed_bytes = pack_filter(p, cut.nv * lanes)
-    panel = panel_of(p, device, cut)
+    prepare, packed_bytes = pack_filter(p, cut.oc_block)
+    panel = panel_of(p, cut)
     sizes = ("N", "IC", "IH", "IW", "OC", "OH", "OW", *(("ICG", "OCG") if grouped else ()), "PT", "PL")
     launch = Launch(
         kernel=f"{name}.cl",
         entry=entry,
-        macros=(*common_macros(p, device), ("VEC", lanes), ("NV", cut.nv), ("PX", cut.px)),
+        macros=(
+            *common_macros(p, device),
+            *(("VEC", cut.lanes), ("NV", cut.nv), ("PX", cut.px), ("AVX512", int(cut.wide))),
+        ),
         arguments=(
             *("x", "packed", "bias", "residual", "y"),
-            *local_arguments(p, device, cut),
+            *local_arguments(p, cut),
             *size_arguments(p, *sizes),
             *((Int(cut.groups),) if grouped else ()),
             *(Int(v) for v in (cut.pixels, cut.blocks, cut.ic_block, together_of(p, cut), panel.cs, panel.rs, panel.ps)),
@@ -119,7 +150,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
         ),
         global_size=(
             ceil_div(p.OH * p.OW, cut.pixels),
-            ceil_div(ceil_div(p.OCG, cut.nv * lanes), cut.blocks),
+            ceil_div(ceil_div(p.OCG, cut.oc_block), cut.blocks),
             p.N * ceil_div(p.G, cut.groups),
         ),
         local_size=(1, 1, 1),
@@ -130,7 +161,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
         launches=(launch,),
         prepare=(prepare,),
         packed_bytes=packed_bytes,
-        tile=f"{cut.px} pixels x {cut.nv * lanes} channels, {cut.pixels} x {cut.blocks * cut.nv * lanes}, {cut.ic_block} in",
+        tile=f"{cut.px} pixels x {cut.oc_block} channels, {cut.pixels} x {cut.blocks * cut.oc_block}, {cut.ic_block} in",
         seconds=seconds,
         error_factor=direct_error_factor(p),
     )
@@ -139,8 +170,8 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
 def reason_against(problem: ConvProblem, device: DeviceInfo) -> str | None:
     """Return why no cut is legal, or None."""
     p = problem
-    least = Cut(*TILES[-1], pixels=1, blocks=1, ic_block=1)
-    need = sum(a.bytes for a in local_arguments(p, device, least))
+    least = Cut(False, lanes_of(p, device), *TILES[-1], pixels=1, blocks=1, ic_block=1)
+    need = sum(a.bytes for a in local_arguments(p, least))
     if need > device.local_mem_bytes:
         return f"needs {need} bytes of local memory, the device has {device.local_mem_bytes}"
     return None
@@ -148,23 +179,23 @@ def reason_against(problem: ConvProblem, device: DeviceInfo) -> str | None:
 
 def plans_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
     """Return plans of ``standard/direct_simd`` or ``grouped/channel_simd``: for each register tile its two best cuts."""
-    found = [item for tile in TILES for item in cuts_of(problem, device, tile)[:2]]
+    found = [item for tile in tiles_of(problem, device) for item in cuts_of(problem, device, tile)[:2]]
     found.sort(key=lambda item: item[0])
     return tuple(plan_of(name, entry, problem, device, cut, seconds) for seconds, cut in found)
 
 
-def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[int, int]) -> list[tuple[float, Cut]]:
+def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[bool, int, int, int]) -> list[tuple[float, Cut]]:
     """Return predicted seconds and cut, the fastest first, of the legal cuts with a register tile."""
     p = problem
-    nv, px = tile
-    oc_blocks = ceil_div(p.OCG, nv * lanes_of(p, device))
+    wide, lanes, nv, px = tile
+    oc_blocks = ceil_div(p.OCG, nv * lanes)
     found: dict[Cut, float] = {}
     for pixels in _pixel_counts(p):
         for blocks in {ceil_div(oc_blocks, parts) for parts in (1, 2, 4, 8, 16)}:
             for ic_block in {ceil_div(p.ICG, parts) for parts in (1, 2, 4, 8, 16, 32, 64)}:
                 for groups in {g for g in (1, 2, 4) if g <= p.G}:
-                    cut = Cut(nv, px, pixels, blocks, ic_block, groups)
-                    if sum(a.bytes for a in local_arguments(p, device, cut)) <= device.local_mem_bytes:
+                    cut = Cut(wide, lanes, nv, px, pixels, blocks, ic_block, groups)
+                    if sum(a.bytes for a in local_arguments(p, cut)) <= device.local_mem_bytes:
                         found[cut] = _cycles(p, device, cut) / (device.clock_mhz * 1e6)
     return sorted(((seconds, cut) for cut, seconds in found.items()), key=lambda item: item[0])
 
@@ -179,25 +210,30 @@ def _pixel_counts(problem: ConvProblem) -> list[int]:
 def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
     """Predict the clock cycles of one call. The constants were measured on a Zen 4 core."""
     p = problem
-    lanes = lanes_of(p, device)
     itemsize = DTYPES[accumulator(p)]
-    panel = panel_of(p, device, cut)
+    panel = panel_of(p, cut)
     taps = cut.ic_block * p.KH * p.KW
     in_blocks = ceil_div(p.ICG, cut.ic_block)
-    # One multiply-add of a vector takes half a cycle, and so does one load; a sum may be touched every fourth cycle.
-    tap = max(0.5 * cut.nv * cut.px, 0.5 * (cut.nv + cut.px + 1), 4.0) * 1.05
-    filters = taps * cut.nv * lanes * itemsize
+    vectors = cut.nv * cut.px
+    # One multiply-add of a vector takes half a cycle, of a wide one a whole; so does one load; a sum may be touched every
+    # fourth cycle.
+    half = 1.0 if cut.wide else 0.5
+    tap = max(half * vectors, half * cut.nv + 0.5 * (cut.px + 1), 4.0) * 1.05
+    filters = taps * cut.oc_block * itemsize
     if panel.bytes + filters > device.l1_bytes:
-        tap *= 1.05 if panel.bytes + filters < device.l2_bytes // 2 else 1.3
-    tile = taps * tap + 30 + cut.nv * cut.px * (1.5 if in_blocks > 1 else 0.5)
-    sweep = tile * max(cut.pixels / cut.px, 1.0) + filters / 32  # one block of input by one of output channels
-    copy = panel.bytes / itemsize / lanes * 3.0
-    finish = cut.pixels * cut.nv * 4.0
+        tap *= 1.03 if panel.bytes + filters < (0.7 if cut.wide else 0.5) * device.l2_bytes else 1.3
+    if p.SW * panel.ps * itemsize % 2048 == 0:
+        tap *= 1.0 + 0.1 * cut.px  # the pixels of a tile share two sets of the first cache
+    tile = taps * tap + 30 + half * vectors * (3 if in_blocks > 1 else 2)
+    tiles = max(cut.pixels / cut.px, ceil_div(cut.pixels, cut.px) * (cut.px - 1) / cut.px)
+    sweep = tile * tiles + filters / 32  # one block of input by one of output channels
+    copy = panel.bytes / itemsize * 0.4
+    finish = cut.pixels * cut.oc_block * (0.3 if p.layout == "NHWC" else 1.0 if cut.wide else 0.5)
     group = in_blocks * (copy + cut.blocks * sweep) + cut.blocks * finish
-    item = cut.groups * group + 10.0 * cut.pixels + 1000
+    item = cut.groups * group + 15.0 * cut.pixels + 2000
     items = (
         ceil_div(p.OH * p.OW, cut.pixels)
-        * ceil_div(ceil_div(p.OCG, cut.nv * lanes), cut.blocks)
+        * ceil_div(ceil_div(p.OCG, cut.oc_block), cut.blocks)
         * p.N
         * ceil_div(p.G, cut.groups)
     )
