@@ -8,6 +8,7 @@ from clconv.algorithms.depthwise.direct_simd import DepthwiseDirectSimd
 from clconv.algorithms.depthwise.direct_simt import DepthwiseDirectSimt
 from clconv.algorithms.depthwise.masked_simd import DepthwiseMaskedSimd
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
+from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.grouped.direct_simt import GroupedDirectSimt
@@ -32,6 +33,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     DepthwiseDirectSimd(),
     DepthwiseMaskedSimd(),
     DepthwisePanelSimd(),
+    DepthwisePixelSimd(),
     DepthwiseChannelSimd(),
     GemmSimt(),
     ImplicitGemmSimt(),

@@ -23,7 +23,7 @@ MOST_TAPS = 11
 """Largest filter side: all taps are unrolled."""
 
 SHORT = 25e-6
-"""Predicted seconds below which each unit gets one work-item: handing out more takes longer than evening out gains."""
+"""Predicted seconds below which a unit gets two work-items instead of eight: handing them out takes longer than it gains."""
 
 MOST_VECTORS = 29
 """Sums and taps that stay in AVX-512's registers beside the operands."""
@@ -63,7 +63,7 @@ class DepthwiseMaskedSimd(Algorithm):
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, wide: bool) -> Plan:
         seconds = self._seconds(p, device, tile, vec, wide)
-        items = ceil_div((1 if seconds < SHORT else 8) * device.compute_units, p.N)
+        items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
         channels = ceil_div(p.IC, items)
         bands = min(p.OH // tile, max(1, items // p.IC))
         launch = Launch(

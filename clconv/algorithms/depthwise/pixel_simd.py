@@ -1,0 +1,108 @@
+"""Host side of kernels/depthwise/pixel_simd.cl: NHWC, vectors along the channels, straight from the tensor."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
+from clconv.algorithms.depthwise.masked_simd import BUILT_IN, MOST_TAPS, SHORT
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Plan
+from clconv.problem import DTYPES, ConvProblem
+
+TILES = ((2, 7), (1, 7), (2, 4), (1, 4), (1, 2), (1, 1))
+"""(rows, columns) of outputs of a tile: the images of most networks are multiples of 7 wide."""
+
+CROWDED = 1024
+"""Bytes: pixels so far apart, or a multiple, share the sets of the first cache; see the kernel."""
+
+
+class DepthwisePixelSimd(Algorithm):
+    """A band of rows a work-item, a vector of channels and a tile of pixels at a time; nothing is copied."""
+
+    name = "depthwise/pixel_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
+        if problem.kind != "depthwise":
+            return f"serves depthwise problems, this one is {problem.kind}"
+        if problem.layout != "NHWC":
+            return "has its vectors along the channels, which lie apart in NCHW"
+        if problem.OCG > 1:
+            return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
+        if problem.itemsize < 4:
+            return f"reads each element several times, and {problem.dtype} would be converted as often"
+        if max(problem.KH, problem.KW) > MOST_TAPS:
+            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
+        return None
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the image is large enough for."""
+        fitting = [(h, w) for h, w in TILES if h <= problem.OH and w <= problem.OW]
+        return tuple(sorted((self._plan(problem, device, *tile) for tile in fitting), key=lambda plan: plan.seconds))
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
+        wide = device.avx512 and p.activation.kind not in BUILT_IN
+        vec = (2 if wide else 1) * device.lanes(DTYPES[accumulator(p)])
+        seconds = self._seconds(p, device, height, width, vec, wide)
+        bands = self._bands(p, device, height, seconds)
+        pitch = round_up(p.IC, vec) + 2 * vec
+        macros = (
+            *common_macros(p, device),
+            *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(wide))),
+        )
+        prepare = Launch(
+            kernel=self.kernel,
+            entry="pack_depthwise",
+            macros=macros,
+            arguments=("w", "packed", *size_arguments(p, "IC"), Int(pitch)),
+            global_size=(pitch, p.KH * p.KW),
+            local_size=(vec, 1),
+        )
+        launch = Launch(
+            kernel=self.kernel,
+            entry="depthwise_pixel_simd",
+            macros=macros,
+            arguments=(
+                *("x", "packed", "bias", "residual", "y"),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
+                *(Int(bands), Int(pitch), Int(p.IC * p.itemsize % CROWDED == 0)),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, p.N),
+            local_size=(1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            prepare=(prepare,),
+            packed_bytes=p.KH * p.KW * pitch * DTYPES[accumulator(p)],
+            tile=f"{height} x {width} pixels x {vec} channels",
+            seconds=seconds,
+            error_factor=direct_error_factor(p),
+        )
+
+    def _bands(self, p: ConvProblem, device: DeviceInfo, height: int, seconds: float) -> int:
+        """Work-items of an image: bands of as equal a number of tile rows as can be."""
+        rows = ceil_div(p.OH, height)
+        items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
+        return ceil_div(rows, ceil_div(rows, items))
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, height: int, width: int, vec: int, wide: bool) -> float:
+        """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
+        waste = round_up(p.OH, height) / p.OH * round_up(p.OW, width) / p.OW * round_up(p.IC, vec) / p.IC
+        pixels = ((height - 1) * p.SH + p.EKH) * ((width - 1) * p.SW + p.EKW)
+        loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
+        compute = p.flops * waste * (0.7 + 0.8 * loads) / device.peak_flops
+        if not wide:
+            compute *= 2  # tiles have more sums than there are registers
+        return max(compute, p.bytes / device.bandwidth / 4)

@@ -1,0 +1,127 @@
+/* Depthwise convolution in NHWC, straight from the tensor: vectors along the channels, several pixels at once.
+ *
+ *   y[n, oh, ow, c] = act( bias + residual + sum over kh, kw of
+ *                          x[n, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL, c] * w[kh, kw, c] )
+ *
+ * x, y, residual N H W C
+ * packed         KH KW PITCH, elements of acc_t, written by pack_depthwise from w (KH KW 1 C): VEC zeros, C elements, zeros
+ *
+ * Work-items: (band of tile rows, n). One box is VEC channels of one pixel:
+ *
+ *     x, SPAN_H x SPAN_W pixels        y, TILE_OH x TILE_OW pixels
+ *     [v][v][v][v][v][v][v][v][v]
+ *     [v][v][v][v][v][v][v][v][v]      [acc][acc][acc][acc][acc][acc][acc]
+ *     [v][v][v][v][v][v][v][v][v]      [acc][acc][acc][acc][acc][acc][acc]
+ *     [v][v][v][v][v][v][v][v][v]
+ *
+ * Each v is read once, and multiplied at once by the taps of all outputs of the tile that use it; the taps stay in registers too. The
+ * next tile is that of the next VEC channels, so that an item reads whole pixels.
+ *
+ * Where pixels lie a large power of two apart, their vectors share few sets of the first cache. There (ALIGN) a vector should not lie
+ * in two lines, to be fetched twice: the first and the last of a pixel are cut short so that the others begin where lines do.
+ *
+ * Per tile: SPAN_H*SPAN_W vectors of x are read and KH*KW of the filter, TILE_OH*TILE_OW are written. What lies outside the image is
+ * skipped: rows by a test each; columns by a test each in tiles at the border, which a second copy of the code has.
+ *
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OH, TILE_OW (at most OH, OW).
+ */
+#include "include/wide.clh"
+
+#include "include/types.clh"
+#include "include/vector.clh"
+#include "include/lanes.clh"
+#include "include/epilogue.clh"
+
+#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
+#error "KH, KW, SH, SW, DH and DW must be set by the plan"
+#endif
+#if !defined(TILE_OH) || !defined(TILE_OW)
+#error "TILE_OH and TILE_OW must be set by the plan"
+#endif
+
+#define SPAN_H ((TILE_OH - 1) * SH + (KH - 1) * DH + 1)
+#define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
+
+/* acc += all taps; p is where the tile's first pixel would stand, in row ih0 and column iw0 of the image. With `inside`, all its
+ * columns are inside and all channels there. */
+INLINE void add_taps(vec acc[TILE_OH][TILE_OW], const bool inside, __global const real *p, __global const acc_t *w,
+                     const lanes_t channels, const int ih0, const int iw0, const int PITCH, const int C, const int IH,
+                     const int IW) {
+  vec tap[KH][KW];
+  UNROLL for (int kh = 0; kh < KH; kh++)
+    UNROLL for (int kw = 0; kw < KW; kw++) tap[kh][kw] = LOAD_ACC(w + (kh * KW + kw) * PITCH);
+  UNROLL for (int r = 0; r < SPAN_H; r++, p += (long)IW * C) {
+    if (r >= -ih0 && r < IH - ih0) {
+      UNROLL for (int q = 0; q < SPAN_W; q++) {
+        if (inside || (q >= -iw0 && q < IW - iw0)) {
+          const vec v = inside ? LOAD_VEC(p + (long)q * C) : LOAD_LANES(p + (long)q * C, channels);
+          UNROLL for (int kh = 0; kh < KH; kh++)
+            UNROLL for (int kw = 0; kw < KW; kw++) {
+              const int i = r - kh * DH, j = q - kw * DW; /* i*SH and j*SW for output row i and column j */
+              if (i >= 0 && i % SH == 0 && i / SH < TILE_OH && j >= 0 && j % SW == 0 && j / SW < TILE_OW)
+                acc[i / SH][j / SW] += v * tap[kh][kw];
+            }
+        }
+      }
+    }
+  }
+}
+
+/* A tile, whole; residual and y point at its first output. */
+ITEM void tile(__global const real *p, __global const acc_t *w, __global const real *bias, __global const real *residual,
+               __global real *y, const lanes_t channels, const int ih0, const int iw0, const int PITCH,
+               const int C, const int IH, const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
+  vec b = VEC_OF(0);
+  if (HAS_BIAS) b = LOAD_LANES(bias, channels);
+  vec acc[TILE_OH][TILE_OW];
+  UNROLL for (int i = 0; i < TILE_OH; i++)
+    UNROLL for (int j = 0; j < TILE_OW; j++) acc[i][j] = b;
+  if (iw0 >= 0 && iw0 + SPAN_W <= IW && channels == ALL_LANES) add_taps(acc, true, p, w, channels, ih0, iw0, PITCH, C, IH, IW);
+  else add_taps(acc, false, p, w, channels, ih0, iw0, PITCH, C, IH, IW);
+  UNROLL for (int i = 0; i < TILE_OH; i++, y += (long)OW * C, residual += (long)OW * C)
+    UNROLL for (int j = 0; j < TILE_OW; j++) {
+      if (HAS_RESIDUAL) acc[i][j] += LOAD_LANES(residual + (long)j * C, channels);
+      STORE_LANES(y + (long)j * C, activate_vec(acc[i][j], act_a, act_b), channels);
+    }
+}
+
+ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
+               __global const real *residual, __global real *y, const int row0, const int row1, const int n, const int C,
+               const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int PITCH,
+               const int ALIGN, const acc_t act_a, const acc_t act_b) {
+  const int before = ALIGN ? (int)((size_t)x / sizeof(real) % VEC) : 0; /* lanes of the first vector without a channel */
+  for (int row = row0; row < row1; row += TILE_OH) {
+    const int oh = row < OH - TILE_OH ? row : OH - TILE_OH; /* the last tile overlaps the one before */
+    const int ih0 = oh * SH - PT;
+    for (int column = 0; column < OW; column += TILE_OW) {
+      const int ow = column < OW - TILE_OW ? column : OW - TILE_OW;
+      const int iw0 = ow * SW - PL;
+      const long from = (((long)n * IH + ih0) * IW + iw0) * C; /* may lie outside the tensor */
+      const long to = (((long)n * OH + oh) * OW + ow) * C;
+      for (int c = -before; c < C; c += VEC)
+        tile(x + from + c, packed + VEC + c, bias + c, residual + to + c, y + to + c, lanes_between(-c, C - c), ih0, iw0,
+             PITCH, C, IH, IW, OW, act_a, act_b);
+    }
+  }
+}
+WIDE_END
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_simd(
+    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
+    const int OH, const int OW, const int PT, const int PL, const int BANDS, const int PITCH, const int ALIGN,
+    const acc_t act_a, const acc_t act_b) {
+  const int rows = (OH + TILE_OH - 1) / TILE_OH;                          /* of tiles */
+  const int row0 = (long)get_global_id(0) * rows / BANDS * TILE_OH;       /* first row of outputs */
+  const int row1 = (long)(get_global_id(0) + 1) * rows / BANDS * TILE_OH; /* and behind the last */
+  const int n = get_global_id(1);                                         /* 0 .. N-1 */
+  item(x, packed, bias, residual, y, row0, row1, n, C, IH, IW, OH, OW, PT, PL, PITCH, ALIGN, act_a, act_b);
+}
+
+/* packed[kh, kw, VEC + c] = w[kh, kw, c], 0 before and behind. Work-items: (VEC + c, kh*KW + kw). */
+__kernel void pack_depthwise(__global const real *restrict w, __global acc_t *restrict packed, const int C,
+                             const int PITCH) {
+  const int c = (int)get_global_id(0) - VEC; /* may be negative, or C and more */
+  const int tap = get_global_id(1);          /* 0 .. KH*KW-1 */
+  packed[(long)tap * PITCH + VEC + c] = c >= 0 && c < C ? LOAD(w, (long)tap * C + c) : 0;
+}
