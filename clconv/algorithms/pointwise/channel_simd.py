@@ -92,7 +92,7 @@ class ChannelSimd(Algorithm):
         rows = ceil_div(pixels_item, tile // 2) * (tile // 2)  # half tiles
         multiply = rows * vectors * p.IC * lanes * itemsize / device.vector_bytes / 2
         begin_and_end = 30 * ceil_div(pixels_item, tile) + oc_block * itemsize * p.IC / 64
-        transpose = 0 if nhwc else 0.65 * pixels_item * oc_block
+        transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0
         item = blocks_item * (multiply + begin_and_end + transpose) + copy
         return Plan(
