@@ -20,8 +20,10 @@
  *
  * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
  *
- * Macros: types.clh, vector.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; TILE_OW (outputs side by side, at most OW).
+ * Macros: wide.clh, types.clh, vector.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; TILE_OW (outputs side by side, at most OW).
  */
+#include "include/wide.clh"
+
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/index.clh"
@@ -39,13 +41,30 @@
 
 #define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
 
-/* Input channel ic of each lane's group; p points at the channels of the vector's first group, in the ring. */
+/* Input channel ic of each lane's group; p points at the channels of the vector's first group, in the ring. With AVX-512 the lanes'
+ * numbers are a vector too, and its loop is kept from being unrolled: the compiler, if it knew them, would use two instructions. */
 #if GROUP >= VEC
 #define SPREAD_LOOP
-static inline vec operand(__local const acc_t *p, const int ic) { return VEC_OF(p[ic]); }
+INLINE vec operand(__local const acc_t *p, const int ic) { return VEC_OF(p[ic]); }
+#elif AVX512
+#define SPREAD_LOOP _Pragma("unroll 1")
+typedef union {
+  mask_t v;
+  lane_t s[VEC];
+} indices;
+
+INLINE vec operand(__local const acc_t *p, const int ic) {
+  indices from;
+  UNROLL for (int i = 0; i < VEC; i++) from.s[i] = i / GROUP * GROUP;
+#ifdef REAL_FLOAT64
+  return __builtin_ia32_permvardf512(LOAD_ACC_LOCAL(p), from.v + (mask_t)(ic));
+#else
+  return __builtin_ia32_permvarsf512(LOAD_ACC_LOCAL(p), from.v + (mask_t)(ic));
+#endif
+}
 #else
 #define SPREAD_LOOP UNROLL
-static inline vec operand(__local const acc_t *p, const int ic) {
+INLINE vec operand(__local const acc_t *p, const int ic) {
   const vec v = LOAD_ACC_LOCAL(p);
 #if VEC == 4
   return ic == 0 ? v.s0022 : v.s1133;
@@ -67,7 +86,7 @@ static inline vec operand(__local const acc_t *p, const int ic) {
 #endif
 
 /* acc[i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. */
-static inline void tile(vec *acc, __local const acc_t *const *row, const int at, __global const acc_t *w) {
+INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __global const acc_t *w) {
   for (int kh = 0; kh < KH; kh++) {
     __local const acc_t *p = row[kh] + at;
     SPREAD_LOOP for (int ic = 0; ic < GROUP; ic++) {
@@ -84,15 +103,11 @@ static inline void tile(vec *acc, __local const acc_t *const *row, const int at,
   }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
-    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
-    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
-    const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int BANDS, const int WIDTH,
-    const acc_t act_a, const acc_t act_b) {
-  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
-  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
-  const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
-  const int n = get_global_id(2);                            /* 0 .. N-1 */
+/* Rows oh0 .. oh1-1 of outputs, channels c0 .. c0+CHANNELS-1 of image n. */
+ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
+               __global const real *residual, __global real *y, __local acc_t *ring, const int oh0, const int oh1,
+               const int c0, const int n, const int C, const int IH, const int IW, const int OH, const int OW,
+               const int PT, const int PL, const int WIDTH, const acc_t act_a, const acc_t act_b) {
   __global const real *image = x + (long)n * IH * IW * C + c0;
   int next = oh0 * SH; /* the next row to go into the ring */
 
@@ -129,4 +144,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
       }
     }
   }
+}
+WIDE_END
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
+    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
+    const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int BANDS, const int WIDTH,
+    const acc_t act_a, const acc_t act_b) {
+  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
+  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
+  const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
+  const int n = get_global_id(2);                            /* 0 .. N-1 */
+  item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, PT, PL, WIDTH, act_a, act_b);
 }

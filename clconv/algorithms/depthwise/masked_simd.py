@@ -12,6 +12,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
 from clconv.problem import DTYPES, ConvProblem
@@ -27,9 +28,6 @@ SHORT = 25e-6
 
 MOST_VECTORS = 29
 """Sums and taps that stay in AVX-512's registers beside the operands."""
-
-BUILT_IN = ("sigmoid", "tanh", "silu")
-"""Activations that call a built-in function of vectors; include/wide.clh says why they exclude AVX-512."""
 
 
 class DepthwiseMaskedSimd(Algorithm):
@@ -54,22 +52,22 @@ class DepthwiseMaskedSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for, and each length of a vector."""
-        wide = device.avx512 and problem.activation.kind not in BUILT_IN
+        avx512 = wide(problem, device)
         lanes = device.lanes(DTYPES[accumulator(problem)])
-        vectors = (2 * lanes, lanes) if wide else (lanes,)
+        vectors = (2 * lanes, lanes) if avx512 else (lanes,)
         tiles = [tile for tile in TILES if tile <= problem.OH]
-        plans = [self._plan(problem, device, tile, vec, wide) for tile in tiles for vec in vectors]
+        plans = [self._plan(problem, device, tile, vec, avx512) for tile in tiles for vec in vectors]
         return tuple(sorted(plans, key=lambda plan: plan.seconds))
 
-    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, wide: bool) -> Plan:
-        seconds = self._seconds(p, device, tile, vec, wide)
+    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, avx512: bool) -> Plan:
+        seconds = self._seconds(p, device, tile, vec, avx512)
         items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
         channels = ceil_div(p.IC, items)
         bands = min(p.OH // tile, max(1, items // p.IC))
         launch = Launch(
             kernel=self.kernel,
             entry="depthwise_masked_simd",
-            macros=(*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile), ("AVX512", int(wide))),
+            macros=(*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile), ("AVX512", int(avx512))),
             arguments=(
                 *("x", "w", "bias", "residual", "y"),
                 *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
@@ -89,7 +87,7 @@ class DepthwiseMaskedSimd(Algorithm):
             error_factor=direct_error_factor(p),
         )
 
-    def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, wide: bool) -> float:
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, avx512: bool) -> float:
         """Predict from loads, shuffles and multiply-adds of whole tiles, and from the traffic."""
         parts = (p.KW + 1) // 2
         parted = p.SW == 2 and p.DW == 1 and parts <= vec // 2
@@ -98,7 +96,7 @@ class DepthwiseMaskedSimd(Algorithm):
         moves = 4 if parted else p.SW * p.SW * p.KW  # loads and shuffles a row
         moves_per_multiply = moves * ((tile - 1) * p.SH + p.EKH) / (tile * p.KH * p.KW)
         compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.peak_flops
-        if not wide:
+        if not avx512:
             compute *= 2  # vectors at the border are moved element by element
         elif tile * (parts if parted else 1) + p.KH * p.KW > MOST_VECTORS:
             compute *= 1.5  # more than the registers hold

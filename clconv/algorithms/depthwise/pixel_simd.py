@@ -12,7 +12,8 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.depthwise.masked_simd import BUILT_IN, MOST_TAPS, SHORT
+from clconv.algorithms.depthwise.masked_simd import MOST_TAPS, SHORT
+from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
 from clconv.problem import DTYPES, ConvProblem
@@ -50,14 +51,14 @@ class DepthwisePixelSimd(Algorithm):
         return tuple(sorted((self._plan(problem, device, *tile) for tile in fitting), key=lambda plan: plan.seconds))
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
-        wide = device.avx512 and p.activation.kind not in BUILT_IN
-        vec = (2 if wide else 1) * device.lanes(DTYPES[accumulator(p)])
-        seconds = self._seconds(p, device, height, width, vec, wide)
+        avx512 = wide(p, device)
+        vec = (2 if avx512 else 1) * device.lanes(DTYPES[accumulator(p)])
+        seconds = self._seconds(p, device, height, width, vec, avx512)
         bands = self._bands(p, device, height, seconds)
         pitch = round_up(p.IC, vec) + 2 * vec
         macros = (
             *common_macros(p, device),
-            *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(wide))),
+            *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(avx512))),
         )
         prepare = Launch(
             kernel=self.kernel,
@@ -97,12 +98,12 @@ class DepthwisePixelSimd(Algorithm):
         items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
         return ceil_div(rows, ceil_div(rows, items))
 
-    def _seconds(self, p: ConvProblem, device: DeviceInfo, height: int, width: int, vec: int, wide: bool) -> float:
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, height: int, width: int, vec: int, avx512: bool) -> float:
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
         waste = round_up(p.OH, height) / p.OH * round_up(p.OW, width) / p.OW * round_up(p.IC, vec) / p.IC
         pixels = ((height - 1) * p.SH + p.EKH) * ((width - 1) * p.SW + p.EKW)
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
         compute = p.flops * waste * (0.7 + 0.8 * loads) / device.peak_flops
-        if not wide:
+        if not avx512:
             compute *= 2  # tiles have more sums than there are registers
         return max(compute, p.bytes / device.bandwidth / 4)

@@ -13,15 +13,22 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
 
-TILES = (7, 8, 4, 2, 1)
+TILES = (14, 7, 8, 4, 2, 1)
 """Outputs side by side in a tile: the images of most networks are multiples of 7 wide."""
+
+MOST_SUMS = 8
+"""Outputs of a tile with sixteen registers; with AVX-512 there are thirty-two."""
 
 GROUPS = (2, 4, 8, 16, 32)
 """Channels of a group."""
+
+CACHE_LINE = 64
+"""Bytes: a work-item takes so many channels at least, to read whole lines."""
 
 MOST_TAPS = 11
 """Widest filter: all its columns are unrolled."""
@@ -50,19 +57,23 @@ class GroupedLaneSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
-        fitting = [tile for tile in TILES if tile <= problem.OW]
+        most = min(problem.OW, 2 * MOST_SUMS if wide(problem, device) else MOST_SUMS)
+        fitting = [tile for tile in TILES if tile <= most]
         return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+
+    def _lanes(self, p: ConvProblem, device: DeviceInfo) -> int:
+        return device.lanes(DTYPES[accumulator(p)]) * (2 if wide(p, device) else 1)
 
     def _ring(self, p: ConvProblem, device: DeviceInfo) -> tuple[int, int, int]:
         """Vectors of channels, pixels of a row and bytes of the ring; see include/ring.clh."""
         acc_bytes = DTYPES[accumulator(p)]
-        vec = device.lanes(acc_bytes)
-        nv = max(2, p.ICG // vec)
+        vec = self._lanes(p, device)
+        nv = max(CACHE_LINE // (vec * acc_bytes), p.ICG // vec, 1)
         width = (p.OW - 1) * p.SW + p.EKW
         return nv, width, p.EKH * width * nv * vec * acc_bytes
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
-        vec = device.lanes(DTYPES[accumulator(p)])
+        vec = self._lanes(p, device)
         nv, width, ring_bytes = self._ring(p, device)
         chunks = ceil_div(p.OC, nv * vec)
         bands = min(max(1, p.OH // (2 * p.KH)), ceil_div(8 * device.compute_units, chunks * p.N))
@@ -70,7 +81,10 @@ class GroupedLaneSimd(Algorithm):
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_lane_simd",
-            macros=(*common_macros(p, device), ("VEC", vec), ("NV", nv), ("GROUP", p.ICG), ("TILE_OW", tile)),
+            macros=(
+                *common_macros(p, device),
+                *(("VEC", vec), ("NV", nv), ("GROUP", p.ICG), ("TILE_OW", tile), ("AVX512", int(wide(p, device)))),
+            ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
                 Local(ring_bytes),
