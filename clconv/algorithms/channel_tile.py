@@ -26,6 +26,9 @@ WIDE_TILES = ((2, 14), (2, 7), (1, 14))
 _BUILT_IN = ("sigmoid", "tanh", "silu")
 """Activations that call a built-in function of vectors; include/wide.clh says why they exclude AVX-512."""
 
+BOOST = 1.3
+"""The clock at work over the one that drivers report, at which the kernels for 1x1 alone are counted."""
+
 RUNS = 12
 """Most tap lists of a work-item: MAX_RUNS of kernels/include/tile_tables.clh."""
 
@@ -189,6 +192,7 @@ def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[bool, int, int
     p = problem
     wide, lanes, nv, px = tile
     oc_blocks = ceil_div(p.OCG, nv * lanes)
+    clock = device.clock_mhz * 1e6 * (1.0 if p.kind == "pointwise" else BOOST)
     found: dict[Cut, float] = {}
     for pixels in _pixel_counts(p):
         for blocks in {ceil_div(oc_blocks, parts) for parts in (1, 2, 4, 8, 16)}:
@@ -196,7 +200,7 @@ def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[bool, int, int
                 for groups in {g for g in (1, 2, 4) if g <= p.G}:
                     cut = Cut(wide, lanes, nv, px, pixels, blocks, ic_block, groups)
                     if sum(a.bytes for a in local_arguments(p, cut)) <= device.local_mem_bytes:
-                        found[cut] = _cycles(p, device, cut) / (device.clock_mhz * 1e6)
+                        found[cut] = _cycles(p, device, cut) / clock
     return sorted(((seconds, cut) for cut, seconds in found.items()), key=lambda item: item[0])
 
 
@@ -215,10 +219,10 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
     taps = cut.ic_block * p.KH * p.KW
     in_blocks = ceil_div(p.ICG, cut.ic_block)
     vectors = cut.nv * cut.px
-    # One multiply-add of a vector takes half a cycle, of a wide one a whole; so does one load; a sum may be touched every
-    # fourth cycle.
+    # One multiply-add of a vector takes half a cycle, of a wide one a whole; so does one load. With many pixels their addresses
+    # are loaded, too. A sum may be touched every fourth cycle.
     half = 1.0 if cut.wide else 0.5
-    tap = max(half * vectors, half * cut.nv + 0.5 * (cut.px + 1), 4.0) * 1.05
+    tap = max(half * vectors, half * cut.nv + (0.5 if cut.px < 8 else 1.0) * cut.px, 4.0) * 1.05
     filters = taps * cut.oc_block * itemsize
     if panel.bytes + filters > device.l1_bytes:
         tap *= 1.03 if panel.bytes + filters < (0.7 if cut.wide else 0.5) * device.l2_bytes else 1.3
