@@ -18,8 +18,10 @@
  *
  * Per tile, input channel and tap: TILE_OH vectors and OC_BLOCK scalars are read for TILE_OH * OC_BLOCK multiply-adds.
  *
- * Macros: types.clh, vector.clh, index.clh, epilogue.clh; KH KW SH SW DH DW; OC_BLOCK, TILE_OH (the tile).
+ * Macros: wide.clh, types.clh, vector.clh, index.clh, epilogue.clh; KH KW SH SW DH DW; OC_BLOCK, TILE_OH (the tile).
  */
+#include "include/wide.clh"
+
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/index.clh"
@@ -34,8 +36,8 @@
 #endif
 
 /* acc[o*TILE_OH + j] += all input channels and taps; p points at the tile's first row and column in the panel. */
-static inline void tile(vec *acc, __local const acc_t *p, __global const acc_t *w, const int ICG, const int ROWS,
-                        const int PHASE) {
+INLINE void tile(vec *acc, __local const acc_t *p, __global const acc_t *w, const int ICG, const int ROWS,
+            const int PHASE) {
   const int PITCH = SW * PHASE;
   for (int ic = 0; ic < ICG; ic++, p += ROWS * PITCH)
     for (int kh = 0; kh < KH; kh++) {
@@ -48,15 +50,12 @@ static inline void tile(vec *acc, __local const acc_t *p, __global const acc_t *
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_direct_simd(
-    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
-    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int N,
-    const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
-    const int PT, const int PL, const int BANDS, const int PHASE, const acc_t act_a, const acc_t act_b) {
-  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
-  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it; at least TILE_OH rows */
-  const int g = get_global_id(1);                            /* 0 .. G-1 */
-  const int n = get_global_id(2);                            /* 0 .. N-1 */
+/* Rows oh0 .. oh1-1 (at least TILE_OH) of all output channels of group g of image n. */
+ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
+               __global const real *residual, __global real *y, __local acc_t *panel, const int oh0, const int oh1,
+               const int g, const int n, const int N, const int IC, const int IH, const int IW, const int OC,
+               const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const int PHASE,
+               const acc_t act_a, const acc_t act_b) {
   const int BLOCKS = (OCG + OC_BLOCK - 1) / OC_BLOCK;
   const int ROWS = (oh1 - oh0 - 1) * SH + (KH - 1) * DH + 1;
   const int used = GREATER(OW, VEC) + (KW - 1) * DW / SW;
@@ -109,4 +108,18 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_direct_simd
         }
       }
     }
+}
+WIDE_END
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_direct_simd(
+    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int N,
+    const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
+    const int PT, const int PL, const int BANDS, const int PHASE, const acc_t act_a, const acc_t act_b) {
+  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
+  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
+  const int g = get_global_id(1);                            /* 0 .. G-1 */
+  const int n = get_global_id(2);                            /* 0 .. N-1 */
+  item(x, packed, bias, residual, y, panel, oh0, oh1, g, n, N, IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, PHASE, act_a,
+       act_b);
 }

@@ -13,12 +13,16 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
 
 TILES = ((4, 3), (4, 2), (2, 4), (4, 1), (1, 4), (1, 1))
 """(output channels, output rows) of a tile: twelve vectors of sums at most, of sixteen registers."""
+
+WIDE_TILES = ((8, 3), (8, 2), (4, 4), *TILES)
+"""The same with thirty-two registers."""
 
 MOST_TAPS = 11
 """Widest filter: all its columns are unrolled."""
@@ -36,52 +40,56 @@ class GroupedDirectSimd(Algorithm):
             return f"serves grouped problems, this one is {problem.kind}"
         if problem.KW > MOST_TAPS:
             return f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
-        need, most = self._panel(problem, device, 1), device.local_mem_bytes
+        need, most = self._panel(problem, device.lanes(DTYPES[accumulator(problem)]), 1), device.local_mem_bytes
         if need > most:
             return f"needs {need} bytes of local memory for one row of outputs, the device has {most}"
         return None
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the output is large enough for."""
-        tiles = [
-            (block, rows)
-            for block, rows in TILES
-            if block <= problem.OCG and rows <= problem.OH and self._panel(problem, device, rows) <= device.local_mem_bytes
+        lanes = device.lanes(DTYPES[accumulator(problem)])
+        avx512 = wide(problem, device)
+        plans = [
+            self._plan(problem, device, block, rows, vec)
+            for vec in ((2 * lanes, lanes) if avx512 else (lanes,))
+            for block, rows in (WIDE_TILES if avx512 else TILES)
+            if block <= problem.OCG and rows <= problem.OH and self._panel(problem, vec, rows) <= device.local_mem_bytes
         ]
-        return tuple(sorted((self._plan(problem, device, *tile) for tile in tiles), key=lambda plan: plan.seconds))
+        return tuple(sorted(plans, key=lambda plan: plan.seconds))
 
-    def _phase(self, p: ConvProblem, device: DeviceInfo) -> int:
+    def _phase(self, p: ConvProblem, vec: int) -> int:
         """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
-        vec = device.lanes(DTYPES[accumulator(p)])
         return round_up(max(p.OW, vec) + (p.KW - 1) * p.DW // p.SW, vec) + vec
 
-    def _panel(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
+    def _panel(self, p: ConvProblem, vec: int, rows: int) -> int:
         """Bytes of the panel under so many output rows."""
-        return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, device) * DTYPES[accumulator(p)]
+        return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, vec) * DTYPES[accumulator(p)]
 
-    def _bands(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
+    def _bands(self, p: ConvProblem, device: DeviceInfo, rows: int, vec: int) -> int:
         """Bands of at least ``rows`` rows: enough for all units, with panels that leave most of the second cache free."""
         most = p.OH // rows
         bands = min(most, max(1, ceil_div(8 * device.compute_units, p.G * p.N)))
         budget = min(max(device.l1_bytes, device.l2_bytes // 8), device.local_mem_bytes)
-        while bands < most and self._panel(p, device, ceil_div(p.OH, bands)) > budget:
+        while bands < most and self._panel(p, vec, ceil_div(p.OH, bands)) > budget:
             bands += 1
         return bands
 
-    def _plan(self, p: ConvProblem, device: DeviceInfo, block: int, rows: int) -> Plan:
-        vec = device.lanes(DTYPES[accumulator(p)])
-        bands = self._bands(p, device, rows)
+    def _plan(self, p: ConvProblem, device: DeviceInfo, block: int, rows: int, vec: int) -> Plan:
+        bands = self._bands(p, device, rows, vec)
         prepare, packed_bytes = pack_filter(p, block)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_direct_simd",
-            macros=(*common_macros(p, device), ("VEC", vec), ("OC_BLOCK", block), ("TILE_OH", rows)),
+            macros=(
+                *common_macros(p, device),
+                *(("VEC", vec), ("OC_BLOCK", block), ("TILE_OH", rows), ("AVX512", int(wide(p, device)))),
+            ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
-                Local(self._panel(p, device, ceil_div(p.OH, bands))),
+                Local(self._panel(p, vec, ceil_div(p.OH, bands))),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
                 Int(bands),
-                Int(self._phase(p, device)),
+                Int(self._phase(p, vec)),
                 *epilogue_arguments(p),
             ),
             global_size=(bands, p.G, p.N),
@@ -103,8 +111,11 @@ class GroupedDirectSimd(Algorithm):
         band = ceil_div(p.OH, bands)
         waste = round_up(band, rows) / band * round_up(p.OW, vec) / p.OW * round_up(p.OCG, block) / p.OCG
         loads = (block + rows) / (block * rows)  # reads per multiply-add
-        elements = p.N * bands * p.G * self._panel(p, device, band) / DTYPES[accumulator(p)]
+        elements = p.N * bands * p.G * self._panel(p, vec, band) / DTYPES[accumulator(p)]
         slow = p.layout == "NHWC" or p.SW > 2 or p.itemsize == 2  # copied element by element
         copied = elements * 2 * (vec if slow else 2)
         stored = 16.0 * p.N * p.OH * p.OW * p.OC if p.layout == "NHWC" else 0.0
-        return (p.flops * waste * max(1.0, 0.6 + 0.6 * loads) + copied + stored) / (0.95 * device.peak_flops)
+        efficiency = 0.95
+        if wide(p, device):
+            efficiency = 1.0 if vec == device.lanes(DTYPES[accumulator(p)]) else 1.05
+        return (p.flops * waste * max(1.0, 0.6 + 0.6 * loads) + copied + stored) / (efficiency * device.peak_flops)
