@@ -27,8 +27,8 @@ MOST_SUMS = 8
 GROUPS = (2, 4, 8, 16, 32)
 """Channels of a group."""
 
-CACHE_LINE = 64
-"""Bytes: a work-item takes so many channels at least, to read whole lines."""
+PIECE = 128
+"""Bytes: a work-item takes so many channels of a pixel at least, as memory moves in lines of 64."""
 
 MOST_TAPS = 11
 """Widest filter: all its columns are unrolled."""
@@ -68,7 +68,7 @@ class GroupedLaneSimd(Algorithm):
         """Vectors of channels, pixels of a row and bytes of the ring; see include/ring.clh."""
         acc_bytes = DTYPES[accumulator(p)]
         vec = self._lanes(p, device)
-        nv = max(CACHE_LINE // (vec * acc_bytes), p.ICG // vec, 1)
+        nv = max(PIECE // (vec * acc_bytes), p.ICG // vec, 1)
         width = (p.OW - 1) * p.SW + p.EKW
         return nv, width, p.EKH * width * nv * vec * acc_bytes
 
@@ -111,5 +111,8 @@ class GroupedLaneSimd(Algorithm):
         """Predict from the operands and multiply-adds of whole tiles, and the copy into the ring."""
         waste = round_up(p.OW, tile) / p.OW * round_up(p.OC, vec) / p.OC
         loads = ((tile - 1) * p.SW + (p.KW - 1) * p.DW + 1 + p.KW) / (tile * p.KW)  # vectors read per multiply-add
-        copied = 8.0 * p.N * p.IC * p.IH * p.IW
-        return (p.flops * waste * (0.6 + 0.6 * loads) + copied) / (0.95 * device.peak_flops)
+        inputs = p.N * p.IC * p.IH * p.IW
+        if wide(p, device):
+            repeated = 1.15 if p.ICG >= vec else 1.0  # operands read one by one
+            return (p.flops * waste * repeated * (0.45 + 0.45 * loads) + 10.0 * inputs) / (0.95 * device.peak_flops)
+        return (p.flops * waste * (0.6 + 0.6 * loads) + 8.0 * inputs) / (0.95 * device.peak_flops)
