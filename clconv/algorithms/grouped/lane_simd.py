@@ -113,6 +113,6 @@ class GroupedLaneSimd(Algorithm):
         loads = ((tile - 1) * p.SW + (p.KW - 1) * p.DW + 1 + p.KW) / (tile * p.KW)  # vectors read per multiply-add
         inputs = p.N * p.IC * p.IH * p.IW
         if wide(p, device):
-            repeated = 1.15 if p.ICG >= vec else 1.0  # operands read one by one
+            repeated = 1.15 if vec <= p.ICG else 1.0  # operands read one by one
             return (p.flops * waste * repeated * (0.45 + 0.45 * loads) + 10.0 * inputs) / (0.95 * device.peak_flops)
         return (p.flops * waste * (0.6 + 0.6 * loads) + 8.0 * inputs) / (0.95 * device.peak_flops)
