@@ -19,6 +19,7 @@ from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.reference import Reference
 from clconv.algorithms.standard.direct_simd import DirectSimd
 from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt
+from clconv.algorithms.standard.pixel_simd import PixelSimd
 from clconv.algorithms.standard.winograd_simd import WinogradSimd
 
 ALGORITHMS: tuple[Algorithm, ...] = (
@@ -26,6 +27,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     PanelSimd(),
     ChannelSimd(),
     DirectSimd(),
+    PixelSimd(),
     WinogradSimd(),
     GroupedChannelSimd(),
     GroupedDirectSimd(),

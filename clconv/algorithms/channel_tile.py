@@ -13,6 +13,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
@@ -22,9 +23,6 @@ TILES = ((2, 6), (1, 10), (3, 4))
 
 WIDE_TILES = ((2, 14), (2, 7), (1, 14))
 """Register tiles for 32 registers."""
-
-_BUILT_IN = ("sigmoid", "tanh", "silu")
-"""Activations that call a built-in function of vectors; include/wide.clh says why they exclude AVX-512."""
 
 BOOST = 1.3
 """The clock at work over the one that drivers report, at which the kernels for 1x1 alone are counted."""
@@ -89,12 +87,12 @@ def tiles_of(problem: ConvProblem, device: DeviceInfo) -> list[tuple[bool, int, 
     """Register tiles worth a look: the first four fields of :class:`Cut`."""
     lanes = lanes_of(problem, device)
     narrow = [(False, lanes, *tile) for tile in TILES]
-    if not device.avx512 or problem.activation.kind in _BUILT_IN:
+    if not wide(problem, device):
         return narrow
     lanes = 64 // DTYPES[accumulator(problem)]
     vectors = ceil_div(problem.OCG, lanes)
-    wide = [(True, lanes, *tile) for tile in WIDE_TILES if tile[0] <= vectors]
-    return wide if vectors * lanes < 1.2 * problem.OCG else [*wide, *narrow]
+    spread = [(True, lanes, *tile) for tile in WIDE_TILES if tile[0] <= vectors]
+    return spread if vectors * lanes < 1.2 * problem.OCG else [*spread, *narrow]
 
 
 def panel_of(problem: ConvProblem, cut: Cut) -> Panel:
@@ -190,7 +188,7 @@ def plans_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo) ->
 def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[bool, int, int, int]) -> list[tuple[float, Cut]]:
     """Return predicted seconds and cut, the fastest first, of the legal cuts with a register tile."""
     p = problem
-    wide, lanes, nv, px = tile
+    spread, lanes, nv, px = tile
     oc_blocks = ceil_div(p.OCG, nv * lanes)
     clock = device.clock_mhz * 1e6 * (1.0 if p.kind == "pointwise" else BOOST)
     found: dict[Cut, float] = {}
@@ -198,7 +196,7 @@ def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[bool, int, int
         for blocks in {ceil_div(oc_blocks, parts) for parts in (1, 2, 4, 8, 16)}:
             for ic_block in {ceil_div(p.ICG, parts) for parts in (1, 2, 4, 8, 16, 32, 64)}:
                 for groups in {g for g in (1, 2, 4) if g <= p.G}:
-                    cut = Cut(wide, lanes, nv, px, pixels, blocks, ic_block, groups)
+                    cut = Cut(spread, lanes, nv, px, pixels, blocks, ic_block, groups)
                     if sum(a.bytes for a in local_arguments(p, cut)) <= device.local_mem_bytes:
                         found[cut] = _cycles(p, device, cut) / clock
     return sorted(((seconds, cut) for cut, seconds in found.items()), key=lambda item: item[0])
