@@ -21,6 +21,7 @@
  */
 #include "include/types.clh"
 #include "include/vector.clh"
+#include "include/border.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(MODE)
 #error "KH, KW, SH, SW, DH, DW and MODE must be set by the plan"
@@ -50,7 +51,7 @@ static inline vec across(__local const acc_t *p) {
     v = COMBINE(v, LOAD_ACC_LOCAL(p + kw * DW));
 #elif SW == 2
     const vec low = LOAD_ACC_LOCAL(p + kw * DW), high = LOAD_ACC_LOCAL(p + kw * DW + VEC);
-    const vec q = (vec)(low.even, high.even);
+    const vec q = EVENS(low, high);
     v = COMBINE(v, q);
 #else
     vec_lanes q;
