@@ -10,7 +10,7 @@ from clconv.device import DeviceInfo
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
-from clconv.problem import Activation
+from clconv.problem import Activation, ConvProblem
 
 __all__ = ["Argument", "Float", "Int", "Local", "Lowering", "Step"]
 
@@ -69,6 +69,7 @@ class Lowering:
         self.dtypes: dict[str, str] = dict(graph.dtypes)
         self.constants: dict[str, Array] = dict(graph.constants)
         self.steps: list[Step] = []
+        self.plans: dict[ConvProblem, Plan] = {}  # of the convolutions so far: networks repeat theirs
         self._node: Node | None = None
 
     def start(self, node: Node) -> None:

@@ -11,7 +11,6 @@ from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.lower.movement import emit_copy, strides_of
 from clconv.onnx.step import Lowering, describe
-from clconv.plan import Plan
 from clconv.problem import Activation, ConvProblem
 from clconv.select import select
 from clconv.tuning import recall
@@ -81,7 +80,9 @@ def emit_convolution(
     to: Lowering, problem: ConvProblem, *, x: str, w: str, bias: str, residual: str, y: str, op: str = ""
 ) -> None:
     """Add the step of a convolution with the plan that select gives."""
-    plan: Plan = select(problem, to.device, recall=recall).plan
+    plan = to.plans.get(problem)
+    if plan is None:
+        plan = to.plans[problem] = select(problem, to.device, recall=recall).plan
     scratch = {f"scratch{i}": size for i, size in enumerate(plan.scratch_bytes)}
     launches = plan.launches
     if plan.prepare and w not in to.constants:
