@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -58,7 +60,10 @@ def load(
     graph = graph_of(read_model(source))
     if dtype is not None:
         graph = _converted(graph, dtype)
-    return Network(graph, queue)
+    network = Network(graph, queue)
+    del graph
+    _trim()
+    return network
 
 
 class Network:
@@ -251,6 +256,14 @@ class Network:
                 result.add_event(event)
             runtime.queue_state(queue).hold(event, (tensors, external))
         return results
+
+
+def _trim() -> None:
+    """Give what reading the file took back to the system: glibc keeps large blocks once some were freed."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _contents(tensor: Tensor) -> Array:

@@ -19,7 +19,7 @@ from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
 from clconv.onnx.step import Lowering, Step
 from clconv.plan import Float, Int, Launch, Local, Plan
-from clconv.runtime import Runtime, allocate
+from clconv.runtime import Runtime, allocate, host_buffer
 
 _enqueue = cl.enqueue_nd_range_kernel
 
@@ -43,7 +43,8 @@ class Store:
         """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
         key = (plan.prepare, _key(name, array, lasting))
         if key not in self._buffers:
-            self._buffers[key] = Executable(plan, self.runtime).pack(self.queue, self._upload(array))
+            source = host_buffer(self.runtime, np.ascontiguousarray(array))
+            self._buffers[key] = Executable(plan, self.runtime).pack(self.queue, source)
         return self._buffers[key]
 
     def _upload(self, array: Array) -> cl.Buffer:
