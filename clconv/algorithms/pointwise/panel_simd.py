@@ -87,8 +87,8 @@ class PanelSimd(Algorithm):
             launches=(launch,),
             prepare=(pack,),
             packed_bytes=packed_bytes,
-            tile=f"{oc_block} channels x {vectors} vectors of {lanes} pixels; {vectors_item} vectors x {blocks_item * oc_block} "
-            f"channels a work-item, {ic_block} in",
+            tile=f"{oc_block} channels x {vectors} vectors of {lanes} pixels; "
+            f"{vectors_item} vectors x {blocks_item * oc_block} channels a work-item, {ic_block} in",
             seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),
             error_factor=direct_error_factor(p),
         )
