@@ -8,29 +8,29 @@
  * w        OC ICG KH KW, or KH KW ICG OC        (macro NHWC), elements of real
  * packed   G BLOCKS ICG KH KW OC_BLOCK          elements of acc_t, BLOCKS = ceil(OCG / OC_BLOCK)
  *
- * Work-items: (o, ic*KH*KW + kh*KW + kw, g*BLOCKS + ob), one element each.
+ * Work-items: (o, ic*TAPS + tap, g*BLOCKS + ob), one element each; the first dimension is OC_BLOCK wide. Sizes are arguments, so
+ * that all filters of an element type and layout share one program.
  *
- * Macros: types.clh, index.clh; KH KW; OC_BLOCK (output channels of a tile).
+ * Macros: types.clh; NHWC.
  */
 #include "include/types.clh"
-#include "include/index.clh"
 
-#ifndef OC_BLOCK
-#error "OC_BLOCK must be set by the plan"
+#ifndef NHWC
+#error "NHWC must be set by the plan"
 #endif
 
 __kernel void pack_filter(__global const real *restrict w, __global acc_t *restrict packed, const int OC,
-                          const int ICG, const int OCG, const int BLOCKS) {
-  const int o = get_global_id(0);              /* 0 .. OC_BLOCK-1 */
-  const int tap = get_global_id(1);            /* 0 .. ICG*KH*KW-1 */
-  const int g = get_global_id(2) / BLOCKS;     /* 0 .. G-1 */
-  const int ob = get_global_id(2) % BLOCKS;    /* 0 .. BLOCKS-1 */
-  const int ocg = ob * OC_BLOCK + o;           /* 0 .. OCG-1, and the tail of the last block */
-  const int ic = tap / (KH * KW);
-  const int kh = tap / KW % KH;
-  const int kw = tap % KW;
-  const long at = ((long)get_global_id(2) * ICG * KH * KW + tap) * OC_BLOCK + o;
+                          const int ICG, const int OCG, const int TAPS, const int BLOCKS) {
+  const int OC_BLOCK = get_global_size(0);
+  const int o = get_global_id(0);           /* 0 .. OC_BLOCK-1 */
+  const int row = get_global_id(1);         /* 0 .. ICG*TAPS-1, TAPS = KH*KW */
+  const int g = get_global_id(2) / BLOCKS;  /* 0 .. G-1 */
+  const int ob = get_global_id(2) % BLOCKS; /* 0 .. BLOCKS-1 */
+  const int ocg = ob * OC_BLOCK + o;        /* 0 .. OCG-1, and the tail of the last block */
+  const int oc = g * OCG + ocg;
+  const int ic = row / TAPS;
+  const int tap = row % TAPS; /* kh*KW + kw */
   acc_t v = 0;
-  if (ocg < OCG) v = LOAD(w, filter_index(g * OCG + ocg, ic, kh, kw, OC, ICG));
-  packed[at] = v;
+  if (ocg < OCG) v = LOAD(w, NHWC ? ((long)tap * ICG + ic) * OC + oc : (long)oc * ICG * TAPS + row);
+  packed[((long)get_global_id(2) * ICG * TAPS + row) * OC_BLOCK + o] = v;
 }

@@ -24,14 +24,12 @@ def pack_filter(problem: ConvProblem, oc_block: int, *, across_groups: bool = Fa
     launch = Launch(
         kernel="pack_filter.cl",
         entry="pack_filter",
-        macros=(
-            (f"REAL_{problem.dtype.upper()}", 1),
-            ("NHWC", int(problem.layout == "NHWC")),
-            ("KH", problem.KH),
-            ("KW", problem.KW),
-            ("OC_BLOCK", oc_block),
+        macros=((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
+        arguments=(
+            *("w", "packed"),
+            *size_arguments(problem, "OC", "ICG"),
+            *(Int(per_group), Int(problem.KH * problem.KW), Int(blocks)),
         ),
-        arguments=("w", "packed", *size_arguments(problem, "OC", "ICG"), Int(per_group), Int(blocks)),
         global_size=(oc_block, taps, groups * blocks),
         local_size=(oc_block, 1, 1),
     )
