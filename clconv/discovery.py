@@ -150,7 +150,13 @@ def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
     clconv_device, pyopencl_ctx = choice
     if not clconv_device and pyopencl_ctx:
         _prepare_runtimes()
-        context = cl.create_some_context(interactive=False)
+        try:
+            context = cl.create_some_context(interactive=False)
+        except (cl.Error, RuntimeError, ValueError) as error:
+            raise DeviceError(
+                f"PYOPENCL_CTX={pyopencl_ctx!r} chooses no OpenCL device ({error}); "
+                "write it as pyopencl does, or unset it and name a device in CLCONV_DEVICE"
+            ) from error
     else:
         context = cl.Context([choose_device(clconv_device)])
     _contexts.append(context)

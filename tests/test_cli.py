@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from clconv.cli.group import cli
+from clconv.discovery import devices as all_devices
 
 
 def clconv(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +66,17 @@ def test_devices() -> None:
     assert sum(d["default"] for d in found) == 1
     assert not any(d["default"] and d["is_simulator"] for d in found)
     assert "compute units" in CliRunner().invoke(cli, ["devices"]).stdout
+
+
+def test_the_commands_use_the_device_that_calls_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    platforms = list(dict.fromkeys(d.platform for d in all_devices()))
+    monkeypatch.delenv("CLCONV_DEVICE", raising=False)
+    for number, platform in enumerate(platforms):
+        monkeypatch.setenv("PYOPENCL_CTX", f"{number}:0")
+        found = json.loads(CliRunner().invoke(cli, ["devices", "--json"]).stdout)["devices"]
+        assert [d["platform"] for d in found if d["default"]] == [platform.name.strip()]
+        text = CliRunner().invoke(cli, ["explain", "3x3 4->4 @8"]).stdout
+        assert f"({platform.name.strip()})" in text
 
 
 def test_explain() -> None:

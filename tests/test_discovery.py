@@ -55,6 +55,8 @@ def test_the_environment_chooses() -> None:
     assert "DeviceError: no OpenCL device fits" in done.stderr
     assert run_python(CONVOLVE, CLCONV_DEVICE="cpu", CLCONV_NO_TUNING="1").stdout.strip() == "9.0"
     assert run_python(CONVOLVE, PYOPENCL_CTX="0").stdout.strip() == "9.0"
+    done = run_python(CONVOLVE, PYOPENCL_CTX="nonesuch")
+    assert "DeviceError: PYOPENCL_CTX='nonesuch' chooses no OpenCL device" in done.stderr
 
 
 def test_no_device_at_all() -> None:

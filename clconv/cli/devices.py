@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clconv.device import DeviceInfo
-from clconv.discovery import choose_device, runtime_problems
+from clconv.discovery import default_queue, runtime_problems
 from clconv.discovery import devices as all_devices
 from clconv.errors import DeviceError
 
@@ -23,7 +23,7 @@ def devices(as_json: bool) -> None:
     infos = [DeviceInfo.of(d) for d in found]
     trouble: str | None = None
     try:
-        default = found.index(choose_device())
+        default = found.index(default_queue().device)
     except DeviceError as error:
         default, trouble = -1, str(error)
     if as_json:

@@ -7,7 +7,7 @@ import json
 import click
 
 from clconv.device import DeviceInfo
-from clconv.discovery import choose_device
+from clconv.discovery import default_queue
 from clconv.explain import explain as explain_problem
 from clconv.notation import parse
 from clconv.select import Limits
@@ -24,5 +24,5 @@ def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, as_
     PROBLEM in words: 3x3 64->128 @56 stride 2 relu, or in oneDNN's notation: g32ic128ih56oc128oh56kh3ph1.
     """
     text = parse(" ".join(problem))
-    explanation = explain_problem(text, DeviceInfo.of(choose_device()), Limits(algorithm, workspace))
+    explanation = explain_problem(text, DeviceInfo.of(default_queue().device), Limits(algorithm, workspace))
     click.echo(json.dumps(explanation.as_dict(), indent=1) if as_json else str(explanation))

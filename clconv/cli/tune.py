@@ -12,7 +12,7 @@ from rich.table import Table
 
 from clconv.bench.workloads import NETWORKS, distinct_layers
 from clconv.device import DeviceInfo
-from clconv.discovery import choose_device
+from clconv.discovery import default_queue
 from clconv.notation import parse
 from clconv.problem import ConvProblem
 from clconv.tuning.search import Finding, candidates, search
@@ -47,7 +47,7 @@ def tune(
     Each candidate is built in a child process, so that a compiler that crashes costs nothing; its result is checked
     before its time counts. Ctrl-C stops; what was found is kept, and the next call goes on from there.
     """
-    device = DeviceInfo.of(choose_device())
+    device = DeviceInfo.of(default_queue().device)
     path = store or store_path()
     layouts = ("NCHW", "NHWC") if layout == "both" else (layout.upper(),)
     if problem:
