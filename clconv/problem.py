@@ -57,7 +57,9 @@ class Activation:
             a, b = (*map(float, numbers), 0.0, 0.0)[:2]
         except (TypeError, ValueError):
             raise ShapeError(f"activation {value!r} must carry plain numbers after its name") from None
-        if len(numbers) != need or math.isnan(a) or math.isnan(b):
+        if math.isnan(a) or math.isnan(b):
+            raise ShapeError(f"activation {value!r} carries a number that is none; replace the NaN")
+        if len(numbers) != need:
             example = {1: f'("{name}", 0.1)', 2: f'("{name}", 0, 6)'}.get(need, f'"{name}"')
             raise ShapeError(f"activation {value!r} carries {len(numbers)} numbers, {name} takes {need}; write {example}")
         if name == "clip" and a > b:
@@ -130,7 +132,7 @@ class ConvProblem:
 
         if self.layout not in LAYOUTS:
             raise ShapeError(f"layout {self.layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
-        if self.dtype not in DTYPES:
+        if not isinstance(self.dtype, str) or self.dtype not in DTYPES:
             raise ShapeError(f"element type {self.dtype!r} is not supported; use one of {', '.join(DTYPES)}")
         put("x_shape", _shape(self.x_shape, "x", self.layout))
         put("w_shape", _shape(self.w_shape, "w", "OIHW" if self.layout == "NCHW" else "HWIO"))
@@ -174,6 +176,8 @@ class ConvProblem:
             ("height", self.IH, pt + pb, self.EKH),
             ("width", self.IW, pl + pr, self.EKW),
         ):
+            if size + pad > _MOST:
+                raise ShapeError(f"the image's {axis} {size} and its padding {pad} must not exceed {_MOST} together")
             if filt > size + pad:
                 raise ShapeError(
                     f"the filter's {axis} {filt} (dilation included) exceeds the padded image's {size + pad} "
@@ -347,13 +351,20 @@ class ConvProblem:
         return f"{text} {self.layout} {self.dtype}"
 
 
-def _integer(value: object, name: str) -> int:
-    if isinstance(value, bool):
-        raise ShapeError(f"{name}={value!r} must be an integer")
+_MOST = 2**31 - 1
+"""Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
+
+
+def _integer(value: object, name: str, must: str = "must be an integer") -> int:
     try:
-        return operator.index(cast("Any", value))
+        number = operator.index(cast("Any", value))
     except TypeError:
-        raise ShapeError(f"{name}={value!r} must be an integer") from None
+        raise ShapeError(f"{name}={value!r} {must}") from None
+    if isinstance(value, bool):
+        raise ShapeError(f"{name}={value!r} {must}")
+    if number > _MOST:
+        raise ShapeError(f"{name}={value!r} must not exceed {_MOST}")
+    return number
 
 
 def _shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
@@ -373,11 +384,11 @@ def _shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
     return shape
 
 
-def _pair(value: Any, name: str, least: int) -> Pair:
+def _pair(value: Any, name: str, least: int, must: str = "must be one integer or two, for height and width") -> Pair:
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
     if len(values) != 2:
-        raise ShapeError(f"{name}={value!r} must be one integer or two, for height and width")
-    pair = (_integer(values[0], name), _integer(values[1], name))
+        raise ShapeError(f"{name}={value!r} {must}")
+    pair = (_integer(values[0], name, must), _integer(values[1], name, must))
     if min(pair) < least:
         raise ShapeError(f"{name}={value!r} must be at least {least}")
     return pair
@@ -396,7 +407,8 @@ def _padding(value: Any, size: Pair, filt: Pair, stride: Pair, dilation: Pair) -
             small, large = total // 2, total - total // 2
             pads.append((small, large) if mode == "same" else (large, small))
         return (pads[0], pads[1])
+    must = 'must be an integer, (h, w), ((top, bottom), (left, right)), "valid", "same" or "same_lower"'
     if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, Sequence) for v in value):
-        return (_pair(value[0], "padding", 0), _pair(value[1], "padding", 0))
-    h, w = _pair(value, "padding", 0)
+        return (_pair(value[0], "padding", 0, must), _pair(value[1], "padding", 0, must))
+    h, w = _pair(value, "padding", 0, must)
     return ((h, h), (w, w))
