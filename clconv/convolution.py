@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyopencl as cl
@@ -123,7 +123,7 @@ class Convolution:
             return ConvProblem((1, 1, 1, 1), self.w_shape, **self._options)  # says what is wrong with w
         per_group = self.w_shape[1 if nchw else 2]
         groups = self._options["groups"]
-        channels = per_group * groups if isinstance(groups, int) else per_group
+        channels = per_group * groups if isinstance(groups, int) and groups > 0 else per_group
         large = 1 << 30  # any filter fits this image; only the options are of interest
         shape = (1, channels, large, large) if nchw else (1, large, large, channels)
         return ConvProblem(shape, self.w_shape, dtype=self.dtype, **self._options)
@@ -150,7 +150,7 @@ class Convolution:
             If the shape does not fit the filter.
         """
         return ConvProblem(
-            tuple(x_shape),
+            cast("tuple[int, ...]", x_shape),  # it reads any sequence, and says what else it was given
             self.w_shape,
             dtype=self.dtype,
             bias=self._bias is not None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
 from clconv.algorithms import ALGORITHMS
@@ -32,11 +32,26 @@ class Limits:
         Most scratch memory of one call, in bytes.
     error_factor : float, optional
         Largest ``error_factor`` of a plan; rules out Winograd where it loses too much.
+
+    Raises
+    ------
+    ShapeError
+        If the algorithm's name is unknown, or a limit is no number from 0 on.
     """
 
     algorithm: str = "auto"
     workspace: int | None = None
     error_factor: float | None = None
+
+    def __post_init__(self) -> None:
+        named(self.algorithm)
+        for name, value in (("workspace", self.workspace), ("error_factor", self.error_factor)):
+            if value is not None and (not isinstance(value, (int, float)) or not value >= 0):
+                raise ShapeError(f"{name}={value!r} must be None or a number that is not negative")
+
+    def __str__(self) -> str:
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return ", ".join(f"{name}={value!r}" for name, value in given.items())
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,7 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
         raise UnsupportedError(f"float64 is not offered by the device {device.name}; use float32, or another device")
     candidates: list[Plan] = []
     refused: list[tuple[str, str]] = []
+    over: list[tuple[str, str]] = []
     for algorithm in named(limits.algorithm):
         reason = _too_large(problem, algorithm) or algorithm.supports(problem, device)
         if reason is not None:
@@ -86,8 +102,10 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
                 candidates.append(on_lanes(plan, device))
             elif (plan.algorithm, reason) not in refused:
                 refused.append((plan.algorithm, reason))
+                over.append(refused[-1])
     if not candidates:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused)
+        # Where algorithms for this kind of problem fail for a limit, those for other kinds are not worth a word.
+        reasons = "; ".join(f"{name} {reason}" for name, reason in over or refused)
         raise UnsupportedError(f'no algorithm serves {problem} with {limits}: {reasons}; use algorithm="auto" or lift a limit')
     tuned = recall(problem, device, candidates) if recall is not None else None
     candidates.sort(key=lambda plan: plan.seconds)

@@ -302,12 +302,26 @@ def test_device_arrays_that_do_not_fit(queue: cl.CommandQueue) -> None:
 
 
 def test_wrong_options_are_refused_before_the_first_call() -> None:
-    wrong: tuple[dict[str, Any], ...] = ({"stride": 0}, {"groups": 5}, {"activation": "x"}, {"layout": "x"}, {"padding": "x"})
+    wrong: tuple[dict[str, Any], ...] = (
+        {"stride": 0},
+        {"groups": 5},
+        {"groups": -4},
+        {"activation": "x"},
+        {"layout": "x"},
+        {"padding": "x"},
+        {"algorithm": "x"},
+        {"workspace": -1},
+    )
     for options in wrong:
-        with pytest.raises(clconv.ShapeError):
+        with pytest.raises(clconv.ShapeError, match=next(iter(options))):
             clconv.Convolution(W, **options)
     with pytest.raises(clconv.ClconvError):
         clconv.Convolution(W[0])
+
+
+def test_a_wrong_shape_to_explain_gets_one_sentence() -> None:
+    with pytest.raises(clconv.ShapeError, match="the shape of x must be a sequence of 4 integers, got 5"):
+        clconv.Convolution(W).explain(5)  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_failed_call_leaves_out_untouched(queue: cl.CommandQueue) -> None:

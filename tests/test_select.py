@@ -99,8 +99,15 @@ def test_limits() -> None:
     assert not select(problem, CPU, strict).plan.winograd
     with pytest.raises(ShapeError, match="algorithm 'gemm' is unknown; use one of auto, reference"):
         select(problem, CPU, Limits("gemm"))
-    with pytest.raises(UnsupportedError, match="lift a limit"):
+    with pytest.raises(UnsupportedError, match=r"with error_factor=0\.5: reference has an error factor of 148") as caught:
         select(problem, CPU, Limits(error_factor=0.5))
+    assert "lift a limit" in str(caught.value)
+    assert "depthwise" not in str(caught.value)
+    with pytest.raises(UnsupportedError, match="with algorithm='depthwise/direct_simt': depthwise/direct_simt serves depthwise"):
+        select(problem, CPU, Limits("depthwise/direct_simt"))
+    for wrong in ({"workspace": -1}, {"workspace": "1"}, {"error_factor": float("nan")}):
+        with pytest.raises(ShapeError, match="must be None or a number that is not negative"):
+            Limits(**wrong)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(UnsupportedError, match="float64 is not offered by the device tiny"):
         select(problem_of("resnet_like", dtype="float64"), TINY)
 
