@@ -16,7 +16,7 @@ from clconv.executable import Executable
 from clconv.explain import Explanation, explain
 from clconv.invoke import batch_parts, empty_like_input, run_device, run_numpy
 from clconv.problem import ActivationLike, ConvProblem, Padding
-from clconv.runtime import Runtime, runtime_of
+from clconv.runtime import Runtime, allocate, copied, runtime_of
 from clconv.select import Limits, select
 from clconv.tensors import (
     Tensor,
@@ -132,12 +132,11 @@ class Convolution:
         """Copy a filter or a bias to the device."""
         if value is None:
             return None
-        flags = cl.mem_flags
         if not is_device_array(value):
-            return cl.Buffer(self._runtime.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=value)
+            return copied(self._runtime.context, value)
         check_context(value, name, self._runtime.context)
         source, _ = device_buffer(value, self.queue)
-        own = cl.Buffer(self._runtime.context, flags.READ_WRITE, value.nbytes)
+        own = allocate(self._runtime.context, value.nbytes)
         cl.enqueue_copy(self.queue, own, source, byte_count=value.nbytes, wait_for=list(value.events)).wait()
         return own
 

@@ -12,7 +12,7 @@ import pyopencl as cl
 from clconv.errors import DeviceError
 from clconv.executable import Executable
 from clconv.problem import ConvProblem
-from clconv.runtime import Runtime, host_buffer, read_back
+from clconv.runtime import Runtime, allocate, host_buffer, read_back
 from clconv.tensors import Tensor, check_context, device_buffer, is_device_array
 
 
@@ -57,11 +57,13 @@ def run_device(
     wait = list(wait_for or ())
     buffers = dict(fixed)
     copy_out = False
+    for name, array in (("x", x), ("residual", residual), ("out", out)):
+        if array is not None:
+            check_context(array, name, runtime.context)
     for name, array in (("x", x), ("residual", residual), ("y", out)):
         if array is None:
             buffers[name] = None
             continue
-        check_context(array, name, runtime.context)
         wait.extend(array.events)
         buffers[name], temporary = device_buffer(array, queue, output=name == "y")
         if temporary and not state.in_order:
@@ -73,7 +75,7 @@ def run_device(
             queue, out.base_data, buffers["y"], byte_count=out.nbytes, dst_offset=out.offset, wait_for=[event]
         )
     out.add_event(event)
-    state.hold(event, (buffers, x, residual, out))
+    state.hold(event, (executable, buffers, x, residual, out))
 
 
 def empty_like_input(x: Tensor, shape: tuple[int, ...], queue: cl.CommandQueue) -> Tensor:
@@ -81,7 +83,7 @@ def empty_like_input(x: Tensor, shape: tuple[int, ...], queue: cl.CommandQueue) 
     if is_device_array(x):
         import pyopencl.array
 
-        return pyopencl.array.Array(queue, shape, x.dtype)
+        return pyopencl.array.Array(queue, shape, x.dtype, data=allocate(queue.context, math.prod(shape) * x.dtype.itemsize))
     return np.empty(shape, x.dtype)
 
 
@@ -91,10 +93,16 @@ def batch_parts(problem: ConvProblem, runtime: Runtime) -> list[tuple[int, int]]
     Raises
     ------
     DeviceError
-        If a single image does not fit either.
+        If a single image does not fit either, or the filter does not.
     """
     limit = runtime.info.max_alloc_bytes
     n = problem.N
+    filter_bytes = problem.parameters * problem.itemsize
+    if filter_bytes > limit:
+        raise DeviceError(
+            f"the filter of {problem} needs a buffer of {filter_bytes} bytes and {runtime.info.name} gives {limit} bytes "
+            "at most in one piece; split the output channels, or choose another device with CLCONV_DEVICE"
+        )
     per_image = max(math.prod(problem.x_shape), math.prod(problem.output_shape)) // max(n, 1) * problem.itemsize
     if per_image * n <= limit:
         return [(0, n)]

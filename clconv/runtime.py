@@ -122,22 +122,24 @@ class Runtime:
             ) from error
 
 
-_runtimes: dict[int, Runtime] = {}
+_runtimes: dict[tuple[int, int], Runtime] = {}  # of a context and a device: a context may have several
 _by_queue: dict[int, Runtime] = {}
 _lock = threading.Lock()
 
 
 def runtime_of(queue: cl.CommandQueue) -> Runtime:
     """Return the runtime of a queue's context, the same one every time."""
-    key = queue.int_ptr
+    key = getattr(queue, "int_ptr", 0)
     found = _by_queue.get(key)
     if found is not None:
         return found
-    context = queue.context
+    if not isinstance(queue, cl.CommandQueue):
+        raise DeviceError(f"queue is a {type(queue).__name__}; pass a pyopencl.CommandQueue, or None for the default one")
+    context, device = queue.context, queue.device
     with _lock:
-        runtime = _runtimes.get(context.int_ptr)
+        runtime = _runtimes.get((context.int_ptr, device.int_ptr))
         if runtime is None:
-            runtime = _runtimes[context.int_ptr] = Runtime(context, queue.device)
+            runtime = _runtimes[context.int_ptr, device.int_ptr] = Runtime(context, device)
         runtime.queue_state(queue)  # holds the queue, so that its address stays its own
         _by_queue[key] = runtime
         return runtime
@@ -151,8 +153,23 @@ def allocate(context: cl.Context, size: int) -> cl.Buffer:
     DeviceError
         If the device cannot allocate it, with both numbers.
     """
+    return _buffer(context, cl.mem_flags.READ_WRITE, size)
+
+
+def copied(context: cl.Context, array: Any) -> cl.Buffer:
+    """Return a buffer with a copy of a contiguous NumPy array.
+
+    Raises
+    ------
+    DeviceError
+        If the device cannot allocate it, with both numbers.
+    """
+    return _buffer(context, cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR, array.nbytes, array)
+
+
+def _buffer(context: cl.Context, flags: int, size: int, array: Any = None) -> cl.Buffer:
     try:
-        return cl.Buffer(context, cl.mem_flags.READ_WRITE, max(size, 1))
+        return cl.Buffer(context, flags, max(size, 1)) if array is None else cl.Buffer(context, flags, hostbuf=array)
     except cl.Error as error:
         limit = min(d.max_mem_alloc_size for d in context.devices)
         raise DeviceError(
@@ -169,10 +186,8 @@ def host_buffer(runtime: Runtime, array: Any, *, output: bool = False) -> cl.Buf
     flags = cl.mem_flags
     if runtime.info.unified_memory:
         access = flags.WRITE_ONLY if output else flags.READ_ONLY
-        return cl.Buffer(runtime.context, access | flags.USE_HOST_PTR, hostbuf=array)
-    if output:
-        return allocate(runtime.context, array.nbytes)
-    return cl.Buffer(runtime.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=array)
+        return _buffer(runtime.context, access | flags.USE_HOST_PTR, array.nbytes, array)
+    return allocate(runtime.context, array.nbytes) if output else copied(runtime.context, array)
 
 
 def wait(event: cl.Event) -> None:

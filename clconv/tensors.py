@@ -10,6 +10,7 @@ import pyopencl as cl
 
 from clconv.errors import DeviceError, ShapeError
 from clconv.problem import DTYPES
+from clconv.runtime import allocate
 
 Tensor: TypeAlias = Any
 """A NumPy array, a ``pyopencl.array.Array``, or an object with ``__dlpack__`` or ``__array__`` on the CPU."""
@@ -140,7 +141,7 @@ def device_buffer(array: Any, queue: cl.CommandQueue, *, output: bool = False) -
     align = queue.device.mem_base_addr_align // 8
     if array.offset % align == 0:
         return base.get_sub_region(array.offset, array.nbytes), False
-    temporary = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, array.nbytes)
+    temporary = allocate(queue.context, array.nbytes)
     if not output:
         cl.enqueue_copy(queue, temporary, base, byte_count=array.nbytes, src_offset=array.offset, wait_for=list(array.events))
     return temporary, True

@@ -59,6 +59,20 @@ def test_the_environment_chooses() -> None:
     assert "DeviceError: PYOPENCL_CTX='nonesuch' chooses no OpenCL device" in done.stderr
 
 
+@needs_pocl
+def test_two_devices_in_one_context() -> None:
+    """PoCL shows the processor twice when it is told to."""
+    code = """
+import numpy as np, pyopencl as cl, clconv
+(platform,) = [p for p in cl.get_platforms() if "Portable" in p.name]
+context = cl.Context(platform.get_devices())
+queues = [cl.CommandQueue(context, device) for device in context.devices]
+print(len(queues), *(clconv.conv2d(np.ones((1, 1, 3, 3), "f"), np.ones((1, 1, 3, 3), "f"), queue=q).item() for q in queues))
+"""
+    done = run_python(code, POCL_DEVICES="pthread basic")
+    assert done.stdout.split() == ["2", "9.0", "9.0"], done.stderr
+
+
 def test_no_device_at_all() -> None:
     code = "import pyopencl as cl; cl.get_platforms = lambda: []\n" + CONVOLVE
     done = run_python(code)
