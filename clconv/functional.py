@@ -14,13 +14,13 @@ from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.invoke import batch_parts, empty_like_input, run_device, run_numpy
-from clconv.problem import Activation, ActivationLike, ConvProblem, Padding
+from clconv.problem import Activation, ActivationLike, ConvProblem, Padding, check_layout
 from clconv.runtime import host_buffer, runtime_of
 from clconv.select import Limits, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, device_buffer, dtype_name, is_device_array
 from clconv.tuning import recall
 
-_KEPT = 256  # executables; the least recently used one goes
+_KEPT = 256  # calls whose executables are kept; the oldest goes
 _executables: OrderedDict[Any, tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]] = OrderedDict()
 _lock = threading.RLock()
 
@@ -132,6 +132,7 @@ def _prepared(
     algorithm: str,
 ) -> tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]:
     """Problem and executables of a call, from the cache where the same call was made before."""
+    runtime = runtime_of(queue)
     key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, bias, residual, algorithm)
     try:
         found = _executables.get(key)
@@ -154,7 +155,6 @@ def _prepared(
         residual=residual,
         activation=Activation.of(activation),
     )
-    runtime = runtime_of(queue)
     with _lock:
         made: dict[int, Executable] = {}
         for _, count in batch_parts(problem, runtime) if problem.N else []:
@@ -214,18 +214,19 @@ def depthwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str =
     return conv2d(x, w, bias, groups=channels, layout=layout, **options)
 
 
-def _depthwise_filter(x: Tensor, w: Tensor, layout: str) -> tuple[int, Tensor]:
+def _depthwise_filter(x: Tensor, w: Tensor, layout: str, name: str = "w") -> tuple[int, Tensor]:
+    check_layout(layout)
     nchw = layout == "NCHW"
     if x.ndim != 4 or w.ndim != 4:
-        raise ShapeError(f"x and w have {x.ndim} and {w.ndim} axes; both must have 4")
+        raise ShapeError(f"x has {x.ndim} axes and {name} has {w.ndim}; give both 4, as layout={layout!r} has them")
     channels = x.shape[1 if nchw else 3]
     if nchw:
         if w.shape[1] != 1 or channels == 0 or w.shape[0] % channels:
             want = f"(a multiple of {channels}, 1, KH, KW)"
-            raise ShapeError(f"w has the shape {w.shape}; for {channels} channels it must be {want}")
+            raise ShapeError(f"{name} has the shape {w.shape}; for {channels} channels it must be {want}")
         return channels, w
     if w.shape[2] != channels:
-        raise ShapeError(f"w has the shape {w.shape}; for {channels} channels it must be (KH, KW, {channels}, M)")
+        raise ShapeError(f"{name} has the shape {w.shape}; for {channels} channels it must be (KH, KW, {channels}, M)")
     return channels, w.reshape((*w.shape[:2], 1, channels * w.shape[3]))
 
 
@@ -254,13 +255,14 @@ def pointwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str =
     return conv2d(x, _pointwise_filter(as_tensor(w, "w"), layout), bias, layout=layout, **options)
 
 
-def _pointwise_filter(w: Tensor, layout: str) -> Tensor:
+def _pointwise_filter(w: Tensor, layout: str, name: str = "w") -> Tensor:
+    check_layout(layout)
     if w.ndim == 2:
         return w.reshape((*w.shape, 1, 1) if layout == "NCHW" else (1, 1, *w.shape))
     axes = (2, 3) if layout == "NCHW" else (0, 1)
     if w.ndim != 4 or any(w.shape[a] != 1 for a in axes):
         want = "(OC, IC, 1, 1) or (OC, IC)" if layout == "NCHW" else "(1, 1, IC, OC) or (IC, OC)"
-        raise ShapeError(f"w has the shape {w.shape}; a pointwise filter must be {want}")
+        raise ShapeError(f"{name} has the shape {w.shape}; a pointwise filter must be {want}")
     return w
 
 
@@ -305,21 +307,24 @@ def separable_conv2d(
     ShapeError, UnsupportedError, DeviceError, KernelBuildError
     """
     x, depthwise_w = as_tensor(x, "x"), as_tensor(depthwise_w, "depthwise_w")
-    pointwise_w = _pointwise_filter(as_tensor(pointwise_w, "pointwise_w"), layout)
-    channels, depthwise_w = _depthwise_filter(x, depthwise_w, layout)
+    pointwise_w = _pointwise_filter(as_tensor(pointwise_w, "pointwise_w"), layout, "pointwise_w")
+    channels, depthwise_w = _depthwise_filter(x, depthwise_w, layout, "depthwise_w")
     if queue is None:
         queue = x.queue if is_device_array(x) and x.queue is not None else default_queue()
     dtype = dtype_name(x.dtype, "x")
     first: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": channels, "layout": layout}
     between_shape = ConvProblem(x.shape, depthwise_w.shape, dtype=dtype, **first).output_shape
     last = ConvProblem(between_shape, pointwise_w.shape, layout=layout, dtype=dtype, activation=activation)
+    check(depthwise_w, "depthwise_w", depthwise_w.shape, dtype, "x")
+    check(pointwise_w, "pointwise_w", pointwise_w.shape, dtype, "x")
+    bias = None if bias is None else as_tensor(bias, "bias")
+    residual = None if residual is None else as_tensor(residual, "residual")
     if out is not None:
         check_out(out, x, last.output_shape, dtype, (depthwise_w, pointwise_w, bias, residual))
     if not is_device_array(x) and not runtime_of(queue).info.unified_memory:
         # One copy to the device and one back; what lies between never leaves it.
         x, depthwise_w, pointwise_w, bias, residual = (
-            None if t is None else to_device(queue, as_tensor(t, "a tensor"))
-            for t in (x, depthwise_w, pointwise_w, bias, residual)
+            t if t is None or is_device_array(t) else to_device(queue, t) for t in (x, depthwise_w, pointwise_w, bias, residual)
         )
         result = separable_conv2d(
             x, _as_given(depthwise_w, channels, layout), pointwise_w, bias, stride=stride, padding=padding, dilation=dilation,

@@ -130,8 +130,7 @@ class ConvProblem:
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        if self.layout not in LAYOUTS:
-            raise ShapeError(f"layout {self.layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
+        check_layout(self.layout)
         if not isinstance(self.dtype, str) or self.dtype not in DTYPES:
             raise ShapeError(f"element type {self.dtype!r} is not supported; use one of {', '.join(DTYPES)}")
         put("x_shape", _shape(self.x_shape, "x", self.layout))
@@ -353,6 +352,12 @@ class ConvProblem:
 
 _MOST = 2**31 - 1
 """Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
+
+
+def check_layout(layout: object) -> None:
+    """Raise a ShapeError unless a layout is known."""
+    if layout not in LAYOUTS:
+        raise ShapeError(f"layout {layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
 
 
 def _integer(value: object, name: str, must: str = "must be an integer") -> int:

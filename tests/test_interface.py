@@ -237,6 +237,36 @@ def test_a_large_batch_is_split_where_a_buffer_has_its_limit(queue: cl.CommandQu
     monkeypatch.setattr(runtime, "info", replace(runtime.info, max_alloc_bytes=1000))
     with pytest.raises(clconv.DeviceError, match=r"1024 bytes.*1000 bytes"):
         clconv.Convolution(w, padding=1, queue=fresh)(x)
+    monkeypatch.setattr(runtime, "info", replace(runtime.info, max_alloc_bytes=400))
+    with pytest.raises(clconv.DeviceError, match=r"the filter of .* 432 bytes.*400 bytes"):
+        clconv.conv2d(x, w, padding=1, queue=fresh)
+
+
+def test_a_filter_larger_than_the_device_allocates(queue: cl.CommandQueue) -> None:
+    limit = queue.device.max_mem_alloc_size
+    side = 1 + int((limit / 4) ** 0.5)
+    w = np.zeros((side, side, 1, 1), np.float32)  # pages that nobody touches take no memory
+    with pytest.raises(clconv.DeviceError, match=f"{w.nbytes} bytes.*{limit} bytes"):
+        clconv.Convolution(w, queue=queue)
+    with pytest.raises(clconv.DeviceError, match=f"{w.nbytes} bytes.*{limit} bytes"):
+        clconv.conv2d(np.zeros((1, side, 1, 1), np.float32), w, queue=queue)
+
+
+def test_a_kernel_that_does_not_build_tells_all(monkeypatch: pytest.MonkeyPatch, queue: cl.CommandQueue) -> None:
+    from clconv import runtime
+
+    monkeypatch.setattr(runtime, "expand", lambda kernel: f'#line 7 "kernels/{kernel}"\nthere is no such kernel\n')
+    out = np.full((1, 6, 6, 6), 5.0, np.float32)
+    context = cl.Context([queue.device])
+    with pytest.raises(clconv.KernelBuildError, match=r"the kernel reference.cl does not build on") as caught:
+        clconv.conv2d(X, W, algorithm="reference", out=out, queue=cl.CommandQueue(context))
+    error = caught.value
+    assert "\n" not in str(error)
+    assert "kernels/reference.cl:7" in error.log
+    assert "-DKH=3" in error.options
+    assert "no such kernel" in error.source
+    assert error.device in queue.device.name
+    assert (out == 5).all()
 
 
 X, W = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
@@ -260,6 +290,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("algorithm", {"algorithm": "fft"}, "algorithm 'fft' is unknown; use one of auto"),
     ("layout", {"layout": "nchw"}, "layout 'nchw' is unknown"),
     ("groups", {"groups": 3}, "groups=3 must divide"),
+    ("queue", {"queue": "gpu"}, "queue is a str; pass a pyopencl.CommandQueue"),
 ]
 
 
@@ -270,6 +301,26 @@ def test_bad_input_gets_one_sentence(change: dict[str, Any], words: str, queue: 
         clconv.conv2d(**arguments)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_depthwise_pointwise_and_separable_name_what_is_wrong(queue: cl.CommandQueue) -> None:
+    x, dw, pw = integers(1, 4, 8, 8), integers(4, 1, 3, 3), integers(6, 4)
+    for options, words in (
+        ({"layout": "x"}, "layout 'x' is unknown"),
+        ({"depthwise_w": dw[0]}, "depthwise_w has 3; give both 4"),
+        ({"depthwise_w": dw[:3]}, "depthwise_w has the shape (3, 1, 3, 3); for 4 channels it must be (a multiple of 4"),
+        ({"depthwise_w": dw.astype("d")}, "depthwise_w has the element type float64"),
+        ({"pointwise_w": pw.astype("d")}, "pointwise_w has the element type float64"),
+        ({"pointwise_w": dw}, "pointwise_w has the shape (4, 1, 3, 3); a pointwise filter must be"),
+        ({"bias": [0.0] * 6}, "bias is a list"),
+    ):
+        arguments: dict[str, Any] = {"depthwise_w": dw, "pointwise_w": pw, "queue": queue, **options}
+        with pytest.raises(clconv.ShapeError) as caught:
+            clconv.separable_conv2d(x, **arguments)
+        assert words in str(caught.value)
+    for call, w in ((clconv.depthwise_conv2d, dw), (clconv.pointwise_conv2d, pw)):
+        with pytest.raises(clconv.ShapeError, match="layout 'x' is unknown"):
+            call(x, w, layout="x", queue=queue)
 
 
 def test_out_must_not_share_memory_with_an_input(queue: cl.CommandQueue) -> None:
@@ -299,6 +350,8 @@ def test_device_arrays_that_do_not_fit(queue: cl.CommandQueue) -> None:
         clconv.conv2d(dx, W, queue=foreign)
     with pytest.raises(clconv.DeviceError, match="another OpenCL context"):
         clconv.Convolution(cla.to_device(foreign, W), queue=queue)
+    with pytest.raises(clconv.DeviceError, match="out lives in another OpenCL context"):
+        clconv.conv2d(dx, W, out=cla.to_device(foreign, OUT))
 
 
 def test_wrong_options_are_refused_before_the_first_call() -> None:
