@@ -14,10 +14,10 @@ from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
-from clconv.invoke import batch_parts, empty_like_input, run_device, run_numpy
+from clconv.invoke import empty_like_input, run_device, run_numpy
 from clconv.problem import ActivationLike, ConvProblem, Padding
 from clconv.runtime import Runtime, allocate, copied, runtime_of
-from clconv.select import Limits, select
+from clconv.select import Limits, batch_parts, select
 from clconv.tensors import (
     Tensor,
     as_tensor,
@@ -230,7 +230,7 @@ class Convolution:
             if ready is None:
                 parts: list[tuple[int, int, Executable, dict[str, Any]]] = []
                 made: dict[int, tuple[Executable, dict[str, Any]]] = {}
-                for start, count in batch_parts(problem, self._runtime) if problem.N else []:
+                for start, count in batch_parts(problem, self._runtime.info) if problem.N else []:
                     if count not in made:
                         made[count] = self._build(problem.with_batch(count))
                     parts.append((start, count, *made[count]))

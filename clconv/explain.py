@@ -8,7 +8,7 @@ from typing import Any
 from clconv.device import DeviceInfo
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
-from clconv.select import Choice, Limits, select
+from clconv.select import Choice, Limits, batch_parts, select
 from clconv.tuning import recall
 
 
@@ -19,6 +19,11 @@ class Explanation:
     problem: ConvProblem
     device: DeviceInfo
     choice: Choice
+
+    @property
+    def parts(self) -> int:
+        """Runs that a call takes: more than one where the device cannot allocate the whole batch in one piece."""
+        return len(batch_parts(self.problem, self.device))
 
     @property
     def plan(self) -> Plan:
@@ -38,7 +43,7 @@ class Explanation:
     @property
     def roofline_seconds(self) -> float:
         """Least time that the device's estimated peak and bandwidth allow for the direct method."""
-        return max(self.problem.flops / self.device.peak_flops, self.problem.bytes / self.device.bandwidth)
+        return _roofline(self.problem, self.device)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as plain values, for JSON."""
@@ -55,6 +60,7 @@ class Explanation:
             "tile": plan.tile,
             "tuned": self.choice.tuned,
             "kernels": [f"kernels/{launch.kernel}" for launch in plan.launches],
+            "parts": self.parts,
             "workspace_bytes": plan.workspace,
             "packed_bytes": plan.packed_bytes,
             "error_factor": plan.error_factor,
@@ -70,7 +76,8 @@ class Explanation:
 
     @property
     def _share(self) -> float:
-        return self.roofline_seconds / self.plan.seconds if self.plan.seconds else 0.0
+        # Of one part, which is what the plan is for.
+        return _roofline(self.plan.problem, self.device) / self.plan.seconds if self.plan.seconds else 0.0
 
     def __str__(self) -> str:
         problem, plan = self.problem, self.plan
@@ -86,6 +93,8 @@ class Explanation:
             f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
             f"  error       at most {plan.error_factor:g} eps * conv(|x|, |w|)",
         ]
+        if self.parts > 1:
+            lines.append(f"  batch       in {self.parts} parts of {plan.problem.N} images at most, for largest buffers")
         others = self._others
         lines += [f"  also        {name}" for name in others[:4]]
         if len(others) > 4:
@@ -107,5 +116,12 @@ def explain(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = No
     ------
     UnsupportedError
         If no algorithm is left under the limits.
+    DeviceError
+        If a single image, or the filter, is more than the device allocates in one piece.
     """
-    return Explanation(problem, device, select(problem, device, limits, recall))
+    _, most = batch_parts(problem, device)[0]
+    return Explanation(problem, device, select(problem.with_batch(most), device, limits, recall))
+
+
+def _roofline(problem: ConvProblem, device: DeviceInfo) -> float:
+    return max(problem.flops / device.peak_flops, problem.bytes / device.bandwidth)

@@ -13,10 +13,10 @@ from pyopencl.array import to_device
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
-from clconv.invoke import batch_parts, empty_like_input, run_device, run_numpy
+from clconv.invoke import empty_like_input, run_device, run_numpy
 from clconv.problem import Activation, ActivationLike, ConvProblem, Padding, check_layout
 from clconv.runtime import host_buffer, runtime_of
-from clconv.select import Limits, select
+from clconv.select import Limits, batch_parts, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, device_buffer, dtype_name, is_device_array
 from clconv.tuning import recall
 
@@ -157,11 +157,11 @@ def _prepared(
     )
     with _lock:
         made: dict[int, Executable] = {}
-        for _, count in batch_parts(problem, runtime) if problem.N else []:
+        for _, count in batch_parts(problem, runtime.info) if problem.N else []:
             if count not in made:
                 plan = select(problem.with_batch(count), runtime.info, Limits(algorithm), recall).plan
                 made[count] = Executable(plan, runtime)
-        parts = tuple((s, c, made[c]) for s, c in (batch_parts(problem, runtime) if problem.N else []))
+        parts = tuple((s, c, made[c]) for s, c in (batch_parts(problem, runtime.info) if problem.N else []))
         _executables[key] = (problem, parts)
         while len(_executables) > _KEPT:
             _executables.popitem(last=False)

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from clconv.errors import DeviceError
 from clconv.executable import Executable
-from clconv.problem import ConvProblem
-from clconv.runtime import Runtime, allocate, host_buffer, read_back
+from clconv.runtime import allocate, host_buffer, read_back
 from clconv.tensors import Tensor, check_context, device_buffer, is_device_array
 
 
@@ -85,31 +83,3 @@ def empty_like_input(x: Tensor, shape: tuple[int, ...], queue: cl.CommandQueue) 
 
         return pyopencl.array.Array(queue, shape, x.dtype, data=allocate(queue.context, math.prod(shape) * x.dtype.itemsize))
     return np.empty(shape, x.dtype)
-
-
-def batch_parts(problem: ConvProblem, runtime: Runtime) -> list[tuple[int, int]]:
-    """Split the batch so that no tensor exceeds what the device allocates in one piece: (start, count) of each part.
-
-    Raises
-    ------
-    DeviceError
-        If a single image does not fit either, or the filter does not.
-    """
-    limit = runtime.info.max_alloc_bytes
-    n = problem.N
-    filter_bytes = problem.parameters * problem.itemsize
-    if filter_bytes > limit:
-        raise DeviceError(
-            f"the filter of {problem} needs a buffer of {filter_bytes} bytes and {runtime.info.name} gives {limit} bytes "
-            "at most in one piece; split the output channels, or choose another device with CLCONV_DEVICE"
-        )
-    per_image = max(math.prod(problem.x_shape), math.prod(problem.output_shape)) // max(n, 1) * problem.itemsize
-    if per_image * n <= limit:
-        return [(0, n)]
-    fit = limit // per_image
-    if fit == 0:
-        raise DeviceError(
-            f"one image of {problem} needs a buffer of {per_image} bytes and {runtime.info.name} gives {limit} bytes "
-            "at most in one piece; cut the image into tiles, or choose another device with CLCONV_DEVICE"
-        )
-    return [(start, min(fit, n - start)) for start in range(0, n, fit)]

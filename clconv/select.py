@@ -10,7 +10,7 @@ from typing import TypeAlias
 from clconv.algorithms import ALGORITHMS
 from clconv.algorithms.base import Algorithm
 from clconv.device import DeviceInfo
-from clconv.errors import ShapeError, UnsupportedError
+from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 
@@ -110,6 +110,34 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
     tuned = recall(problem, device, candidates) if recall is not None else None
     candidates.sort(key=lambda plan: plan.seconds)
     return Choice(tuned or candidates[0], tuple(candidates), tuple(refused), tuned is not None)
+
+
+def batch_parts(problem: ConvProblem, device: DeviceInfo) -> list[tuple[int, int]]:
+    """Split the batch so that no tensor exceeds what the device allocates in one piece: (start, count) of each part.
+
+    Raises
+    ------
+    DeviceError
+        If a single image does not fit either, or the filter does not.
+    """
+    limit = device.max_alloc_bytes
+    n = problem.N
+    filter_bytes = problem.parameters * problem.itemsize
+    if filter_bytes > limit:
+        raise DeviceError(
+            f"the filter of {problem} needs a buffer of {filter_bytes} bytes and {device.name} gives {limit} bytes "
+            "at most in one piece; split the output channels, or choose another device with CLCONV_DEVICE"
+        )
+    per_image = max(math.prod(problem.x_shape), math.prod(problem.output_shape)) // max(n, 1) * problem.itemsize
+    if per_image * n <= limit:
+        return [(0, n)]
+    fit = limit // per_image
+    if fit == 0:
+        raise DeviceError(
+            f"one image of {problem} needs a buffer of {per_image} bytes and {device.name} gives {limit} bytes "
+            "at most in one piece; cut the image into tiles, or choose another device with CLCONV_DEVICE"
+        )
+    return [(start, min(fit, n - start)) for start in range(0, n, fit)]
 
 
 def _too_large(problem: ConvProblem, algorithm: Algorithm) -> str | None:

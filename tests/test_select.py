@@ -9,7 +9,7 @@ import pytest
 
 from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
-from clconv.errors import ShapeError, UnsupportedError
+from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.explain import explain
 from clconv.notation import parse
 from clconv.plan import BUFFERS, Float, Int, Local, Plan
@@ -120,6 +120,17 @@ def test_refusals_have_their_reasons() -> None:
     text = str(explain(problem_of("depthwise_5x5"), CPU))
     for name in reasons:
         assert name in text
+
+
+def test_a_batch_that_is_split_is_explained_as_it_runs() -> None:
+    problem = problem_of("resnet_like").with_batch(5)
+    image = 32 * 14 * 14 * 4
+    told = explain(problem, replace(CPU, max_alloc_bytes=2 * image))
+    assert (told.parts, told.plan.problem.N, told.as_dict()["parts"]) == (3, 2, 3)
+    assert "in 3 parts of 2 images at most" in str(told)
+    assert explain(problem, CPU).parts == 1
+    with pytest.raises(DeviceError, match=f"{image} bytes .* {image - 1} bytes at most"):
+        explain(problem, replace(CPU, max_alloc_bytes=image - 1))
 
 
 def test_a_recalled_plan_is_taken() -> None:
