@@ -78,11 +78,13 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
     Raises
     ------
     ShapeError
-        If the algorithm's name is unknown.
+        If the batch is empty.
     UnsupportedError
         If no algorithm is left under the limits.
     """
     limits = limits or Limits()
+    if problem.N == 0:
+        raise ShapeError(f"the batch of {problem} is empty, so nothing runs; ask for at least one image")
     if problem.dtype == "float64" and not device.fp64:
         raise UnsupportedError(f"float64 is not offered by the device {device.name}; use float32, or another device")
     candidates: list[Plan] = []

@@ -133,6 +133,11 @@ def test_a_batch_that_is_split_is_explained_as_it_runs() -> None:
         explain(problem, replace(CPU, max_alloc_bytes=image - 1))
 
 
+def test_an_empty_batch_has_no_plan() -> None:
+    with pytest.raises(ShapeError, match="is empty, so nothing runs"):
+        explain(problem_of("resnet_like").with_batch(0), CPU)
+
+
 def test_a_recalled_plan_is_taken() -> None:
     problem = problem_of("resnet_like")
     wanted = select(problem, CPU, Limits("reference")).plan
