@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from clconv import DeviceError
 from clconv.cli.group import cli
 from clconv.discovery import devices as all_devices
 
@@ -109,6 +110,48 @@ def test_check_finds_a_broken_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(o.passed and 0 <= o.error <= 1 for o in selfcheck.run(plans, queue))
     monkeypatch.setattr(selfcheck, "reference", lambda *a: oracle(*a) + 1)
     assert not any(o.passed for o in selfcheck.run(plans, queue))
+
+
+def test_check_prints_json_that_any_program_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clconv import ClconvError, selfcheck
+
+    def fail(*_: object) -> None:
+        raise ClconvError("broken [on purpose]")
+
+    monkeypatch.setattr(selfcheck, "CASES", ("3x3 4->4 @5",))
+    monkeypatch.setattr(selfcheck, "_check", fail)
+    result = CliRunner().invoke(cli, ["check", "--json"])
+    assert result.exit_code == 1
+    outcomes = json.loads(result.stdout, parse_constant=pytest.fail)["outcomes"]
+    assert {(o["passed"], o["error_over_bound"], o["message"]) for o in outcomes} == {(False, None, "broken [on purpose]")}
+    assert "broken [on purpose]" in CliRunner().invoke(cli, ["check"]).stdout
+
+
+def test_without_a_linker_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clconv import discovery
+    from clconv.device import DeviceInfo
+
+    if not DeviceInfo.of(discovery.default_queue().device).is_pocl:
+        pytest.skip("only PoCL needs a linker")
+    monkeypatch.setattr(discovery, "_linker", lambda: None)
+    with pytest.raises(DeviceError, match="with the program ld"):
+        CliRunner().invoke(cli, ["check"], catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["devices", "--json"])
+    assert result.exit_code == 0
+    assert "with the program ld" in json.loads(result.stdout)["problems"][0]
+
+
+def test_without_a_device_the_table_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clconv.cli import devices
+
+    def nothing() -> None:
+        raise DeviceError('install PoCL with: pip install "pyopencl[pocl]"')
+
+    monkeypatch.setattr(devices, "all_devices", list)
+    monkeypatch.setattr(devices, "default_queue", nothing)
+    result = CliRunner().invoke(cli, ["devices"])
+    assert result.exit_code == 1
+    assert 'pip install "pyopencl[pocl]"' in result.stdout
 
 
 def test_check_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:

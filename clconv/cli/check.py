@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from clconv import selfcheck
 from clconv.device import DeviceInfo
-from clconv.discovery import default_queue
+from clconv.discovery import default_queue, require_linker
 from clconv.selfcheck import Outcome
 
 
@@ -22,6 +24,7 @@ def check(as_json: bool) -> None:
     """Test every algorithm on the device: exact on integers, within its error bound on random numbers."""
     queue = default_queue()
     info = DeviceInfo.of(queue.device)
+    require_linker(info)
     plans = selfcheck.work(info)
     outcomes: list[Outcome] = []
     stderr = Console(stderr=True)
@@ -39,7 +42,7 @@ def check(as_json: bool) -> None:
                 "tile": o.plan.tile,
                 "problem": str(o.plan.problem),
                 "passed": o.passed,
-                "error_over_bound": o.error,
+                "error_over_bound": o.error if math.isfinite(o.error) else None,
                 "message": o.message,
             }
             for o in outcomes
@@ -49,13 +52,13 @@ def check(as_json: bool) -> None:
     else:
         Console().print(_table(info, outcomes))
         for o in failed[:20]:
-            Console().print(f"[red]failed[/red] {o.plan.algorithm} ({o.plan.tile}) on {o.plan.problem}: {o.message}")
+            click.echo(f"{click.style('failed', fg='red')} {o.plan.algorithm} ({o.plan.tile}) on {o.plan.problem}: {o.message}")
     if failed:
         raise SystemExit(1)
 
 
 def _table(info: DeviceInfo, outcomes: list[Outcome]) -> Table:
-    table = Table(title=f"{info.name} ({info.platform}, {info.driver})", title_justify="left")
+    table = Table(title=escape(f"{info.name} ({info.platform}, {info.driver})"), title_justify="left")
     table.add_column("algorithm")
     for name in ("plans", "passed", "largest error / bound"):
         table.add_column(name, justify="right")

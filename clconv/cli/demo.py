@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pyopencl as cl
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import clconv
@@ -73,7 +74,7 @@ def demo(image: Path | None, picture: Path, as_json: bool) -> None:
         if not console.is_terminal:
             console.width = 120  # a file or a pipe has no width of its own
         console.print(_table(info, results))
-        console.print(f"The results are drawn in {picture}.")
+        click.echo(f"The results are drawn in {picture}.")
     if not all(r.passed for r in results):
         raise SystemExit(1)
 
@@ -204,7 +205,7 @@ def _row(r: Result) -> dict[str, Any]:
 
 
 def _table(info: DeviceInfo, results: list[Result]) -> Table:
-    table = Table(title=f"{info.name} ({info.platform}, {info.driver})", title_justify="left")
+    table = Table(title=escape(f"{info.name} ({info.platform}, {info.driver})"), title_justify="left")
     for name in ("kind", "shape", "parameters", "algorithm"):
         table.add_column(name)
     for name in ("ms", "GFLOP/s", "error", "bound"):

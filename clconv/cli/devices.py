@@ -7,10 +7,11 @@ import json
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from clconv.device import DeviceInfo
-from clconv.discovery import default_queue, runtime_problems
+from clconv.discovery import default_queue, require_linker, runtime_problems
 from clconv.discovery import devices as all_devices
 from clconv.errors import DeviceError
 
@@ -26,17 +27,28 @@ def devices(as_json: bool) -> None:
         default = found.index(default_queue().device)
     except DeviceError as error:
         default, trouble = -1, str(error)
+    problems = [*runtime_problems(), *_without_linker(infos), *([trouble] if trouble else [])]
     if as_json:
         rows = [{**dataclasses.asdict(i), "default": k == default} for k, i in enumerate(infos)]
-        click.echo(json.dumps({"devices": rows, "problems": [*runtime_problems(), *([trouble] if trouble else [])]}, indent=1))
+        click.echo(json.dumps({"devices": rows, "problems": problems}, indent=1))
     else:
         console = Console()
         if infos:
             console.print(_table(infos, default))
-        for problem in (*runtime_problems(), *([trouble] if trouble else [])):
-            console.print(problem, style="yellow")
+        for problem in problems:
+            click.secho(problem, fg="yellow")
     if trouble:
         raise SystemExit(1)
+
+
+def _without_linker(infos: list[DeviceInfo]) -> list[str]:
+    """Say what a device of PoCL lacks, in the sentence that a call would end with."""
+    for info in infos:
+        try:
+            require_linker(info)
+        except DeviceError as error:
+            return [str(error)]
+    return []
 
 
 def _table(infos: list[DeviceInfo], default: int) -> Table:
@@ -56,5 +68,5 @@ def _table(infos: list[DeviceInfo], default: int) -> Table:
         "vectors are read": ["through pointers" if i.unaligned_vectors else "with vload" for i in infos],
     }
     for name, values in facts.items():
-        table.add_row(name, *values)
+        table.add_row(name, *map(escape, values))
     return table
