@@ -68,14 +68,17 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
         return value
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
-    try:
-        if hasattr(value, "__dlpack__"):
-            return np.ascontiguousarray(np.from_dlpack(value))
-        if hasattr(value, "__array__"):
-            return np.ascontiguousarray(value)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        kind = type(value).__name__
-        raise ShapeError(f"{name} of type {kind} cannot be read on the CPU ({error}); pass a NumPy array") from error
+    failure: Exception | None = None
+    # DLPack first, for it never copies; NumPy reads no bfloat16 that way, but may by the other.
+    for method, read in (("__dlpack__", np.from_dlpack), ("__array__", np.asarray)):
+        if hasattr(value, method):
+            try:
+                return np.ascontiguousarray(read(value))
+            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                failure = failure or error
+    if failure is not None:
+        kind, why = type(value).__name__, " ".join(str(failure).split())
+        raise ShapeError(f"{name} of type {kind} cannot be read on the CPU ({why}); pass a NumPy array") from failure
     raise ShapeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array")
 
 

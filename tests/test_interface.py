@@ -187,9 +187,29 @@ def test_other_arrays_are_taken_as_numpy(queue: cl.CommandQueue) -> None:
         def __dlpack_device__(self) -> Any:
             return x.__dlpack_device__()
 
+    class WithBoth(WithArray):
+        def __dlpack__(self, **options: Any) -> Any:
+            raise BufferError("no such type\nin DLPack")
+
+        def __dlpack_device__(self) -> Any:
+            return (1, 0)
+
     x, w = integers(1, 2, 5, 5), integers(3, 2, 3, 3)
-    for other in (WithArray(), WithDlpack(), x.view(np.ma.MaskedArray)):
+    for other in (WithArray(), WithDlpack(), WithBoth(), x.view(np.ma.MaskedArray)):
         assert_same(clconv.conv2d(other, w, queue=queue), expected(x, w))
+
+
+def test_arrays_that_are_not_on_the_cpu_are_refused(queue: cl.CommandQueue) -> None:
+    class Elsewhere:
+        def __dlpack__(self, **options: Any) -> Any:
+            raise BufferError("a tensor\non cuda:0")
+
+        def __dlpack_device__(self) -> Any:
+            return (2, 0)
+
+    words = r"x of type Elsewhere cannot be read on the CPU \(a tensor on cuda:0\); pass a NumPy array"
+    with pytest.raises(clconv.ShapeError, match=words):
+        clconv.conv2d(Elsewhere(), W, queue=queue)
 
 
 def test_the_same_inputs_give_the_same_bits(queue: cl.CommandQueue) -> None:
