@@ -91,7 +91,9 @@ def make_notebook(cells: list[Cell], edition: str) -> NotebookNode:
 def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> None:
     """Run every cell, in a kernel that starts in ``folder``; an error in a cell is raised."""
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=resources, record_timing=False).execute()
+    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=resources, record_timing=False)
+    client.coalesce_streams = True  # what a cell prints is one output, not one for each time that it happened to be flushed
+    client.execute()
 
 
 def copy_outputs(source: NotebookNode, target: NotebookNode) -> None:

@@ -15,11 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import numpy.typing as npt
 import pyopencl as cl
 import pyopencl.array as cl_array
 from IPython.display import Markdown, display
+from matplotlib import cbook
 
 import clconv
 from clconv.bench.limits import copy_gb_s, multiply_add_gflops
@@ -245,10 +247,8 @@ def _innermost(function: str) -> list[list[str]]:
     return [[re.sub(r"\s+", " ", i) for at, i in code if a <= at <= b] for a, b in inner]
 
 
-def photograph(height: int = 256, width: int = 384) -> npt.NDArray[np.float32]:
-    """Return a colour photograph, (3, height, width) with values from 0 to 1: Chelsea, who ships with scikit-image."""
-    from skimage import data
-
-    image = np.asarray(data.chelsea(), np.float32) / 255
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return np.ascontiguousarray(image[top : top + height, left : left + width].transpose(2, 0, 1))
+def photograph(size: int = 320) -> npt.NDArray[np.float32]:
+    """Return a colour photograph, (3, size, size) with values from 0 to 1: Grace Hopper, who ships with matplotlib."""
+    image = np.asarray(matplotlib.image.imread(cbook.get_sample_data("grace_hopper.jpg")), np.float32) / 255
+    top, left = 8, 102  # the face in the middle
+    return np.ascontiguousarray(image[top : top + size, left : left + size].transpose(2, 0, 1))

@@ -9,7 +9,6 @@ from tests.notebooks.builder import NAMES, NOTEBOOKS, load
 pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 pytest.importorskip("ipywidgets")
-pytest.importorskip("skimage")
 
 build = load()
 
