@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from clconv.bench import machine, peers, table
-from clconv.bench import sweep as sweeps
-from clconv.bench.picture import draw_ratios, draw_sweep
-from clconv.bench.process import Process, WorkerDiedError
-from clconv.bench.readme import write as write_readme
-from clconv.bench.results import LayerResult, Results
-from clconv.bench.timing import measure_round
-from clconv.bench.workloads import NETWORKS, Layer, distinct_layers
+from clconv.bench import peers
+from clconv.bench.layers import INTERRUPTED, bench_layers
+from clconv.bench.whole_command import LAYERS_ONLY, bench_networks
+from clconv.bench.workloads import NETWORKS
 from clconv.errors import ClconvError
 
-MACHINE_SECONDS = 0.15
-INTERRUPTED = "interrupted"
 FILE: Any = click.Path(dir_okay=False, path_type=Path)
 
 
 def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _sizes(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> list[int]:
+    parts = [part.strip() for text in value for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise click.BadParameter(f"{', '.join(value)} is no list of batch sizes; use numbers from 1 on, as in 1,8")
+    return [int(part) for part in parts]
 
 
 def _cores() -> int:
@@ -44,17 +42,18 @@ def _cores() -> int:
     callback=_names,
     help="Libraries to measure against, those that are installed; or the JSON file of an earlier run; or none.",
 )
-@click.option("--networks", default=",".join(NETWORKS), show_default=True, callback=_names, help="Whose layers.")
+@click.option("--networks", "whole", is_flag=True, help="Time whole networks instead of their layers.")
+@click.option("--of", "networks", default="", callback=_names, help="Whose layers, or which networks: mobilenet_v1,resnet50.")
 @click.option("--only", default="", callback=_names, help="Only layers whose name contains one of these: cv3x3,g32,dw.")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
 @click.option(
     "--algorithm", default="auto", show_default=True, callback=_names, help="Ours: auto, a family, names (compared), or none."
 )
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--batch", "batches", multiple=True, callback=_sizes, help="1 for layers, 1,8 for networks if left out.")
 @click.option("--threads", type=click.IntRange(1), default=_cores, show_default="all cores", help="For every library.")
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times through all the layers.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times through all of them.")
 @click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per library, layer and round."
+    "--seconds", type=click.FloatRange(0, min_open=True), help="Per library, layer and round: 0.1, networks 1 if left out."
 )
 @click.option("--budget", type=float, help="Stop after this many seconds and keep what is measured.")
 @click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
@@ -62,16 +61,19 @@ def _cores() -> int:
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
 @click.option("--picture", type=FILE, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
 @click.option("--readme", type=FILE, help="Put the table between this file's markers.")
+@click.pass_context
 def bench_command(
+    context: click.Context,
     against: list[str],
+    whole: bool,
     networks: list[str],
     only: list[str],
     layout: str,
     algorithm: list[str],
-    batch: int,
+    batches: list[int],
     threads: int,
     rounds: int,
-    seconds: float,
+    seconds: float | None,
     budget: float | None,
     sweep: bool,
     json_file: Path | None,
@@ -79,49 +81,54 @@ def bench_command(
     picture: Path | None,
     readme: Path | None,
 ) -> None:
-    """Time the convolution layers of known networks, here and in other libraries, on this machine.
+    """Time the convolution layers of known networks, or the networks, here and in other libraries, on this machine.
 
     Each library runs in a process of its own with the same number of threads, in float32, with a constant filter; they
     take turns layer by layer. Results that are off by more than 1e-4 of the largest output do not count. Ctrl-C keeps
     what was measured.
 
     In a hurry:  clconv bench --only g32,dw --against none
+
+    One network:  clconv bench --networks --of mobilenet_v1 --batch 1
     """
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has room
-    layouts = ("NCHW", "NHWC") if layout == "both" else (layout.upper(),)
-    lines = sweeps.series(batch) if sweep else {}
     try:
-        names, earlier = _against([] if sweep else against)
-        found, missing = peers.chosen(names)
-        layers = list(sweeps.distinct(lines, only)) if sweep else distinct_layers(networks, batch, only)
-        if not layers:
-            where = "the sweep" if sweep else ", ".join(networks)
-            raise click.BadParameter(f"no layer of {where} contains {' or '.join(only)} in its name", param_hint="--only")
-        if missing:
-            console.print(f"not installed, left out: {', '.join(missing)} (pip install 'clconv\\[bench]')")
-        results = Results(
-            batch=batch,
-            threads=threads,
-            layouts=layouts,
-            rounds=rounds,
-            seconds=seconds,
-            date=datetime.date.today().isoformat(),
-            versions=machine.versions({p.name: p.version for p in found}),
-        )
-        if resume and json_file is None:
-            raise click.UsageError("--resume goes on with the file of --json; name that too")
-        if resume and json_file is not None and json_file.exists():
-            results = _resumed(Results.load(json_file), results)
-        ours = tuple(lay if a == "auto" else f"{lay} {a}" for a in algorithm for lay in layouts if a != "none")
-        ended = _measure(results, layers, found, ours, budget, json_file, console)
-        for record in earlier:
-            results.adopt(record)
-        if sweep:
-            _show_sweep(lines, results, picture, console)
+        if whole:
+            _refuse(context, LAYERS_ONLY)
+            ended = bench_networks(
+                networks,
+                batches,
+                against,
+                threads=threads,
+                rounds=rounds,
+                seconds=seconds or 1.0,
+                json_file=json_file,
+                readme=readme,
+                console=console,
+            )
         else:
-            _show(results, picture, readme, console)
+            if len(batches) > 1:
+                raise click.UsageError(f"layers are timed at one batch size, --batch names {len(batches)}; run once for each")
+            ended = bench_layers(
+                networks or list(NETWORKS),
+                batches[0] if batches else 1,
+                against,
+                only=only,
+                layouts=("NCHW", "NHWC") if layout == "both" else (layout.upper(),),
+                algorithms=algorithm,
+                threads=threads,
+                rounds=rounds,
+                seconds=seconds or 0.1,
+                budget=budget,
+                sweep=sweep,
+                json_file=json_file,
+                resume=resume,
+                picture=picture,
+                readme=readme,
+                console=console,
+            )
     except ClconvError as error:
         raise click.ClickException(str(error)) from error
     if ended:
@@ -130,111 +137,8 @@ def bench_command(
         raise SystemExit(130)
 
 
-def _show(results: Results, picture: Path | None, readme: Path | None, console: Console) -> None:
-    console.print(table.report(results, console.width))
-    if picture is not None:
-        draw_ratios(results, picture)
-        console.print(f"picture: {picture}")
-    if readme is not None:
-        write_readme(readme, results)
-        console.print(f"table: {readme}")
-
-
-def _show_sweep(lines: dict[str, list[sweeps.Point]], results: Results, picture: Path | None, console: Console) -> None:
-    lines = sweeps.judge(lines, results)
-    console.print(table.describe(results), style="dim")
-    for part in sweeps.tables(lines, results):
-        console.print(part)
-    flagged, measured = sweeps.count_flags(lines)
-    what = f"take over {sweeps.CLIFF:g}x a neighbour's time per FLOP, or are slower than dense"
-    console.print(f"{flagged} of {measured} points {what}")
-    if picture is not None:
-        draw_sweep(lines, results.layouts, picture)
-        console.print(f"picture: {picture}")
-
-
-def _against(against: list[str]) -> tuple[list[str], list[Results]]:
-    """Tell library names from files of earlier runs."""
-    files = [name for name in against if name.endswith(".json")]
-    return [n for n in against if n not in files and n != "none"], [Results.load(Path(f)) for f in files]
-
-
-def _resumed(earlier: Results, now: Results) -> Results:
-    """Return earlier results to go on with.
-
-    Raises
-    ------
-    ClconvError
-        If they were measured in another way.
-    """
-    for what in ("batch", "threads", "layouts", "versions"):
-        before, after = getattr(earlier, what), getattr(now, what)
-        if before != after:
-            raise ClconvError(f"the earlier run has {what} {before}, this one {after}; start anew without --resume")
-    earlier.rounds, earlier.seconds = now.rounds, now.seconds
-    return earlier
-
-
-def _measure(
-    results: Results,
-    layers: list[Layer],
-    found: list[peers.Peer],
-    ours: tuple[str, ...],
-    budget: float | None,
-    json_file: Path | None,
-    console: Console,
-) -> str:
-    """Measure the rounds that are missing, into ``results``; return why it ended early, or an empty string."""
-    todo = [layer for number in range(results.rounds) for layer in layers if _rounds_of(results, layer) <= number]
-    end = time.monotonic() + budget if budget else float("inf")
-    columns = (TextColumn("{task.description:<50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # No refresh from a thread of its own: that would run beside what is measured.
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(*columns, console=console, auto_refresh=False, transient=True))
-        whole = len(layers) * results.rounds
-        done = whole - len(todo)
-        task = progress.add_task("start", total=whole, completed=done)
-
-        def tell(text: str) -> None:
-            progress.update(task, description=f"round {done // len(layers) + 1}, {text}", completed=done)
-            progress.refresh()
-
-        us = stack.enter_context(Process(peers.OURS, results.threads))
-        processes = [(us, ours)]
-        processes += [(stack.enter_context(Process(p, results.threads)), p.variants_in(results.layouts)) for p in found]
-        try:
-            tell("limits of the device")
-            results.machine = measure_machine(us, results.machine)
-            for layer in todo:
-                if time.monotonic() > end:
-                    return f"the budget is spent after {done} of {whole} visits to a layer"
-                result = results.layers.get(layer.name, LayerResult(layer))
-                measure_round(result, processes, results.seconds, tell)
-                results.layers[layer.name] = result
-                if json_file is not None:
-                    results.save(json_file)
-                done += 1
-        except KeyboardInterrupt:
-            return f"{INTERRUPTED} after {done} of {whole} visits to a layer"
-    return ""
-
-
-def _rounds_of(results: Results, layer: Layer) -> int:
-    return results.layers[layer.name].rounds if layer.name in results.layers else 0
-
-
-def measure_machine(process: Process, earlier: machine.Machine | None = None) -> machine.Machine:
-    """Measure the device's limits in our process; of two measurements the faster numbers are nearer to the truth.
-
-    Raises
-    ------
-    ClconvError
-        If there is no device, or its limits cannot be measured.
-    """
-    try:
-        answer = process.ask("machine", seconds=MACHINE_SECONDS)
-    except WorkerDiedError as death:
-        raise ClconvError(f"the device's limits cannot be measured ({death}); see clconv devices") from death
-    if "failed" in answer:
-        raise ClconvError(f"the device's limits cannot be measured ({answer['failed']}); see clconv devices")
-    return machine.Machine.of(answer).faster(earlier)
+def _refuse(context: click.Context, names: tuple[str, ...]) -> None:
+    """Refuse options that were given and that whole networks do not have."""
+    given = [name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"--{given[0]} is for layers; leave it out, or leave out --networks")

@@ -12,24 +12,32 @@ from clconv.bench.summary import Cell, summarize
 from clconv.bench.table import describe, ms
 from clconv.errors import ClconvError
 
-BEGIN = "<!-- bench:begin -->"
-END = "<!-- bench:end -->"
-
 
 def write(path: Path, results: Results) -> None:
-    """Replace what stands between the markers of a file.
+    """Put the table of layers where a file has a place for it.
+
+    Raises
+    ------
+    ClconvError
+        If it has none.
+    """
+    replace(path, "bench", markdown(results))
+
+
+def replace(path: Path, name: str, content: str) -> None:
+    """Replace what stands between the markers of this name in a file.
 
     Raises
     ------
     ClconvError
         If the file lacks the markers.
     """
-    text = path.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, begin, rest = path.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ClconvError(f"{path} has no place for the table; put the lines {BEGIN} and {END} where it belongs")
-    path.write_text(f"{before}{BEGIN}\n{markdown(results)}{END}{after}")
+        raise ClconvError(f"{path} has no place for the table; put the lines {first} and {last} where it belongs")
+    path.write_text(f"{before}{first}\n{content}{last}{after}")
 
 
 def markdown(results: Results) -> str:

@@ -13,12 +13,13 @@ from clconv.bench.peers import OURS, layout_of
 from clconv.bench.results import LayerResult, Results, Timing
 from clconv.bench.roofline import share
 from clconv.bench.summary import Cell, Row, class_of, summarize
+from clconv.bench.whole_results import NetworkResults
 
 WIDE = 150
 """Columns from which on a terminal shows every library's times."""
 
 
-def describe(results: Results) -> str:
+def describe(results: Results | NetworkResults) -> str:
     """Say on which device, with which versions, on which day."""
     m = results.machine
     lines = []

@@ -10,12 +10,32 @@ from typing import Any
 
 import numpy as np
 
+from clconv.bench import machine
 from clconv.bench.case import encode, exact
 from clconv.bench.process import Process, WorkerDiedError
 from clconv.bench.results import LayerResult, Timing
 from clconv.bench.workloads import Layer
+from clconv.errors import ClconvError
 
 Tell = Callable[[str], None]
+_MACHINE_SECONDS = 0.15
+
+
+def measure_machine(process: Process, earlier: machine.Machine | None = None) -> machine.Machine:
+    """Measure the device's limits in our process; of two measurements the faster numbers are nearer to the truth.
+
+    Raises
+    ------
+    ClconvError
+        If there is no device, or its limits cannot be measured.
+    """
+    try:
+        answer = process.ask("machine", seconds=_MACHINE_SECONDS)
+    except WorkerDiedError as death:
+        raise ClconvError(f"the device's limits cannot be measured ({death}); see clconv devices") from death
+    if "failed" in answer:
+        raise ClconvError(f"the device's limits cannot be measured ({answer['failed']}); see clconv devices")
+    return machine.Machine.of(answer).faster(earlier)
 
 
 def measure_round(result: LayerResult, processes: Iterable[tuple[Process, Sequence[str]]], seconds: float, tell: Tell) -> None:

@@ -13,7 +13,6 @@ _COMMANDS = {
     "demo": ("clconv.cli.demo", "demo"),
     "devices": ("clconv.cli.devices", "devices"),
     "explain": ("clconv.cli.explain", "explain"),
-    "networks": ("clconv.bench.whole", "networks_command"),
     "tune": ("clconv.cli.tune", "tune"),
     "run": ("clconv.onnx.command", "run_command"),
 }

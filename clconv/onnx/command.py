@@ -50,9 +50,8 @@ def run_command(
     profile: bool,
     against: str | None,
 ) -> None:
-    r"""Run an ONNX network of convolutions on the OpenCL device.
+    """Run an ONNX network of convolutions on the OpenCL device.
 
-    \b
     clconv run mobilenet.onnx --input cat.jpg --labels imagenet.txt --profile
     """
     try:

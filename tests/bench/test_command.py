@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from clconv.bench import command, peers
+from clconv.bench import command, layers, peers
 from clconv.bench.peers import Peer
 from clconv.bench.results import LayerResult, Results
 from clconv.bench.timing import measure_round
@@ -27,7 +27,7 @@ def _fake_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"torch": fake("torch", "NCHW", "NHWC packed"), "ncnn": fake("ncnn", "NCHW wrong")}
     known["absent"] = Peer("absent", "no_such_module:load", ("NCHW",), ("no_such_module",), "no-such-distribution")
     monkeypatch.setattr(peers, "PEERS", known)
-    monkeypatch.setattr(command, "measure_machine", lambda process, earlier: MACHINE)
+    monkeypatch.setattr(layers, "measure_machine", lambda process, earlier: MACHINE)
 
 
 def _run(*arguments: str) -> Result:
@@ -63,9 +63,9 @@ def test_resume_adds_the_missing_rounds_and_layers_only(tmp_path: Path) -> None:
     assert _run("--against", "none", "--only", "dw3x3s2_512_512_14", "--json", str(path)).exit_code == 0
     first = Results.load(path).layers["dw3x3s2_512_512_14"].timings["clconv"]["NCHW"].rounds
     assert _run("--against", "none", "--rounds", "2", "--json", str(path), "--resume").exit_code == 0
-    layers = Results.load(path).layers
-    assert {name: r.rounds for name, r in layers.items()} == {"dw3x3s2_512_512_14": 2, "pw1x1s1_512_1024_7": 2}
-    assert layers["dw3x3s2_512_512_14"].timings["clconv"]["NCHW"].rounds[:1] == first
+    kept = Results.load(path).layers
+    assert {name: r.rounds for name, r in kept.items()} == {"dw3x3s2_512_512_14": 2, "pw1x1s1_512_1024_7": 2}
+    assert kept["dw3x3s2_512_512_14"].timings["clconv"]["NCHW"].rounds[:1] == first
 
 
 def test_resume_refuses_another_kind_of_run(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
             raise KeyboardInterrupt
         measure_round(result, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(command, "measure_round", interrupt_second)
+    monkeypatch.setattr(layers, "measure_round", interrupt_second)
     result = _run("--against", "torch", "--json", str(path))
     assert result.exit_code == 130
     assert "interrupted after 1 of 2 visits" in result.output
@@ -134,7 +134,7 @@ def test_sweep_prints_and_draws(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--against", "caffe"), "no library 'caffe' to measure against; use some of torch"),
-        (("--networks", "lenet"), "network 'lenet' is unknown"),
+        (("--of", "lenet"), "network 'lenet' is unknown"),
         (("--only", "cv9x9"), "no layer of mobilenet_v1"),
         (("--against", "absent.json"), "absent.json is not a record of clconv bench"),
         (("--layout", "CHWN"), "Invalid value for '--layout'"),

@@ -93,14 +93,14 @@ def test_a_narrow_terminal_gets_fewer_columns() -> None:
 
 def test_readme_table_stands_between_its_markers(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    path.write_text("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n")
     made = results()
     readme.write(path, made)
     once = path.read_text()
     readme.write(path, made)
     assert path.read_text() == once
-    assert once.startswith(f"before\n{readme.BEGIN}\n")
-    assert once.endswith(f"{readme.END}\nafter\n")
+    assert once.startswith("before\n<!-- bench:begin -->\n")
+    assert once.endswith("<!-- bench:end -->\nafter\n")
     assert "old" not in once
     assert "| grouped 3x3, 4 channels a group | 1 | **2.00** | 1.8 | **2.00** | 1.6 |" in once
     assert "| `cv3x3s1_64_64_224` | 37.0 | 100 | 50% | some/kernel | 2.00 | 74.0 |" in once
@@ -111,10 +111,10 @@ def test_readme_table_stands_between_its_markers(tmp_path: Path) -> None:
 
 def test_readme_without_markers_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"{readme.END} {readme.BEGIN}")
+    path.write_text("<!-- bench:end --> <!-- bench:begin -->")
     with pytest.raises(ClconvError, match="has no place for the table"):
         readme.write(path, results())
-    assert path.read_text() == f"{readme.END} {readme.BEGIN}"
+    assert path.read_text() == "<!-- bench:end --> <!-- bench:begin -->"
 
 
 def test_pictures_are_drawn(tmp_path: Path) -> None:

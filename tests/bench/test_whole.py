@@ -7,26 +7,62 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from clconv import networks
+from clconv import ClconvError, networks
 from clconv.bench import peers
-from clconv.bench.whole import NetworkTiming, check_network, networks_command, ratio, whole_network_benchmark
+from clconv.bench.whole import cases_of, check_network, measure
 from clconv.bench.whole_formats import ncnn_network, simplified
+from clconv.bench.whole_results import NetworkResults, NetworkTiming, failures
+from clconv.bench.whole_table import markdown
 from clconv.errors import ShapeError, UnsupportedError
+from tests.bench.records import MACHINE
 from tests.onnx.models import model, node
 
 
-def timing(library: str, ms: float, error: float = 0.0, failed: str = "") -> NetworkTiming:
-    return NetworkTiming("net", 1, library, ms, [ms], error, failed)
+def results(*timings: NetworkTiming) -> NetworkResults:
+    return NetworkResults(2, 1, 0.1, "2026-01-31", {"clconv": "1.2"}, MACHINE, list(timings))
+
+
+def timing(library: str, ms: float, error: float = 0.0, failed: str = "", network: str = "resnet50") -> NetworkTiming:
+    return NetworkTiming(network, 1, library, ms, [ms], error, failed)
 
 
 def test_ratio_takes_the_best_that_counts() -> None:
-    results = [timing("clconv", 4), timing("a", 8), timing("b", 2, error=1e-2), timing("c", 1, failed="broke"), timing("d", 6)]
-    assert ratio(results, "net", 1) == 1.5
-    assert ratio(results[:1], "net", 1) is None
-    assert ratio(results[1:], "net", 1) is None
-    assert ratio([timing("clconv", 4, error=1e-2), timing("a", 8)], "net", 1) is None
+    ours, others = (
+        timing("clconv", 4),
+        [timing("a", 8), timing("b", 2, error=1e-2), timing("c", 1, failed="broke"), timing("d", 6)],
+    )
+    assert results(ours, *others).ratio("resnet50", 1) == 1.5
+    assert results(ours).ratio("resnet50", 1) is None
+    assert results(*others).ratio("resnet50", 1) is None
+    assert results(timing("clconv", 4, error=1e-2), timing("a", 8)).ratio("resnet50", 1) is None
+    assert failures(others) == ["b, resnet50, batch 1: off by 1e-02 of the largest output", "c, resnet50, batch 1: broke"]
+
+
+def test_results_come_back_from_their_file(tmp_path: Path) -> None:
+    made = results(timing("clconv", 4), NetworkTiming("resnet50", 8, "a", failed="broke"))
+    made.save(tmp_path / "r.json")
+    assert NetworkResults.load(tmp_path / "r.json") == made
+    (tmp_path / "broken.json").write_text('{"format": 1}')
+    with pytest.raises(ClconvError, match="not a record of clconv bench --networks"):
+        NetworkResults.load(tmp_path / "broken.json")
+
+
+def test_earlier_times_stand_for_libraries_that_were_not_measured() -> None:
+    now = results(timing("clconv", 4), timing("a", 8))
+    earlier = results(timing("clconv", 1), timing("a", 1), timing("b", 6), timing("b", 9, network="vgg16"))
+    earlier.versions = {"clconv": "1.1", "b": "7"}
+    now.adopt(earlier)
+    assert [(t.library, t.min_ms) for t in now.timings] == [("clconv", 4), ("a", 8), ("b", 6)]
+    assert now.versions == {"clconv": "1.2", "b": "7"}
+
+
+def test_markdown_has_ratio_target_machine_and_versions() -> None:
+    text = markdown(results(timing("clconv", 4), timing("a", 8), timing("b", 4.2, error=1e-2)))
+    assert "| forward pass, ms | batch | clconv | ratio | target | a | b |" in text
+    assert "| ResNet-50 | 1 | 4.000 | **2.00** | 1.15 | 8.000 | - |" in text
+    assert "a device, a platform 1.0, 2 threads, batch 1" in text
+    assert "clconv 1.2; 2026-01-31" in text
 
 
 def test_the_first_result_is_the_reference(tmp_path: Path) -> None:
@@ -63,8 +99,7 @@ def test_ncnn_blobs_are_written_once_and_read_once() -> None:
 
 def test_unknown_networks_are_refused() -> None:
     with pytest.raises(ShapeError, match="alexnet"):
-        whole_network_benchmark(["alexnet"], [1], [], threads=1)
-    assert CliRunner().invoke(networks_command, ["--networks", "alexnet", "--against", "none"]).exit_code == 1
+        cases_of(["alexnet"], [1])
 
 
 @pytest.mark.slow
@@ -73,5 +108,6 @@ def test_every_library_gives_the_same_result(name: str) -> None:
     others = [peer for peer in peers.PEERS.values() if peer.installed]
     if importlib.util.find_spec("onnxruntime") is None:
         pytest.skip("onnxruntime is not installed")
-    results = whole_network_benchmark([name], [1], others, threads=2, rounds=1, seconds=0.01)
-    assert all(t.counts for t in results), results
+    made = NetworkResults(2, 1, 0.01, "", {})
+    measure(made, [(name, 1)], [peers.OURS, *others])
+    assert all(t.counts for t in made.timings), made
