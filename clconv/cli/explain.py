@@ -21,7 +21,7 @@ from clconv.select import Limits
 def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, as_json: bool) -> None:
     """Say what would run for PROBLEM and why.
 
-    PROBLEM in words: 3x3 64->128 @56 stride 2 relu, or in oneDNN's notation: g32ic128ih56oc128oh56kh3ph1.
+    PROBLEM in words, quoted: "3x3 64->128 @56 stride 2 relu", or in oneDNN's notation: g32ic128ih56oc128oh56kh3ph1.
     """
     text = parse(" ".join(problem))
     explanation = explain_problem(text, DeviceInfo.of(default_queue().device), Limits(algorithm, workspace))

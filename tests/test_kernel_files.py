@@ -1,0 +1,94 @@
+"""What every kernel file promises a reader: plain text, a header to work from, a clear word when a macro is missing."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import pyopencl as cl
+import pytest
+
+from clconv.algorithms import ALGORITHMS
+from clconv.device import DeviceInfo
+from clconv.plan import Launch
+from clconv.source import BUILD_OPTIONS, KERNEL_DIR, expand
+from tests.shapes import NASTY, problem_of
+
+FILES = sorted(p for p in KERNEL_DIR.rglob("*") if p.suffix in (".cl", ".clh"))
+CONVOLUTIONS = sorted({a.kernel for a in ALGORITHMS})
+UNREAD = {"SH", "SW", "DH", "DW", "UNALIGNED_VECTORS"}
+"""Macros that every convolution is built with though some have no use for them."""
+
+
+def test_there_is_a_kernel_for_every_algorithm_and_the_reverse() -> None:
+    here = {p.relative_to(KERNEL_DIR).as_posix() for p in FILES if p.suffix == ".cl"}
+    other = {k for k in here if k.startswith(("bench/", "network/"))} | {"pack_filter.cl"}
+    assert here - other == set(CONVOLUTIONS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(KERNEL_DIR).as_posix())
+def test_files_are_ascii_and_begin_with_a_header(path: object) -> None:
+    text = path.read_text(encoding="ascii")  # type: ignore[attr-defined]  # a Path; parametrize hides it
+    assert text.startswith("/* ")
+    header = text[: text.index("*/")]
+    assert header.count("\n") >= 2
+    assert "Macros" in header or "macros" in header
+    assert "\t" not in text
+
+
+@pytest.mark.parametrize("kernel", CONVOLUTIONS)
+def test_headers_give_formula_tensors_work_items_and_traffic(kernel: str) -> None:
+    text = (KERNEL_DIR / kernel).read_text()
+    header = text[: text.index("*/")]
+    assert re.search(r"y\[.*\] = act\(", header)
+    assert re.search(r"^ \* x\b.* N (C|I|OC|H)", header, re.MULTILINE), "the order of the tensors' axes"
+    assert re.search(r"[Ww]ork-(item|group)s?\b", header)
+    assert re.search(r"\b(is|are) read\b|\breads\b", header), "what is read per output or per tile"
+
+
+@pytest.mark.parametrize("kernel", [p.name for p in sorted(KERNEL_DIR.glob("*.cl"))] + [k for k in CONVOLUTIONS if "/" in k])
+def test_documents_name_every_kernel(kernel: str) -> None:
+    folder, _, name = kernel.rpartition("/")
+    row = "" if name.endswith("_simt.cl") else rf"^\| `(kernels/)?{folder}.*"  # those stand together in a row of their own
+    word = re.compile(rf"{row}`(kernels/)?{name.removesuffix('.cl')}(\.cl)?`", re.MULTILINE)
+    assert word.search((KERNEL_DIR / "README.md").read_text(encoding="utf-8"))
+    if kernel != "pack_filter.cl":
+        assert word.search((KERNEL_DIR.parent / "README.md").read_text(encoding="utf-8"))
+
+
+def launches() -> dict[tuple[str, str], Launch]:
+    """One launch of every kernel function that the plans for the list of shapes name, on a device with all extras."""
+    info = DeviceInfo("made up", "Portable Computing Language", unaligned_vectors=True, avx512=True)
+    found: dict[tuple[str, str], Launch] = {}
+    for algorithm in ALGORITHMS:
+        for shape in NASTY:
+            for layout in ("NCHW", "NHWC"):
+                problem = problem_of(shape, layout=layout)
+                if algorithm.supports(problem, info) is None:
+                    for plan in algorithm.plans(problem, info):
+                        for launch in (*plan.prepare, *plan.launches):
+                            found.setdefault((launch.kernel, launch.entry), launch)
+    return found
+
+
+LAUNCHES = launches()
+
+
+@pytest.mark.parametrize(("kernel", "entry"), sorted(LAUNCHES))
+def test_a_missing_macro_is_said_by_name(kernel: str, entry: str, queue: cl.CommandQueue) -> None:
+    """Left out one after the other: the program builds because it does not read it, or its own #error names it."""
+    macros = LAUNCHES[kernel, entry].macros
+    named = 0
+    for missing in (name for name, _ in macros if name not in UNREAD):
+        options = [*BUILD_OPTIONS, *(f"-D{name}={value}" for name, value in macros if name != missing)]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", cl.CompilerWarning)
+                cl.Program(queue.context, expand(kernel)).build(options, devices=[queue.device])
+        except cl.Error as error:
+            errors = [line for line in str(error).splitlines() if "#error" in line or "must be set" in line]
+            word = "REAL" if missing.startswith("REAL") else missing
+            assert errors
+            assert any(word in line for line in errors), (missing, errors)
+            named += 1
+    assert named >= 1
