@@ -133,6 +133,23 @@ def test_a_batch_that_is_split_is_explained_as_it_runs() -> None:
         explain(problem, replace(CPU, max_alloc_bytes=image - 1))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_pointwise_problems_have_kernels_of_their_own(layout: str, dtype: str) -> None:
+    """The kernels for windows would serve them too, at half the speed in 16 bits, and take long to plan."""
+    for device in (CPU, replace(CPU, avx512=True), GPU):
+        for shape in ("pointwise", "pointwise_odd", "pointwise_stride_2", "pointwise_padded", "pointwise_deep"):
+            candidates = select(problem_of(shape, layout=layout, dtype=dtype), device).candidates
+            assert {p.algorithm for p in candidates if p.algorithm.endswith("_simd")}
+            assert not [p.algorithm for p in candidates if p.algorithm.startswith("standard/")]
+
+
+def test_few_output_channels_take_short_vectors() -> None:
+    wide = replace(CPU, avx512=True)
+    assert "2 vectors of 8 channels" in select(parse("1x1 256->10 @28 nhwc"), wide).plan.tile
+    assert "2 vectors of 16 channels" in select(parse("1x1 256->64 @28 nhwc"), wide).plan.tile
+
+
 def test_an_empty_batch_has_no_plan() -> None:
     with pytest.raises(ShapeError, match="is empty, so nothing runs"):
         explain(problem_of("resnet_like").with_batch(0), CPU)

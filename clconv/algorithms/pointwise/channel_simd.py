@@ -14,12 +14,10 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.pointwise.items import busiest_unit, seconds
+from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
-
-_BUILT_IN = ("sigmoid", "tanh", "silu")
-"""Activations that call a built-in function of vectors; include/wide.clh says why they exclude AVX-512."""
 
 
 class ChannelSimd(Algorithm):
@@ -42,20 +40,26 @@ class ChannelSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
         """Work-items of one to eight tiles of pixels and all output channels or a part, the least predicted time first."""
-        wide = device.avx512 and problem.activation.kind not in _BUILT_IN
-        tile = 14 if wide or device.vector_registers >= 32 else 6
+        avx512 = wide(problem, device)
+        plans = self._plans(problem, device, avx512)
+        block = 2 * 64 // DTYPES[accumulator(problem)]
+        if avx512 and round_up(problem.OC, block) >= 1.2 * problem.OC:
+            plans += self._plans(problem, device, False)  # shorter vectors leave fewer lanes idle
+        return sorted(dict.fromkeys(plans), key=lambda plan: plan.seconds)
+
+    def _plans(self, problem: ConvProblem, device: DeviceInfo, avx512: bool) -> list[Plan]:
+        tile = 14 if avx512 or device.vector_registers >= 32 else 6
         if problem.layout == "NHWC":
             # The rows of a tile would share the sets of the first cache, which are few: take half a tile.
             crowded = problem.SW * _pixel_bytes(problem) % 4096 == 0 and not _needs_panel(problem)
             heights = (tile // 2,) if crowded else (tile, 2 * tile, 4 * tile, 8 * tile)
         else:
             heights = (7 * tile, 8 * tile, 14 * tile, 16 * tile)
-        plans = [self._plan(problem, device, tile, wide, h, s) for h in heights for s in (1, 2, 4, 8, 16, 32)]
-        return sorted(dict.fromkeys(plans), key=lambda plan: plan.seconds)
+        return [self._plan(problem, device, tile, avx512, h, s) for h in heights for s in (1, 2, 4, 8, 16, 32)]
 
-    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, wide: bool, pixels_item: int, splits: int) -> Plan:
+    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, avx512: bool, pixels_item: int, splits: int) -> Plan:
         itemsize = DTYPES[accumulator(p)]
-        lanes = 64 // itemsize if wide else device.lanes(itemsize)
+        lanes = 64 // itemsize if avx512 else device.lanes(itemsize)
         vectors = 2
         oc_block = vectors * lanes
         blocks = ceil_div(p.OC, oc_block)
@@ -78,7 +82,7 @@ class ChannelSimd(Algorithm):
             entry="pointwise_channel",
             macros=(
                 *common_macros(p, device),
-                *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(wide))),
+                *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(avx512))),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),

@@ -1,4 +1,4 @@
-"""Host side of kernels/standard/direct_simd.cl: any convolution without groups, on CPUs."""
+"""Host side of kernels/standard/direct_simd.cl: any convolution without groups but 1x1, on CPUs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ class DirectSimd(Algorithm):
     name = "standard/direct_simd"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Every problem with one group whose rows fit local memory."""
+        """Every problem with one group whose rows fit local memory; 1x1 has kernels of its own."""
         if problem.G > 1:
             return f"covers one group, the problem has {problem.G}"
+        if problem.kind == "pointwise":
+            return "covers windows; the kernels in pointwise/ serve 1x1 without tables of taps"
         return reason_against(problem, device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
