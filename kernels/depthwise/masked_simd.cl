@@ -20,10 +20,12 @@
  *     [a0 a1 a2 a3][a4 a5 a6 a7]        a0*w0 + a1*w1   a2*w0 + a3*w1   a4*w0 + a5*w1   (a6*w0 + a7*w1)
  *                                             a2*w2           a4*w2           a6*w2          <- moved
  *
+ * With SW = 3 or 4 a row's SW vectors are read and parted likewise (parts.clh), and there is nothing to move as long as KW <= SW.
+ *
  * Per tile: KW (SW = 2: two) loads for each of SPAN_H rows, KH*KW elements of w; TILE_OH vectors are written. direct_simd.cl does
  * with half as many registers and without masks.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has at least
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 to 4; TILE_OH (a band has at least
  * so many rows).
  */
 #include "include/wide.clh"
@@ -33,12 +35,13 @@
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
 #include "include/border.clh"
+#include "include/parts.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
-#if SW > 2
-#error "SW must be 1 or 2; panel_simd.cl takes any stride"
+#if SW > 4
+#error "SW must be 1 to 4; panel_simd.cl takes any stride"
 #endif
 #ifndef TILE_OH
 #error "TILE_OH must be set by the plan"
@@ -48,8 +51,13 @@
 
 /* Are a row's even and odd elements shared by its taps? */
 #define PARTED (SW == 2 && DW == 1 && (KW + 1) / 2 <= VEC / 2)
-#if PARTED
-#define LOADS 2              /* vectors read from a row */
+/* Or has each tap a part of the row of its own? */
+#define APART (SW > 2 && DW == 1 && KW <= SW)
+#if APART
+#define LOADS SW /* vectors read from a row */
+#define PARTS 1
+#elif PARTED
+#define LOADS 2
 #define PARTS ((KW + 1) / 2) /* sums of an output: those of the taps 0 and 1, 2 and 3, ... */
 #else
 #define LOADS (SW * KW)
@@ -59,22 +67,25 @@
 
 INLINE void row_masks(lanes_t *mask, const int iw0, const int IW) {
   UNROLL for (int i = 0; i < LOADS; i++) {
-    const int iw = iw0 + (SW == 1 ? i * DW : i / 2 * DW + i % 2 * VEC);
+    const int iw = iw0 + i / SW * DW + i % SW * VEC;
     mask[i] = lanes_between(-iw, IW - iw);
   }
 }
 
 /* v[kw], the operands of a row's taps, in the order of LANE; p is where its first element would stand, inside the image or not. */
 INLINE void row_operands(vec *v, __global const real *p, const lanes_t *mask) {
-#if SW == 1
-  UNROLL for (int kw = 0; kw < KW; kw++) v[kw] = LOAD_LANES(p + kw * DW, mask[kw]);
-#elif PARTED
+#if PARTED
   const vec a = LOAD_LANES(p, mask[0]), b = LOAD_LANES(p + VEC, mask[1]);
   UNROLL for (int kw = 0; kw < KW; kw++) v[kw] = kw % 2 == 0 ? EVEN_LANES(a, b) : ODD_LANES(a, b);
+#elif APART
+  vec a[SW];
+  UNROLL for (int i = 0; i < SW; i++) a[i] = LOAD_LANES(p + i * VEC, mask[i]);
+  UNROLL for (int kw = 0; kw < KW; kw++) v[kw] = PART(a, kw);
 #else
   UNROLL for (int kw = 0; kw < KW; kw++) {
-    const vec a = LOAD_LANES(p + kw * DW, mask[2 * kw]), b = LOAD_LANES(p + kw * DW + VEC, mask[2 * kw + 1]);
-    v[kw] = EVEN_LANES(a, b);
+    vec a[SW];
+    UNROLL for (int i = 0; i < SW; i++) a[i] = LOAD_LANES(p + kw * DW + i * VEC, mask[kw * SW + i]);
+    v[kw] = SW == 2 ? EVEN_LANES(a[0], a[SW - 1]) : PART(a, 0);
   }
 #endif
 }

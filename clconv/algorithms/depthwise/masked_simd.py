@@ -23,6 +23,9 @@ TILES = (14, 7, 4, 2, 1)
 MOST_TAPS = 11
 """Largest filter side: all taps are unrolled."""
 
+MOST_STRIDE = 4
+"""Largest horizontal stride that vectors are parted by; see kernels/include/parts.clh."""
+
 SHORT = 25e-6
 """Predicted seconds below which a unit gets two work-items instead of eight: handing them out takes longer than it gains."""
 
@@ -37,13 +40,13 @@ class DepthwiseMaskedSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NCHW with a horizontal stride of 1 or 2, in float32 or float64."""
+        """Depthwise problems in NCHW with a horizontal stride of 1 to 4, in float32 or float64."""
         if problem.kind != "depthwise":
             return f"serves depthwise problems, this one is {problem.kind}"
         if problem.layout != "NCHW":
             return "has its vectors along the width, whose elements lie apart in NHWC"
-        if problem.SW > 2:
-            return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
+        if problem.SW > MOST_STRIDE:
+            return f"takes a horizontal stride of 1 to {MOST_STRIDE}, this one is {problem.SW}"
         if problem.itemsize < 4:
             return f"reads each element several times, and {problem.dtype} would be converted as often"
         if max(problem.KH, problem.KW) > MOST_TAPS:
@@ -93,7 +96,9 @@ class DepthwiseMaskedSimd(Algorithm):
         parted = p.SW == 2 and p.DW == 1 and parts <= vec // 2
         columns = vec - parts + 1 if parted else vec
         waste = round_up(p.OH, tile) / p.OH * ceil_div(p.OW, columns) * vec / p.OW
-        moves = 4 if parted else p.SW * p.SW * p.KW  # loads and shuffles a row
+        apart = p.SW > 2 and p.DW == 1 and p.KW <= p.SW
+        # Loads and shuffles a row.
+        moves = 4 if parted else p.SW + (p.SW - 1) * p.KW if apart else (2 * p.SW - 1) * p.KW
         moves_per_multiply = moves * ((tile - 1) * p.SH + p.EKH) / (tile * p.KH * p.KW)
         compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.peak_flops
         if not avx512:

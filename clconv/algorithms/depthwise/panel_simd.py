@@ -96,5 +96,5 @@ class DepthwisePanelSimd(Algorithm):
         """Predict from loads and multiply-adds of whole tiles, and the copy into the panel."""
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
         loads = ((tile - 1) * p.SH + (p.KH - 1) * p.DH + 1) / (tile * p.KH)  # vectors read per multiply-add
-        copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if p.itemsize == 2 or p.SW > 2 else 1)
+        copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if p.itemsize == 2 or p.SW > 4 else 1)
         return (p.flops * waste * (1 + loads) + copied) / (0.9 * device.peak_flops)

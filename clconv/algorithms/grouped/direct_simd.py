@@ -112,7 +112,7 @@ class GroupedDirectSimd(Algorithm):
         waste = round_up(band, rows) / band * round_up(p.OW, vec) / p.OW * round_up(p.OCG, block) / p.OCG
         loads = (block + rows) / (block * rows)  # reads per multiply-add
         elements = p.N * bands * p.G * self._panel(p, vec, band) / DTYPES[accumulator(p)]
-        slow = p.layout == "NHWC" or p.SW > 2 or p.itemsize == 2  # copied element by element
+        slow = p.layout == "NHWC" or p.SW > 4 or p.itemsize == 2  # copied element by element
         copied = elements * 2 * (vec if slow else 2)
         stored = 16.0 * p.N * p.OH * p.OW * p.OC if p.layout == "NHWC" else 0.0
         efficiency = 0.95
