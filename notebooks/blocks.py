@@ -120,11 +120,11 @@ def figure_4(groups: int = 3) -> None:
     """Draw a standard convolution above a grouped one."""
     _, ax = figure = canvas(10, 6)
     block(ax, 0, 0, 2.6, 2.6, 6, "input", r"$H \times W \times c_1$", slices=6)
-    sign(ax, 6, 1, r"$\otimes$")
-    block(ax, 7.2, 0.7, 1.1, 1.1, 6, "filter", r"$c_2 \; (h_1 \times w_1 \times c_1)$", slices=6)
-    ax.text(7.75, 1.25, r"$c_2$", ha="center", va="center")
-    sign(ax, 12, 1, "=")
-    block(ax, 13, 0, 2.6, 2.6, 6, "output", r"$H \times W \times c_2$", slices=6)
+    sign(ax, 6.9, 1, r"$\otimes$")
+    block(ax, 8, 0.7, 1.1, 1.1, 6, "filter", r"$c_2 \; (h_1 \times w_1 \times c_1)$", slices=6)
+    ax.text(8.55, 1.25, r"$c_2$", ha="center", va="center")
+    sign(ax, 13.2, 1, "=")
+    block(ax, 14.2, 0, 2.6, 2.6, 6, "output", r"$H \times W \times c_2$", slices=6)
     top, hatches = 5.6, ["", "..", "xx", "//"]
     part = 6 / groups
     for g in reversed(range(groups)):
@@ -145,7 +145,7 @@ def figure_4(groups: int = 3) -> None:
         )
         block(
             ax,
-            7.2 + shift[0],
+            8 + shift[0],
             y + 0.7,
             1.1,
             1.1,
@@ -157,7 +157,7 @@ def figure_4(groups: int = 3) -> None:
         )
         block(
             ax,
-            13 + shift[0],
+            14.2 + shift[0],
             y,
             2.6,
             2.6,
@@ -167,8 +167,8 @@ def figure_4(groups: int = 3) -> None:
             slices=int(part),
             hatch=hatches[g % 4],
         )
-    sign(ax, 6, top + 2.2, r"$\otimes$")
-    sign(ax, 12, top + 2.2, "=")
+    sign(ax, 6.9, top + 2.2, r"$\otimes$")
+    sign(ax, 13.2, top + 2.2, "=")
     fit(ax)
     show(
         figure[0],

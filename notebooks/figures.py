@@ -161,8 +161,9 @@ def film_strip(x: Grid, w: Grid, columns: int = 2, **options: Any) -> None:
     """Show every position of the window, one picture each."""
     n = positions(x, w, **options)
     rows = -(-n // columns)
-    size = x.shape[0] + 2 * options.get("padding", 0)
-    figure, axes = plt.subplots(rows, columns, figsize=(5.6 * columns, rows * (0.42 * size + 0.9)), squeeze=False)
+    padding = 2 * options.get("padding", 0)
+    across, down = x.shape[1] + padding + 2 * w.shape[1] + 3.6, x.shape[0] + padding + 1.4  # of one picture, in cells
+    figure, axes = plt.subplots(rows, columns, figsize=(5.6 * columns, rows * (5.6 * down / across + 0.4)), squeeze=False)
     for p, ax in enumerate(axes.flat):
         ax.set_aspect("equal")
         ax.axis("off")
@@ -204,7 +205,7 @@ def slide(x: Grid, w: Grid, **options: Any) -> None:
     widgets.jslink((slider, "value"), (stack, "selected_index"))
     box = widgets.VBox([widgets.HBox([play, slider]), stack])
     view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
-    alt = "A slider that moves the window. / 移动窗口的滑块。"
+    alt = "A slider that moves the window; run this cell to see it. / 移动窗口的滑块；运行此单元格即可看到。"
     display({"application/vnd.jupyter.widget-view+json": view, "text/plain": alt}, raw=True)  # type: ignore[no-untyped-call]
 
 
@@ -276,7 +277,7 @@ def roofline(machine: Machine, points: dict[str, tuple[float, float, float]], al
     ax.plot(intensity, np.minimum(machine.peak, machine.cache * intensity) / 1e9, color=INK, lw=1, ls="--")
     ax.text(0.14, 0.17 * machine.memory / 1e9, f"{machine.memory / 1e9:.0f} GB/s", rotation=33, fontsize=9)
     ax.text(0.14, 0.17 * machine.cache / 1e9, f"{machine.cache / 1e9:.0f} GB/s (L2)", rotation=33, fontsize=9)
-    ax.text(512, 1.06 * machine.peak / 1e9, f"{machine.peak / 1e9:.0f} GFLOP/s", ha="right", fontsize=9)
+    ax.text(512, 1.15 * machine.peak / 1e9, f"{machine.peak / 1e9:.0f} GFLOP/s", ha="right", fontsize=9)
     markers = "osD^v<>P*Xhp"
     colours = ["#0072B2", ACCENT, STRONG["output"], STRONG["filter"], STRONG["input"], "#CC79A7"]
     for i, (name, (flops, nbytes, seconds)) in enumerate(points.items()):

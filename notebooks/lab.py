@@ -20,8 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pyopencl as cl
 import pyopencl.array as cl_array
-from IPython.display import Markdown, display
+from IPython.display import display
 from matplotlib import cbook
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import CLexer
 
 import clconv
 from clconv.bench.limits import copy_gb_s, multiply_add_gflops
@@ -51,8 +54,12 @@ def show(name: str, begin: str = "", end: str = "") -> None:
     if first is None:
         raise ValueError(f"{name} has no line with {begin!r}")
     last = next((i for i, line in enumerate(lines[first:], first) if end and line == end), len(lines) - 1)
-    where = f"`{name}`" + (f", {first + 1}–{last + 1}" if begin else "")
-    display(Markdown(f"{where}\n\n```c\n" + "\n".join(lines[first : last + 1]) + "\n```"))  # type: ignore[no-untyped-call]
+    where = name + (f", {first + 1}–{last + 1}" if begin else "")
+    text = "\n".join(lines[first : last + 1])
+    # Not Markdown: JupyterLab would wrap its lines, and the pictures in comments with them.
+    style = "white-space: pre; overflow: auto; font-size: 12px; line-height: 1.35; word-break: normal"
+    html = highlight(text, CLexer(), HtmlFormatter(noclasses=True, nobackground=True, prestyles=style))
+    display({"text/html": f"<code>{where}</code>{html}", "text/plain": f"{where}\n\n{text}"}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def build(context: cl.Context, name: str, **macros: object) -> cl.Program:
