@@ -92,11 +92,16 @@ def test_explain() -> None:
 
 
 def test_mistakes_end_in_one_sentence() -> None:
-    for arguments in (["explain", "banana"], ["--device", "nonesuch", "explain", "3x3 4->4 @8"]):
+    for arguments in (
+        ["explain", "banana"],
+        ["--device", "nonesuch", "explain", "3x3 4->4 @8"],
+        ["tune", "--only", "nonesuch"],
+        ["tune", "--store", "/dev/null/tuning.json", "3x3 4->4 @8"],
+    ):
         done = clconv(*arguments)
         assert done.returncode == 1
         assert done.stderr.startswith("clconv: ")
-        assert "Traceback" not in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_check_finds_a_broken_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,11 @@ from rich.table import Table
 from clconv.bench.workloads import NETWORKS, distinct_layers
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
+from clconv.errors import ShapeError
 from clconv.notation import parse
 from clconv.problem import ConvProblem
 from clconv.tuning.search import Finding, candidates, search
-from clconv.tuning.store import device_key, load, problem_key, store_path
+from clconv.tuning.store import device_key, load, make_folder, problem_key, store_path
 
 
 @click.command()
@@ -55,6 +56,9 @@ def tune(
     else:
         layers = distinct_layers(networks.split(","), batch, [part for part in only.split(",") if part])
         problems = [layer.problem_in(name) for layer in layers for name in layouts]
+    if not problems:
+        raise ShapeError(f"no layer of {networks} contains {only.replace(',', ' or ')} in its name; see clconv bench")
+    make_folder(path)
     done = load(path).get(device_key(device), {})
     left = [p for p in problems if again or problem_key(p) not in done]
     console = Console()

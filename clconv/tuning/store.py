@@ -20,6 +20,7 @@ from typing import Any
 import platformdirs
 
 from clconv.device import DeviceInfo
+from clconv.errors import ClconvError
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 
@@ -95,6 +96,23 @@ def _parse(content: Any) -> dict[str, dict[str, Record]]:
     }
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder of a store, and see that a file can be written there: before a search, not after it.
+
+    Raises
+    ------
+    ClconvError
+        If it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".lock").touch()
+    except OSError as error:
+        raise ClconvError(
+            f"tuning records cannot be written to {path} ({error.strerror}); name another file with --store or CLCONV_TUNING"
+        ) from error
+
+
 def save(path: Path, device: str, found: dict[str, Record]) -> None:
     """Add records of a device to a store, whatever other processes do meanwhile.
 
@@ -104,8 +122,13 @@ def save(path: Path, device: str, found: dict[str, Record]) -> None:
     device : str
         See :func:`device_key`.
     found : dict of str to Record
+
+    Raises
+    ------
+    ClconvError
+        If nothing can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     with _locked(path.with_suffix(".lock")):
         content = load(path)
         content.setdefault(device, {}).update(found)
