@@ -108,6 +108,19 @@ def test_a_linker_that_pip_brought(tmp_path: Path) -> None:
     assert done.stdout.strip() == "9.0", done.stderr
 
 
+@needs_pocl
+def test_a_second_process_starts_from_the_driver_s_cache(tmp_path: Path) -> None:
+    def compiled() -> dict[str, int]:
+        return {str(p.relative_to(tmp_path)): p.stat().st_mtime_ns for p in tmp_path.rglob("*.so")}
+
+    for run in range(2):
+        before = compiled()
+        done = run_python(CONVOLVE, CLCONV_DEVICE="portable", POCL_CACHE_DIR=str(tmp_path))
+        assert done.stdout.strip() == "9.0", done.stderr
+        assert compiled()
+        assert run == 0 or compiled() == before
+
+
 def test_other_drivers_need_no_linker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     require_linker(DeviceInfo("gpu", "Some Vendor", is_cpu=False))

@@ -12,6 +12,7 @@ import pyopencl.array as cla
 import pytest
 
 import clconv
+from clconv.device import DeviceInfo
 from clconv.reference import reference
 
 RNG = np.random.default_rng(7)
@@ -210,6 +211,30 @@ def test_arrays_that_are_not_on_the_cpu_are_refused(queue: cl.CommandQueue) -> N
     words = r"x of type Elsewhere cannot be read on the CPU \(a tensor on cuda:0\); pass a NumPy array"
     with pytest.raises(clconv.ShapeError, match=words):
         clconv.conv2d(Elsewhere(), W, queue=queue)
+
+
+def test_numpy_is_not_copied_where_memory_is_shared(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    from clconv import runtime
+
+    if not DeviceInfo.of(queue.device).unified_memory:
+        pytest.skip("the device has memory of its own")
+    x, w, r = integers(1, 4, 8, 8), integers(4, 4, 3, 3), integers(1, 4, 8, 8)
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    want = conv(x, residual=r)
+    made: list[tuple[int, Any]] = []
+    plain = runtime._buffer
+
+    def note(context: cl.Context, flags: int, size: int, array: Any = None) -> cl.Buffer:
+        made.append((flags, array))
+        return plain(context, flags, size, array)
+
+    monkeypatch.setattr(runtime, "_buffer", note)
+    monkeypatch.setattr(cl, "enqueue_copy", lambda *_, **__: pytest.fail("something was copied"))
+    out = np.empty_like(want)
+    conv(x, out=out, residual=r)
+    np.testing.assert_array_equal(out, want)
+    assert all(flags & cl.mem_flags.USE_HOST_PTR for flags, _ in made)
+    assert {id(array) for _, array in made} == {id(a) for a in (x, r, out)}
 
 
 def test_the_same_inputs_give_the_same_bits(queue: cl.CommandQueue) -> None:
