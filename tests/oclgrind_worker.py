@@ -1,38 +1,93 @@
-"""Runs one algorithm over the small shapes on Oclgrind; what the simulator finds goes to standard error.
+"""Runs one algorithm over small problems on Oclgrind; what the simulator finds goes to standard error.
 
-python -m tests.oclgrind_worker ALGORITHM
+python -m tests.oclgrind_worker ALGORITHM [avx512]
 """
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import clconv.algorithms
+from clconv.algorithms.base import Algorithm
 from clconv.device import DeviceInfo
+from clconv.plan import Launch, Macro, Plan
+from clconv.problem import ConvProblem
 from clconv.select import over_limit
 from tests.conftest import find_devices, queue_on
 from tests.harness import check_plan
-from tests.shapes import EPILOGUES, SMALL, problem_of
+from tests.shapes import EPILOGUES, NASTY, SMALL, problem_of
+
+MOST_FLOPS = 100_000
+"""A simulator is slow: larger problems are left to the real devices."""
+
+COMMON = ("KH", "KW", "SH", "SW", "DH", "DW", "HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "UNALIGNED_VECTORS")
 
 
-def main(name: str) -> None:
-    """Run every distinct set of kernels once or twice; a simulator is slow."""
+def problems(names: Iterable[str], types: Sequence[str] = ("float32", "float32", "float16")) -> Iterator[ConvProblem]:
+    """Each shape in both layouts, with types and epilogues in turn."""
+    for index, shape in enumerate(names):
+        for layout in ("NCHW", "NHWC"):
+            yield problem_of(shape, layout=layout, dtype=types[index % len(types)], **EPILOGUES[index % 2])
+
+
+def without_avx512(plan: Plan) -> Plan:
+    """The same tile from the code for every device: the simulator knows no instructions of a processor."""
+
+    def launch(one: Launch) -> Launch:
+        return replace(one, macros=tuple((name, 0 if name == "AVX512" else value) for name, value in one.macros))
+
+    return replace(plan, launches=tuple(map(launch, plan.launches)), prepare=tuple(map(launch, plan.prepare)))
+
+
+def variant(plan: Plan) -> object:
+    """What tells a plan's code from that of others: kernels, entries and tiles, not the type, the window and the epilogue."""
+
+    def tile(one: Launch) -> tuple[Macro, ...]:
+        return tuple(m for m in one.macros if m[0] not in COMMON and not m[0].startswith("REAL"))
+
+    return tuple((one.kernel, one.entry, tile(one)) for one in (*plan.prepare, *plan.launches))
+
+
+def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False) -> Iterator[Plan]:
+    """The rule's plan for each small shape, then each tile that was not among them once, on the smallest problem that has it.
+
+    Or only the tiles that a processor with AVX-512 gets beside them.
+    """
+    seen: set[object] = set()
+    for number, problem in enumerate(problems(SMALL)):
+        if algorithm.supports(problem, info) is None:
+            plan = next(p for p in algorithm.plans(problem, info) if over_limit(p, info) is None)
+            # Work-groups of many work-items are slow to simulate: their layouts take turns from shape to shape.
+            turn = number % 2 == number // 2 % 2 or math.prod(plan.launches[0].local_size) == 1
+            if not avx512 and (turn or variant(plan) not in seen):
+                yield plan
+            seen.add(variant(plan))
+    wide = replace(info, avx512=True, vector_bytes=32)
+    for device in (info, wide) if avx512 else (info,):
+        for problem in sorted(problems(NASTY, ("float32", "float64", "float16")), key=lambda p: p.flops):
+            if problem.flops > MOST_FLOPS:
+                break
+            if algorithm.supports(problem, device) is None:
+                for plan in map(without_avx512, algorithm.plans(problem, device)):
+                    if variant(plan) not in seen and over_limit(plan, info) is None:
+                        seen.add(variant(plan))
+                        if device is wide or not avx512:
+                            yield plan
+
+
+def main(name: str, avx512: str = "") -> None:
+    """Run the plans of one algorithm."""
     (algorithm,) = [a for a in clconv.algorithms.ALGORITHMS if a.name == name]
     (device,) = find_devices(simulator=True)
-    queue, info = queue_on(device), DeviceInfo.of(device)
     ran = 0
-    for index, shape in enumerate(SMALL):
-        for layout in ("NCHW", "NHWC"):
-            dtype = ("float32", "float32", "float16")[index % 3]
-            problem = problem_of(shape, layout=layout, dtype=dtype, **EPILOGUES[index % 2])
-            if algorithm.supports(problem, info) is not None:
-                continue
-            plans = [p for p in algorithm.plans(problem, info) if over_limit(p, info) is None]
-            for plan in plans[:1] if index % 4 else plans[:3]:
-                check_plan(plan, queue)
-                ran += 1
+    for plan in plans(algorithm, DeviceInfo.of(device), avx512=bool(avx512)):
+        check_plan(plan, queue_on(device))
+        ran += 1
     print(f"{ran} plans ran")  # noqa: T201 - the test reads this line
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
