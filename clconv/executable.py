@@ -10,6 +10,7 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.algorithms.base import accumulator
+from clconv.errors import DeviceError
 from clconv.plan import BUFFERS, Argument, Float, Int, Launch, Local, Plan
 from clconv.runtime import QueueState, Runtime, allocate
 
@@ -46,7 +47,13 @@ class _Bound:
                 self._bound[index] = buffer
 
     def enqueue(self, queue: cl.CommandQueue, wait_for: Sequence[cl.Event] | None) -> cl.Event:
-        return _enqueue(queue, self.kernel, self.launch.global_size, self.launch.local_size, wait_for=wait_for)
+        try:
+            return _enqueue(queue, self.kernel, self.launch.global_size, self.launch.local_size, wait_for=wait_for)
+        except cl.Error as error:
+            raise DeviceError(
+                f"the driver of {queue.device.name} does not run {self.launch.kernel} in work-groups of "
+                f"{self.launch.local_size} work-items ({' '.join(str(error).split())}); choose another algorithm= or device"
+            ) from error
 
 
 def _constant(argument: Argument, float_type: type) -> Any:
@@ -114,6 +121,11 @@ class Executable:
             The first kernel waits for these.
         pack : bool
             Pack ``w`` first, into memory of this executable: for filters that change with every call.
+
+        Raises
+        ------
+        DeviceError
+            If the driver refuses to run a kernel.
         """
         state = self.runtime.queue_state(queue)
         with self._lock, state.lock:

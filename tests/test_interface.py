@@ -368,6 +368,19 @@ def test_depthwise_pointwise_and_separable_name_what_is_wrong(queue: cl.CommandQ
             call(x, w, layout="x", queue=queue)
 
 
+def test_what_the_driver_refuses_to_run_is_a_device_error(queue: cl.CommandQueue) -> None:
+    from dataclasses import replace
+
+    from clconv import selfcheck
+
+    plan = clconv.Convolution(W, algorithm="reference", queue=queue).explain(X.shape).plan
+    size = (1 << 24, 1, 1)
+    absurd = replace(plan, launches=(replace(plan.launches[0], global_size=size, local_size=size),))
+    with pytest.raises(clconv.DeviceError, match=r"does not run reference.cl in work-groups of \(16777216, 1, 1\)") as caught:
+        selfcheck.execute(absurd, queue, X, W)
+    assert "\n" not in str(caught.value)
+
+
 def test_out_must_not_share_memory_with_an_input(queue: cl.CommandQueue) -> None:
     x = integers(1, 3, 5, 5)
     with pytest.raises(clconv.ShapeError, match="shares memory"):
