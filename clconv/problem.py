@@ -106,6 +106,13 @@ class ConvProblem:
     ------
     ShapeError
         If the numbers do not describe a convolution.
+    UnsupportedError
+        If the shapes are those of a convolution with one or three spatial axes.
+
+    References
+    ----------
+    Groups: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017. Depthwise and pointwise:
+    Howard et al., "MobileNets", arXiv:1704.04861.
 
     Examples
     --------
@@ -318,7 +325,10 @@ class ConvProblem:
 
     @cached_property
     def parameters(self) -> int:
-        """Weights in the filter, formula (2) of the document: ``KH * KW * IC/G * OC`` (a bias is not counted)."""
+        """Weights in the filter: ``KH * KW * IC/G * OC``; a bias is not counted.
+
+        Formula (1) of the tutorial for one group and (2) for several; a depthwise separable convolution, (3), is the sum of two.
+        """
         return self.KH * self.KW * self.ICG * self.OC
 
     @cached_property
