@@ -327,7 +327,7 @@ class ConvProblem:
     def parameters(self) -> int:
         """Weights in the filter: ``KH * KW * IC/G * OC``; a bias is not counted.
 
-        Formula (1) of the tutorial for one group and (2) for several; a depthwise separable convolution, (3), is the sum of two.
+        Formula (1) of the tutorial for one group and (2) for several; a depthwise separable convolution, (3), sums two.
         """
         return self.KH * self.KW * self.ICG * self.OC
 
