@@ -39,33 +39,7 @@
 #error "TILE_OH and TILE_OW must be set by the plan"
 #endif
 
-#define SPAN_H ((TILE_OH - 1) * SH + (KH - 1) * DH + 1)
-#define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
-
-/* acc += all taps; p is where the tile's first pixel would stand, in row ih0 and column iw0 of the image. With `inside`, all its
- * columns are inside and all channels there. */
-INLINE void add_taps(vec acc[TILE_OH][TILE_OW], const bool inside, __global const real *p, __global const acc_t *w,
-                     const lanes_t channels, const int ih0, const int iw0, const int PITCH, const int C, const int IH,
-                     const int IW) {
-  vec tap[KH][KW];
-  UNROLL for (int kh = 0; kh < KH; kh++)
-    UNROLL for (int kw = 0; kw < KW; kw++) tap[kh][kw] = LOAD_ACC(w + (kh * KW + kw) * PITCH);
-  UNROLL for (int r = 0; r < SPAN_H; r++, p += (long)IW * C) {
-    if (r >= -ih0 && r < IH - ih0) {
-      UNROLL for (int q = 0; q < SPAN_W; q++) {
-        if (inside || (q >= -iw0 && q < IW - iw0)) {
-          const vec v = inside ? LOAD_VEC(p + (long)q * C) : LOAD_LANES(p + (long)q * C, channels);
-          UNROLL for (int kh = 0; kh < KH; kh++)
-            UNROLL for (int kw = 0; kw < KW; kw++) {
-              const int i = r - kh * DH, j = q - kw * DW; /* i*SH and j*SW for output row i and column j */
-              if (i >= 0 && i % SH == 0 && i / SH < TILE_OH && j >= 0 && j % SW == 0 && j / SW < TILE_OW)
-                acc[i / SH][j / SW] += v * tap[kh][kw];
-            }
-        }
-      }
-    }
-  }
-}
+#include "include/pixel_taps.clh"
 
 /* A tile, whole; residual and y point at its first output. */
 ITEM void tile(__global const real *p, __global const acc_t *w, __global const real *bias, __global const real *residual,

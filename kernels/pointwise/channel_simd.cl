@@ -48,7 +48,6 @@
 #error "NHWC, PXB, OCV, SH, SW and PANEL must be set by the plan"
 #endif
 
-#define OCB (OCV * VEC) /* output channels of a tile */
 #if PANEL
 #define SOURCE panel
 typedef __local const acc_t *pixels_t;
@@ -57,6 +56,8 @@ typedef __local const acc_t *pixels_t;
 typedef __global const real *pixels_t;
 #endif
 
+#include "include/pixel_tile.clh"
+
 /* From a pixel of the output to the next: along the row, then down, then to the next image. */
 INLINE void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
   if (++*ow < OW) return;
@@ -64,49 +65,6 @@ INLINE void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
   if (++*oh < OH) return;
   *oh = 0;
   ++*n;
-}
-
-/* The sums of one pixel for output channels oc .. oc+VEC-1, through the epilogue, to y; residual, y: channel oc. */
-INLINE void finish(vec v, const int oc, const int OC, __global const real *bias, __global const real *residual,
-                   __global real *y, const acc_t act_a, const acc_t act_b) {
-  if (oc + VEC <= OC) {
-    if (HAS_BIAS) v += LOAD_VEC(bias + oc);
-    if (HAS_RESIDUAL) v += LOAD_VEC(residual);
-    STORE_VEC(y, activate_vec(v, act_a, act_b));
-  } else {
-    if (HAS_BIAS) v += LOAD_VEC_SOME(bias + oc, OC - oc);
-    if (HAS_RESIDUAL) v += LOAD_VEC_SOME(residual, OC - oc);
-    STORE_VEC_SOME(y, activate_vec(v, act_a, act_b), OC - oc);
-  }
-}
-
-/* A tile of `size` pixels, of which the first `some` exist, OCB output channels from oc on. Pixel i lies at x + from[i],
- * its next channel channel_step further. The sums go to y, in N C H W to local memory. */
-INLINE void tile(const int size, const int some, pixels_t x, const long *from, const long channel_step,
-                 __global const acc_t *w, __local acc_t *sums, __global const real *bias, __global const real *residual,
-                 __global real *y, const int IC, const int oc, const int OC, const acc_t act_a, const acc_t act_b) {
-  vec acc[PXB][OCV];
-  UNROLL for (int i = 0; i < PXB; i++)
-    UNROLL for (int j = 0; j < OCV; j++)
-      if (i < size) acc[i][j] = VEC_OF(0);
-
-  for (int ic = 0; ic < IC; ic++, x += channel_step, w += OCB) {
-    vec wv[OCV];
-    UNROLL for (int j = 0; j < OCV; j++) wv[j] = LOAD_ACC(w + j * VEC);
-    UNROLL for (int i = 0; i < PXB; i++)
-      if (i < size) {
-        const acc_t xv = x[from[i]];
-        UNROLL for (int j = 0; j < OCV; j++) acc[i][j] += xv * wv[j];
-      }
-  }
-
-  UNROLL for (int i = 0; i < PXB; i++)
-    UNROLL for (int j = 0; j < OCV; j++)
-      if (i < size && i < some) {
-        const long at = (long)i * OC + oc + j * VEC;
-        if (NHWC) finish(acc[i][j], oc + j * VEC, OC, bias, residual + at, y + at, act_a, act_b);
-        else STORE_ACC_LOCAL(sums + i * OCB + j * VEC, acc[i][j]);
-      }
 }
 
 #if !NHWC
