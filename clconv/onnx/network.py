@@ -18,11 +18,13 @@ from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Port, Shape
 from clconv.onnx.infer import specialise
+from clconv.onnx.layout import choose_layout
 from clconv.onnx.lower import check_supported
 from clconv.onnx.passes import AFTER, BEFORE, run
 from clconv.onnx.program import Program, Store
 from clconv.onnx.read import graph_of, read_model
 from clconv.onnx.report import Profile, Report
+from clconv.onnx.separable import fuse_separable
 from clconv.runtime import host_buffer, read_back, runtime_of
 from clconv.tensors import Tensor, as_tensor, check_context, device_buffer, is_device_array
 
@@ -217,13 +219,20 @@ class Network:
             program = self._programs.get(key)
             if program is None:
                 sizes = {p.name: s for p, s in zip(self.inputs, shapes, strict=True)}
-                known = specialise(self._graph, sizes, steering)
-                program = self._programs[key] = Program(run(known, AFTER), self._graph.constants, self._store)
+                program = self._programs[key] = self._built(specialise(self._graph, sizes, steering))
                 if len(self._programs) > _KEPT:
                     self._programs.popitem(last=False)
             else:
                 self._programs.move_to_end(key)
             return program
+
+    def _built(self, known: Graph) -> Program:
+        graph = run(known, AFTER)
+        if not any(0 in shape for shape in graph.shapes.values()):
+            plans, info = self._store.plans, self._runtime.info
+            graph = choose_layout(graph, plans.seconds, info.bandwidth)
+            graph = fuse_separable(graph, info, plans.seconds)
+        return Program(graph, self._graph.constants, self._store)
 
     def _run_numpy(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
         runtime, queue = self._runtime, self.queue

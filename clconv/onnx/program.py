@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from clconv.executable import Executable
+from clconv.onnx.arena import Arena
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
-from clconv.onnx.step import Lowering, Step
+from clconv.onnx.step import Lowering, Plans, Step
 from clconv.plan import Float, Int, Launch, Local, Plan
-from clconv.runtime import Runtime, allocate, host_buffer
+from clconv.runtime import Runtime, host_buffer
 
 _enqueue = cl.enqueue_nd_range_kernel
+_TURN = (2, 3, 1, 0)  # OC IC KH KW to KH KW IC OC
 
 
 class Store:
@@ -30,22 +31,34 @@ class Store:
     def __init__(self, runtime: Runtime, queue: cl.CommandQueue) -> None:
         self.runtime = runtime
         self.queue = queue
+        self.plans = Plans(runtime.info)
+        self.arena = Arena(runtime)
         self._buffers: dict[Any, cl.Buffer] = {}
 
-    def constant(self, name: str, array: Array, lasting: bool) -> cl.Buffer:
+    def constant(self, name: str, array: Array, lasting: bool, turned: bool = False) -> cl.Buffer:
         """Return the buffer of a constant; one that may differ between programs is told apart by its contents."""
-        key = _key(name, array, lasting)
+        key = (_key(name, array, lasting), turned)
         if key not in self._buffers:
-            self._buffers[key] = self._upload(array)
+            self._buffers[key] = self._upload(array.transpose(_TURN) if turned else array)
         return self._buffers[key]
 
-    def packed(self, plan: Plan, name: str, array: Array, lasting: bool) -> cl.Buffer:
+    def packed(self, plan: Plan, name: str, array: Array, lasting: bool, turned: bool) -> cl.Buffer:
         """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
         key = (plan.prepare, _key(name, array, lasting))
         if key not in self._buffers:
-            source = host_buffer(self.runtime, np.ascontiguousarray(array))
-            self._buffers[key] = Executable(plan, self.runtime).pack(self.queue, source)
+            source = host_buffer(self.runtime, np.ascontiguousarray(array.transpose(_TURN) if turned else array))
+            self._buffers[key] = self.arena.allocate(plan.packed_bytes)
+            self._pack(plan, {"w": source, "packed": self._buffers[key]})
         return self._buffers[key]
+
+    def _pack(self, plan: Plan, buffers: Mapping[str, cl.Buffer]) -> None:
+        state = self.runtime.queue_state(self.queue)
+        with state.lock:
+            for launch in plan.prepare:
+                command = _Command(self.runtime, launch, buffers, {}, wide=False)
+                wait_for = None if state.in_order or state.last is None else [state.last]
+                state.last = _enqueue(self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
+                state.hold(state.last, command)
 
     def _upload(self, array: Array) -> cl.Buffer:
         flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
@@ -105,7 +118,7 @@ class Program:
         self.graph = graph
         self.store = store
         self.runtime = store.runtime
-        lowering = lower(graph, self.runtime.info)
+        lowering = lower(graph, store.plans)
         self.steps: tuple[Step, ...] = tuple(lowering.steps)
         self.output_shapes = [lowering.shapes[name] for name in graph.outputs]
         self.output_dtypes = [lowering.dtypes[name] for name in graph.outputs]
@@ -113,7 +126,8 @@ class Program:
         self.external = [port.name for port in graph.inputs] + [graph.root(name) for name in graph.outputs]
         self.lifetimes = _lifetimes(graph, lowering, set(self.external))
         self.memory: MemoryPlan = plan_memory(self.lifetimes)
-        self._buffers = [allocate(self.runtime.context, size) for size in self.memory.sizes]
+        arena = Arena(self.runtime)
+        self._buffers = [arena.allocate(size) for size in self.memory.sizes]
         self.lock = threading.Lock()
         self._original = original
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
@@ -131,14 +145,16 @@ class Program:
                 buffers[argument] = None
             elif constant is not None:
                 lasting = self._original.get(root) is constant
-                if argument == "w" and "packed" in read and "packed" not in step.scratch and step.plan is not None:
-                    buffers["packed"] = self.store.packed(step.plan, root, constant, lasting)
                 if argument in read:
-                    buffers[argument] = self.store.constant(root, constant, lasting)
+                    buffers[argument] = self.store.constant(root, constant, lasting, step.turned and argument == "w")
             elif root in self.external:
                 external[argument] = self.external.index(root)
             else:
                 buffers[argument] = self._buffers[self.memory.place[root]]
+        for argument, (plan, name) in step.packs.items():
+            root = self.graph.root(name)
+            constant = self._lowering.constants[root]
+            buffers[argument] = self.store.packed(plan, root, constant, self._original.get(root) is constant, step.turned)
         for argument in step.scratch:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)

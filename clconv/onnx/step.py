@@ -11,8 +11,10 @@ from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
 from clconv.problem import Activation, ConvProblem
+from clconv.select import select
+from clconv.tuning import recall
 
-__all__ = ["Argument", "Float", "Int", "Local", "Lowering", "Step"]
+__all__ = ["Argument", "Float", "Int", "Local", "Lowering", "Plans", "Step"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,11 @@ class Step:
     flops, bytes : int
         Arithmetic, and the least traffic with memory.
     plan : Plan, optional
-        Of a convolution; where it packs a constant filter, ``packed`` is the executor's business.
+        Of a convolution.
+    packs : mapping of str to (Plan, str)
+        Buffer arguments that hold a packed constant filter: whose ``prepare`` packs it, and the filter's value.
+    turned : bool
+        Filters are stored as ONNX has them, OC IC KH KW, and plans take KH KW IC OC.
     """
 
     name: str
@@ -50,6 +56,27 @@ class Step:
     flops: int = 0
     bytes: int = 0
     plan: Plan | None = None
+    packs: Mapping[str, tuple[Plan, str]] = field(default_factory=dict)
+    turned: bool = False
+
+
+class Plans:
+    """The plan that is chosen for each convolution, found once: networks repeat theirs."""
+
+    def __init__(self, device: DeviceInfo) -> None:
+        self.device = device
+        self._found: dict[ConvProblem, Plan] = {}
+
+    def of(self, problem: ConvProblem) -> Plan:
+        """Return the plan for a problem."""
+        plan = self._found.get(problem)
+        if plan is None:
+            plan = self._found[problem] = select(problem, self.device, recall=recall).plan
+        return plan
+
+    def seconds(self, problem: ConvProblem) -> float:
+        """Return its predicted time."""
+        return self.of(problem).seconds
 
 
 class Lowering:
@@ -59,17 +86,17 @@ class Lowering:
     ----------
     graph : Graph
         With every shape known.
-    device : DeviceInfo
+    plans : Plans
     """
 
-    def __init__(self, graph: Graph, device: DeviceInfo) -> None:
+    def __init__(self, graph: Graph, plans: Plans) -> None:
         self.graph = graph
-        self.device = device
+        self.plans = plans
+        self.device = plans.device
         self.shapes: dict[str, Shape] = dict(graph.shapes)
         self.dtypes: dict[str, str] = dict(graph.dtypes)
         self.constants: dict[str, Array] = dict(graph.constants)
         self.steps: list[Step] = []
-        self.plans: dict[ConvProblem, Plan] = {}  # of the convolutions so far: networks repeat theirs
         self._node: Node | None = None
 
     def start(self, node: Node) -> None:
@@ -133,6 +160,8 @@ class Lowering:
         flops: int = 0,
         plan: Plan | None = None,
         scratch: Mapping[str, int] | None = None,
+        packs: Mapping[str, tuple[Plan, str]] | None = None,
+        turned: bool = False,
     ) -> None:
         """Add a step to the node that was started; its traffic is each value once."""
         assert self._node is not None  # steps belong to a node
@@ -149,6 +178,8 @@ class Lowering:
             flops,
             traffic,
             plan,
+            packs or {},
+            turned,
         )
         self.steps.append(step)
 
@@ -162,6 +193,9 @@ class Lowering:
 def describe(node: Node) -> str:
     """Return what a node does with what was fused into it: ``"Conv + residual + relu"``."""
     parts = [node.op]
+    if node.op == "Separable":
+        first, second = node.attributes["parts"]
+        return f"{describe(first)}, {describe(second)}"
     if node.op == "Conv" and node.input(3):
         parts.append("residual")
     activation = node.get("activation")

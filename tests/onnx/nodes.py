@@ -22,6 +22,12 @@ def cases() -> dict[str, Case]:
     return {**_elementwise(), **_pooling(), **_movement(), **_products()}
 
 
+def channels_last_cases() -> list[str]:
+    """Return the names of the cases whose nodes also work on images in N H W C."""
+    ops = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Split", "Add")
+    return [n for n, (spec, shapes, _) in cases().items() if spec.op_type in ops and all(len(shape) == 4 for shape in shapes)]
+
+
 def _elementwise() -> dict[str, Case]:
     plain = ("Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Erf", "Exp", "Abs", "Neg")
     made: dict[str, Case] = {op: (node(op, "a", "y"), [(2, 3, 7)], {}) for op in plain}
@@ -71,6 +77,9 @@ def _pooling() -> dict[str, Case]:
                 counted = node("AveragePool", "a", "y", count_include_pad=1, **window)
                 made[f"AveragePool counted {name}"] = (counted, [(2, 3, 9, 23)], {})
     made["MaxPool narrow"] = (node("MaxPool", "a", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), [(1, 2, 4, 2)], {})
+    many = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 0, 1]}
+    for op in ("MaxPool", "AveragePool"):
+        made[f"{op} many channels"] = (node(op, "a", "y", **many), [(2, 19, 5, 6)], {})
     for size in ((3, 5), (7, 7), (1, 1), (4, 8)):
         made[f"GlobalAveragePool {size}"] = (node("GlobalAveragePool", "a", "y"), [(2, 5, *size)], {})
     made["GlobalMaxPool"] = (node("GlobalMaxPool", "a", "y"), [(2, 5, 5, 5)], {})

@@ -7,9 +7,12 @@ from typing import Any
 import pyopencl as cl
 
 import clconv.runtime
+from clconv.onnx import layout
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
-from tests.onnx.nodes import BOUND, cases, deviation
+from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
+from tests.onnx.test_separable import models as separable_models
+from tests.onnx.test_separable import run as separable_deviation
 
 
 def keep_buffers() -> None:
@@ -41,7 +44,15 @@ def main() -> None:
             continue  # convolutions, which have a test of their own
         print(name, flush=True)  # noqa: T201 - says where, should the simulator die
         assert deviation(name, "float32", queue) < BOUND["float32"], name
-    print("kernels:", *sorted(k.removeprefix("network/").removesuffix(".cl") for k in used))  # noqa: T201
+    layout._gain = lambda *_: 1.0
+    for name in channels_last_cases():
+        print(name, "in N H W C", flush=True)  # noqa: T201
+        assert deviation(name, "float32", queue) < BOUND["float32"], name
+    for name, proto in separable_models().items():
+        print(name, flush=True)  # noqa: T201
+        assert separable_deviation(proto, queue) < BOUND["float32"], name
+    own = (kernel.removeprefix("network/").removesuffix(".cl") for kernel in used if kernel.startswith("network/"))
+    print("kernels:", *sorted(own))  # noqa: T201
 
 
 if __name__ == "__main__":

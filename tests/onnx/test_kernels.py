@@ -12,10 +12,11 @@ import pytest
 from pyopencl import CommandQueue
 
 import clconv.onnx
+from clconv.onnx import layout
 from clconv.source import KERNEL_DIR
 from tests.algorithms.test_oclgrind import CHECKS, ROOT, findings, needs_simulator
 from tests.onnx.models import model, node, numbers
-from tests.onnx.nodes import BOUND, cases, deviation
+from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
 
 @pytest.mark.parametrize("dtype", BOUND)
@@ -23,6 +24,13 @@ from tests.onnx.nodes import BOUND, cases, deviation
 def test_node(name: str, dtype: str, queue: CommandQueue) -> None:
     single = name.startswith(("Resize", "Gelu", "Erf", "HardSwish"))  # the reference computes these in float32
     assert deviation(name, dtype, queue) < max(BOUND[dtype], BOUND["float32"] if single else 0)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("name", channels_last_cases())
+def test_node_in_channels_last(name: str, dtype: str, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    assert deviation(name, dtype, queue) < BOUND[dtype]
 
 
 def test_pad_that_crops(queue: CommandQueue) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clconv.device import DeviceInfo
 from clconv.errors import UnsupportedError
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
@@ -22,7 +21,8 @@ from clconv.onnx.lower.movement import (
 )
 from clconv.onnx.lower.pooling import lower_global_pool, lower_pool, lower_reduce_mean, lower_softmax
 from clconv.onnx.lower.resize import lower_resize
-from clconv.onnx.step import Lowering
+from clconv.onnx.lower.separable import lower_separable
+from clconv.onnx.step import Lowering, Plans
 
 Lower = Callable[[Node, Lowering], None]
 
@@ -44,6 +44,7 @@ LOWERINGS: dict[str, Lower] = {
     "Pad": lower_pad,
     "ReduceMean": lower_reduce_mean,
     "Resize": lower_resize,
+    "Separable": lower_separable,
     "Slice": lower_slice,
     "Softmax": lower_softmax,
     "Split": lower_split,
@@ -84,7 +85,7 @@ def check_supported(graph: Graph, late: bool = False) -> None:
         raise UnsupportedError(f"{len(missing)} node{'s' * (len(missing) > 1)} of the model {what}: {names}")
 
 
-def lower(graph: Graph, device: DeviceInfo) -> Lowering:
+def lower(graph: Graph, plans: Plans) -> Lowering:
     """Return the steps of a graph whose shapes are known.
 
     Raises
@@ -93,7 +94,7 @@ def lower(graph: Graph, device: DeviceInfo) -> Lowering:
         If a node is not offered in the form that it has.
     """
     check_supported(graph, late=True)
-    lowering = Lowering(graph, device)
+    lowering = Lowering(graph, plans)
     for node in graph.nodes:
         lowering.start(node)
         if any(0 in lowering.shapes[name] for name in node.outputs if name):

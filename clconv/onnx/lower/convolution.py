@@ -12,8 +12,6 @@ from clconv.onnx.graph import Node, Shape
 from clconv.onnx.lower.movement import emit_copy, strides_of
 from clconv.onnx.step import Lowering, describe
 from clconv.problem import Activation, ConvProblem
-from clconv.select import select
-from clconv.tuning import recall
 
 
 def window_padding(
@@ -39,25 +37,41 @@ def window_padding(
 def lower_conv(node: Node, to: Lowering) -> None:
     """One convolution of 2-D images; a 1-D signal is an image of one row."""
     x, w, bias, residual = (node.input(i) for i in range(4))
-    dtype = to.floating(node, x)
-    filt = to.shapes[w][2:]
-    _two_axes(node, len(filt))
-    stride, dilation = _ints(node, "strides", len(filt)), _ints(node, "dilations", len(filt))
-    padding = window_padding(node, to.shapes[x][2:], filt, stride, dilation)
-    lead = (1,) * (2 - len(filt))
-    problem = ConvProblem(
-        _image(to.shapes[x]),
-        _image(to.shapes[w]),
+    problem = conv_problem(node, to.shapes[x], to.shapes[w], to.floating(node, x))
+    turned = problem.layout == "NHWC"
+    emit_convolution(to, problem, x=x, w=w, bias=bias, residual=residual, y=node.output, turned=turned)
+
+
+def conv_problem(node: Node, shape: Shape, filt: Shape, dtype: str) -> ConvProblem:
+    """Return what a Conv computes.
+
+    Parameters
+    ----------
+    node : Node
+        Its attribute ``layout`` says how images are stored.
+    shape, filt : tuple of int
+        Of the image, in its layout, and of the filter as ONNX has it: OC, IC/G, then the window.
+    dtype : str
+    """
+    layout = node.get("layout", "NCHW")
+    window, size = filt[2:], shape[2:] if layout == "NCHW" else shape[1:-1]
+    _two_axes(node, len(window))
+    stride, dilation = _ints(node, "strides", len(window)), _ints(node, "dilations", len(window))
+    padding = window_padding(node, size, window, stride, dilation)
+    lead = (1,) * (2 - len(window))
+    return ConvProblem(
+        _image(shape),
+        _image(filt) if layout == "NCHW" else (*window, filt[1], filt[0]),
         stride=(*lead, *stride),
         padding=[(0, 0)] * len(lead) + padding,
         dilation=(*lead, *dilation),
         groups=int(node.get("group", 1)),
+        layout=layout,
         dtype=dtype,
-        bias=bool(bias),
-        residual=bool(residual),
+        bias=bool(node.input(2)),
+        residual=bool(node.input(3)),
         activation=node.get("activation"),
     )
-    emit_convolution(to, problem, x=x, w=w, bias=bias, residual=residual, y=node.output)
 
 
 def _two_axes(node: Node, axes: int) -> None:
@@ -77,19 +91,31 @@ def _image(shape: Shape) -> Shape:
 
 
 def emit_convolution(
-    to: Lowering, problem: ConvProblem, *, x: str, w: str, bias: str, residual: str, y: str, op: str = ""
+    to: Lowering,
+    problem: ConvProblem,
+    *,
+    x: str,
+    w: str,
+    bias: str,
+    residual: str,
+    y: str,
+    op: str = "",
+    turned: bool = False,
 ) -> None:
-    """Add the step of a convolution with the plan that select gives."""
-    plan = to.plans.get(problem)
-    if plan is None:
-        plan = to.plans[problem] = select(problem, to.device, recall=recall).plan
+    """Add the step of a convolution with the plan that select gives; ``turned`` means that ``w`` is stored as ONNX has it."""
+    plan = to.plans.of(problem)
     scratch = {f"scratch{i}": size for i, size in enumerate(plan.scratch_bytes)}
     launches = plan.launches
-    if plan.prepare and w not in to.constants:
+    packs = {}
+    if plan.prepare and w in to.constants:
+        packs["packed"] = (plan, w)
+    elif plan.prepare:
         launches = (*plan.prepare, *launches)
         scratch["packed"] = plan.packed_bytes
     values = {"x": x, "w": w, "bias": bias, "residual": residual, "y": y}
-    to.emit(plan.algorithm, launches, values, flops=problem.flops, plan=plan, scratch=scratch, op=op)
+    to.emit(
+        plan.algorithm, launches, values, flops=problem.flops, plan=plan, scratch=scratch, op=op, packs=packs, turned=turned
+    )
 
 
 def lower_conv_transpose(node: Node, to: Lowering) -> None:

@@ -11,6 +11,7 @@ from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
 
+_BLOCK = 16
 _AXES = 6  # of kernels/network/copy.cl
 
 
@@ -84,6 +85,14 @@ def lower_transpose(node: Node, to: Lowering) -> None:
     order = [int(a) for a in node.get("perm", range(len(shape))[::-1])]
     strides = strides_of(shape)
     out = tuple(shape[a] for a in order)
+    if len(shape) == 4 and order in ([0, 2, 3, 1], [0, 3, 1, 2]):
+        rows, columns = (shape[1], shape[2] * shape[3]) if order[1] == 2 else (shape[1] * shape[2], shape[3])
+        block = max(_BLOCK, -(-columns // (8 * to.device.compute_units)))
+        macros = (("BYTES", itemsize(to.dtypes[node.output])),)
+        arguments = ("x", "y", Int(rows), Int(columns), Int(block))
+        launch = to.launch("reorder", macros, arguments, (-(-columns // block), shape[0]))
+        to.emit("network/reorder", launch, {"x": node.inputs[0], "y": node.output})
+        return
     emit_copy(to, node.inputs[0], node.output, out, [strides[a] for a in order], strides_of(out))
 
 

@@ -26,17 +26,30 @@ def lower_pool(node: Node, to: Lowering) -> None:
         raise UnsupportedError(f"the node {node.name!r} ({node.op}) also returns where its maxima are, which is not supported")
     ones = [1] * len(filt)
     stride, dilation = list(node.get("strides", ones)), list(node.get("dilations", ones))
-    size, out = list(to.shapes[x][2:]), list(to.shapes[y][2:])
+    channels_last = node.get("layout") == "NHWC"
+    size, out = (list(to.shapes[name][1:3] if channels_last else to.shapes[name][2:]) for name in (x, y))
     padding = window_padding(node, size, filt, stride, dilation)
     if len(filt) == 1:
         filt, stride, dilation, size, out = [1, *filt], [1, *stride], [1, *dilation], [1, *size], [1, *out]
         padding = [(0, 0), *padding]
-    planes = math.prod(to.shapes[x][:2])
+    planes = math.prod(to.shapes[x]) // math.prod(size)
     mode = 0 if node.op == "MaxPool" else 2 if node.get("count_include_pad", 0) else 1
     lanes = to.lanes(dtype)
     per_item = min(out[0], max(1, pieces(planes * out[0] * out[1], 1, to.device, 512) // out[1]))
     window = zip(("KH", "KW", "SH", "SW", "DH", "DW"), (*filt, *stride, *dilation), strict=True)
     (top, bottom), (left, right) = padding
+    flops = planes * math.prod(out) * math.prod(filt)
+    if channels_last:
+        n, channels = to.shapes[x][0], to.shapes[x][3]
+        rows = max(1, min(out[0], pieces(math.prod(to.shapes[y]) // n, 1, to.device) // (out[1] * channels)))
+        launch = to.launch(
+            "pool_channels",
+            to.macros(dtype, **dict(window), MODE=mode),
+            ("x", "y", *map(Int, (channels, *size, *out, top, left, bottom, right, rows))),
+            (-(-out[0] // rows), n),
+        )
+        to.emit("network/pool_channels", launch, {"x": x, "y": y}, flops=flops)
+        return
     integers = (*size, *out, top, left, bottom, right, per_item)
     row = Local((size[1] + 2 * lanes) * (8 if dtype == "float64" else 4))
     if row.bytes > to.device.local_mem_bytes:
@@ -49,15 +62,17 @@ def lower_pool(node: Node, to: Lowering) -> None:
         ("x", "y", *map(Int, integers), row),
         (-(-out[0] // per_item), planes),
     )
-    to.emit("network/pool", launch, {"x": x, "y": y}, flops=planes * math.prod(out) * math.prod(filt))
+    to.emit("network/pool", launch, {"x": x, "y": y}, flops=flops)
 
 
 def lower_global_pool(node: Node, to: Lowering) -> None:
     """Mean or maximum over every spatial axis."""
     shape = to.shapes[node.inputs[0]]
-    emit_reduce(
-        node, to, node.inputs[0], node.output, math.prod(shape[:2]), math.prod(shape[2:]), 1, node.op == "GlobalMaxPool"
-    )
+    if node.get("layout") == "NHWC":
+        outer, count, inner = shape[0], shape[1] * shape[2], shape[3]
+    else:
+        outer, count, inner = math.prod(shape[:2]), math.prod(shape[2:]), 1
+    emit_reduce(node, to, node.inputs[0], node.output, outer, count, inner, node.op == "GlobalMaxPool")
 
 
 def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int, inner: int, largest: bool) -> None:

@@ -1,0 +1,60 @@
+"""Memory of a network's tensors and filters: many buffers in few large pieces."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.runtime import Runtime, allocate
+
+_HUGE = 2 << 20
+_PIECE = 8 << 20
+_ALIGN = 128
+
+
+class Arena:
+    """Gives buffers that live as long as a network, and takes none back.
+
+    Where the device computes in the host's memory, buffers are cut from large pieces for which the system is asked for huge
+    pages: filters and tensors of several MiB otherwise cost a look into the page tables for every 4 KiB, which was measured
+    as 1.5 to 3 % of a network's time. Elsewhere each is a buffer of its own.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        advice = getattr(mmap, "MADV_HUGEPAGE", None)
+        self._pieces = advice is not None and runtime.info.is_pocl and runtime.info.unified_memory
+        self._free: Any = np.empty(0, np.uint8)
+
+    def allocate(self, size: int) -> cl.Buffer:
+        """Return a buffer of ``size`` bytes, whose contents are not defined."""
+        if not self._pieces:
+            return allocate(self._runtime.context, size)
+        size = max(size, 1)
+        need = -(-size // _ALIGN) * _ALIGN
+        if need > self._free.size:
+            piece = _piece(max(need, _PIECE))
+            if piece.size - need < self._free.size:  # the rest of the old piece is larger
+                return self._buffer(piece[:size])
+            self._free = piece
+        memory, self._free = self._free[:size], self._free[need:]
+        return self._buffer(memory)
+
+    def _buffer(self, memory: Any) -> cl.Buffer:
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+        return cl.Buffer(self._runtime.context, flags, hostbuf=memory)
+
+
+def _piece(size: int) -> Any:
+    """Return bytes that no file stands behind, in huge pages if the system has them."""
+    size = -(-size // _HUGE) * _HUGE
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)

@@ -1,0 +1,196 @@
+"""The layout of each edge: whether an image is stored N C H W, as ONNX has it, or N H W C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from clconv.onnx.functions import UNARY
+from clconv.onnx.graph import Array, Graph, Node, Shape
+from clconv.onnx.lower.convolution import conv_problem
+from clconv.onnx.lower.elementwise import BINARY
+from clconv.onnx.step import itemsize
+from clconv.problem import ConvProblem
+
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+_TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+_AXIS = {0: 0, 1: 3, 2: 1, 3: 2}
+
+
+def choose_layout(graph: Graph, seconds: Callable[[ConvProblem], float], bandwidth: float) -> Graph:
+    """Store images in N H W C where the convolutions gain more from it than the reorders at the edges cost.
+
+    Nodes that work in either layout and share images form a region, which changes as a whole: reorders stand at its edges
+    only, and none at images of one pixel, which are the same in both.
+
+    Parameters
+    ----------
+    graph : Graph
+        With every shape known.
+    seconds : callable
+        Predicted time of a convolution.
+    bandwidth : float
+        Of the device's memory, in bytes per second.
+    """
+    changed = [region for region in _regions(graph) if _gain(graph, region, seconds, bandwidth) > 0]
+    return _Change(graph, changed).graph() if changed else graph
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Nodes, by their places, with the images that enter from outside and those that are read outside."""
+
+    nodes: tuple[int, ...]
+    enter: tuple[str, ...]
+    leave: tuple[str, ...]
+
+
+def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
+    """Return the images that a node reads and writes, None if it works in one layout only."""
+    shapes = graph.shapes
+    if node.op == "Conv":
+        if node.inputs[1] not in graph.constants or len(shapes[node.inputs[1]]) != 4:
+            return None
+        reads = [node.inputs[0], *filter(None, [node.input(3)])]
+    elif node.op in _POOLS or node.op in UNARY or node.op == "Split":
+        reads = [node.inputs[0]]
+        if node.op == "MaxPool" and any(node.outputs[1:]):
+            return None
+    elif node.op in BINARY or node.op == "Concat":
+        reads = [name for name in node.inputs if name not in graph.constants]
+        if node.op == "Concat" and len(reads) < len(node.inputs):
+            return None
+    else:
+        return None
+    images = [*reads, *node.outputs]
+    if any(len(shapes[name]) != 4 or graph.dtypes[name][:5] != "float" for name in images):
+        return None
+    return reads, list(node.outputs)
+
+
+def _regions(graph: Graph) -> list[_Region]:
+    images = {index: found for index, node in enumerate(graph.nodes) if (found := _images(node, graph)) is not None}
+    maker = {name: index for index, (_, writes) in images.items() for name in writes}
+    leader = {index: index for index in images}
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    for index, (reads, _) in images.items():
+        for name in reads:
+            if name in maker:
+                leader[find(index)] = find(maker[name])
+    readers: dict[str, list[int]] = {}
+    for index, node in enumerate(graph.nodes):
+        for name in node.inputs:
+            readers.setdefault(name, []).append(index)
+    outside = {*graph.outputs, *graph.aliases.values()}
+    regions = []
+    for first in dict.fromkeys(find(index) for index in images):
+        nodes = tuple(index for index in images if find(index) == first)
+        enter = dict.fromkeys(name for index in nodes for name in images[index][0] if name not in maker)
+        leave = [
+            name
+            for index in nodes
+            for name in images[index][1]
+            if name in outside or any(reader not in images for reader in readers.get(name, ()))
+        ]
+        regions.append(_Region(nodes, tuple(enter), tuple(leave)))
+    return regions
+
+
+def _gain(graph: Graph, region: _Region, seconds: Callable[[ConvProblem], float], bandwidth: float) -> float:
+    """Return the seconds that a region saves in N H W C."""
+    moved = sum(math.prod(graph.shapes[name]) * itemsize(graph.dtypes[name]) for name in (*region.enter, *region.leave))
+    gain = -2 * moved / bandwidth
+    for index in region.nodes:
+        node = graph.nodes[index]
+        if node.op == "Conv":
+            shape, dtype = graph.shapes[node.inputs[0]], graph.dtypes[node.inputs[0]]
+            filt = graph.shapes[node.inputs[1]]
+            gain += seconds(conv_problem(node, shape, filt, dtype))
+            gain -= seconds(conv_problem(node.having(layout="NHWC"), _last(shape), filt, dtype))
+    return gain
+
+
+def _last(shape: Shape) -> Shape:
+    """Return the shape of an image in N H W C."""
+    return tuple(shape[axis] for axis in _TO_LAST)
+
+
+class _Change:
+    """A graph while regions of it are rewritten."""
+
+    def __init__(self, old: Graph, regions: list[_Region]) -> None:
+        self.old = old
+        self.inside = {index for region in regions for index in region.nodes}
+        self.enter = {name for region in regions for name in region.enter}
+        self.leave = {name for region in regions for name in region.leave}
+        self.shapes: dict[str, Shape] = dict(old.shapes)
+        self.dtypes: dict[str, str] = dict(old.dtypes)
+        self.constants: dict[str, Array] = dict(old.constants)
+        self.aliases: dict[str, str] = dict(old.aliases)
+        self.nodes: list[Node] = []
+        self.reorders = 0
+
+    def graph(self) -> Graph:
+        """Return the new graph."""
+        for index, node in enumerate(self.old.nodes):
+            if index not in self.inside:
+                self.nodes.append(node)
+                continue
+            for name in node.inputs:
+                if name in self.enter and _new(name) not in self.shapes:
+                    self._name(name)
+                    self._reorder(name, _new(name), _TO_LAST)
+            self.nodes.append(self._turned(node))
+            for name in node.outputs:
+                if name in self.leave:
+                    self._reorder(_new(name), name, _TO_FIRST)
+        note = f"choose layout: {len(self.inside)} nodes in N H W C, {self.reorders} reorders"
+        return self.old.with_nodes(
+            self.nodes, note, shapes=self.shapes, dtypes=self.dtypes, constants=self.constants, aliases=self.aliases
+        )
+
+    def _name(self, name: str) -> str:
+        """Return the name of an image in N H W C."""
+        new = _new(name)
+        self.shapes[new], self.dtypes[new] = _last(self.old.shapes[name]), self.old.dtypes[name]
+        return new
+
+    def _reorder(self, source: str, target: str, perm: tuple[int, ...]) -> None:
+        if math.prod(self.shapes[target][1:]) == max(self.shapes[target][1:]):
+            self.aliases[target] = source  # all axes but one are 1
+            return
+        self.nodes.append(Node("Transpose", (source,), (target,), {"perm": perm}, target))
+        self.reorders += 1
+
+    def _turned(self, node: Node) -> Node:
+        attributes = {"layout": "NHWC"}
+        if node.op in ("Concat", "Split"):
+            attributes["axis"] = _AXIS[int(node.get("axis", 0)) % 4]  # type: ignore[assignment]
+        keep = (1, 2) if node.op == "Conv" else ()
+        inputs = tuple(name if not name or i in keep else self._input(name, node) for i, name in enumerate(node.inputs))
+        outputs = tuple(self._name(name) for name in node.outputs)
+        return replace(node, inputs=inputs, outputs=outputs).having(**attributes)
+
+    def _input(self, name: str, node: Node) -> str:
+        value = self.old.constants.get(name)
+        if value is None:
+            return _new(name)
+        if node.op not in BINARY or value.size == 1:
+            return name
+        whole = value.reshape((1,) * (4 - value.ndim) + value.shape)
+        new = _new(name)
+        self.constants[new] = np.ascontiguousarray(whole.transpose(_TO_LAST))
+        self.shapes[new], self.dtypes[new] = self.constants[new].shape, value.dtype.name
+        return new
+
+
+def _new(name: str) -> str:
+    return f"{name}:nhwc"

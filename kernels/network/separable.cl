@@ -1,0 +1,116 @@
+/* Depthwise convolution and the pointwise one behind it, channels last, in one kernel:
+ *
+ *   d[n, oh, ow, ic] = clamp( shift[ic] + sum over kh, kw of x[n, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL, ic] * taps[kh, kw, ic] )
+ *   y[n, oh, ow, oc] = act( bias[oc] + residual[n, oh, ow, oc] + sum over ic of d[n, oh, ow, ic] * w[oc, ic] )
+ *
+ * x            N IH IW IC
+ * taps         KH KW TAP_PITCH, from pack_depthwise of depthwise/pixel_simd.cl: VEC zeros, IC elements, zeros
+ * packed       BLOCKS IC OCB, from pack_filter.cl
+ * shift, bias  IC, OC
+ * residual, y  N OH OW OC
+ *
+ * d is never in global memory: a work-item computes it for some rows into local memory, and the pointwise tiles read it there,
+ * from the first-level cache.
+ *
+ *      x rows                 d, in local memory                        y
+ *      [v][v][v][v] ..  taps  +-- pitch: IC, filled up --+   packed    [acc][acc]
+ *      [v][v][v][v] ..  --->  | pixel 0                  |   ----->    [acc][acc]  PXB pixels, OCV vectors
+ *      [v][v][v][v] ..        | pixel 1 ...              |             ...
+ *
+ * Work-items:
+ *   gid 0   output rows gid0*ROWS ...; the last may have fewer
+ *   gid 1   blocks gid1*BLOCKS_ITEM ... of OCB output channels; the depthwise part is computed again for each
+ *   gid 2   image n, 0 .. N-1
+ *
+ * x is read once and y is written once, per part of the output channels; a launch and a tensor are saved.
+ *
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh (of the pointwise part); KH KW SH SW DH DW; TILE_OW (at most
+ * OW); HAS_SHIFT, CLAMP (0, 1: of the depthwise part); PXB (even), OCV.
+ */
+#include "include/wide.clh"
+
+#include "include/types.clh"
+#include "include/vector.clh"
+#include "include/lanes.clh"
+#include "include/epilogue.clh"
+
+#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(TILE_OW)
+#error "KH, KW, SH, SW, DH, DW and TILE_OW must be set by the plan"
+#endif
+#if !defined(PXB) || !defined(OCV) || !defined(HAS_SHIFT) || !defined(CLAMP)
+#error "PXB, OCV, HAS_SHIFT and CLAMP must be set by the plan"
+#endif
+
+#define NHWC 1
+#define TILE_OH 1
+typedef __local const acc_t *pixels_t;
+#include "include/pixel_taps.clh"
+#include "include/pixel_tile.clh"
+
+/* TILE_OW pixels of d, VEC channels, to local memory; p and iw0 are where the first tap of the first pixel would stand. */
+ITEM void depthwise_tile(__global const real *p, __global const acc_t *taps, __global const real *shift, __local acc_t *d,
+                         const lanes_t channels, const int ih0, const int iw0, const int TAP_PITCH, const int PITCH,
+                         const int IC, const int IH, const int IW, const acc_t low, const acc_t high) {
+  vec first = VEC_OF(0);
+  if (HAS_SHIFT) first = LOAD_LANES(shift, channels);
+  vec acc[1][TILE_OW];
+  UNROLL for (int j = 0; j < TILE_OW; j++) acc[0][j] = first;
+  if (iw0 >= 0 && iw0 + SPAN_W <= IW && channels == ALL_LANES) add_taps(acc, true, p, taps, channels, ih0, iw0, TAP_PITCH, IC, IH, IW);
+  else add_taps(acc, false, p, taps, channels, ih0, iw0, TAP_PITCH, IC, IH, IW);
+  UNROLL for (int j = 0; j < TILE_OW; j++) {
+    vec v = acc[0][j];
+    if (CLAMP) v = CLCONV_CLAMP(v, VEC_OF(low), VEC_OF(high));
+    STORE_ACC_LOCAL(d + j * PITCH, v);
+  }
+}
+
+/* Rows oh0 .. oh0+rows-1 of image n, blocks b0 .. b1-1 of output channels. */
+ITEM void item(__global const real *x, __global const acc_t *taps, __global const real *shift, __global const acc_t *packed,
+               __global const real *bias, __global const real *residual, __global real *y, __local acc_t *d, const int n,
+               const int oh0, const int rows, const int b0, const int b1, const int IC, const int IH, const int IW,
+               const int OC, const int OH, const int OW, const int PT, const int PL, const int TAP_PITCH, const int PITCH,
+               const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
+  for (int row = 0; row < rows; row++) {
+    const int ih0 = (oh0 + row) * SH - PT;
+    for (int column = 0; column < OW; column += TILE_OW) {
+      const int ow = column < OW - TILE_OW ? column : OW - TILE_OW; /* the last tile overlaps the one before */
+      const int iw0 = ow * SW - PL;
+      const long from = (((long)n * IH + ih0) * IW + iw0) * IC; /* may lie outside the tensor */
+      __local acc_t *to = d + (row * OW + ow) * PITCH;
+      for (int c = 0; c < IC; c += VEC)
+        depthwise_tile(x + from + c, taps + VEC + c, shift + c, to + c, lanes_between(0, IC - c), ih0, iw0, TAP_PITCH, PITCH,
+                       IC, IH, IW, low, high);
+    }
+  }
+  const long out = ((long)n * OH + oh0) * OW * OC; /* the first pixel's output channel 0 */
+  const int pixels = rows * OW;
+  for (int b = b0; b < b1; b++) {
+    const int oc = b * OCB; /* 0 .. OC-1 */
+    __global const acc_t *w = packed + (long)b * IC * OCB;
+    for (int t = 0; t < pixels; t += PXB) {
+      const int some = min(PXB, pixels - t);
+      long from[PXB];
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
+      const long at = out + (long)t * OC;
+#define TILE(SIZE) tile(SIZE, some, d, from, 1, w, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+      if (some > PXB / 2) TILE(PXB);
+      else TILE(PXB / 2);
+    }
+  }
+}
+WIDE_END
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
+    __global const real *restrict x, __global const acc_t *restrict taps, __global const real *restrict shift,
+    __global const acc_t *restrict packed, __global const real *restrict bias, __global const real *restrict residual,
+    __global real *restrict y, __local acc_t *d, const int IC, const int IH, const int IW, const int OC, const int OH,
+    const int OW, const int PT, const int PL, const int ROWS, const int BLOCKS_ITEM, const int TAP_PITCH, const int PITCH,
+    const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
+  const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
+  const int rows = min(ROWS, OH - oh0);
+  const int b0 = (int)get_global_id(1) * BLOCKS_ITEM; /* first block of output channels */
+  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);
+  const int n = get_global_id(2); /* 0 .. N-1 */
+  item(x, taps, shift, packed, bias, residual, y, d, n, oh0, rows, b0, b1, IC, IH, IW, OC, OH, OW, PT, PL, TAP_PITCH, PITCH,
+       low, high, act_a, act_b);
+}

@@ -1,0 +1,108 @@
+"""Which images are stored in N H W C, and where they are reordered."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import clconv.onnx
+from clconv.onnx import layout, passes
+from clconv.onnx.graph import Graph
+from clconv.onnx.infer import specialise
+from clconv.onnx.layout import choose_layout
+from clconv.onnx.read import graph_of
+from clconv.problem import ConvProblem
+from tests.onnx.models import exact, model, node, numbers
+
+W = numbers(6, 4, 3, 3, seed=1, scale=0.2)
+W2 = numbers(4, 6, 1, 1, seed=2, scale=0.3)
+BANDWIDTH = 1e9
+SHAPE = (2, 4, 7, 9)
+
+
+def two_convolutions(*between: onnx.NodeProto, **constants: np.ndarray) -> onnx.ModelProto:
+    nodes = [node("Conv", "x w", "c", pads=[1, 1, 1, 1]), *between, node("Conv", f"{'d' if between else 'c'} w2", "y")]
+    return model(nodes, {"x": list(SHAPE)}, ["y"], {"w": W, "w2": W2, **constants})
+
+
+def chosen(proto: onnx.ModelProto, first: float = 1.0, last: float = 0.0) -> Graph:
+    """Return the graph when a convolution takes so many seconds with channels first and last."""
+
+    def seconds(problem: ConvProblem) -> float:
+        return last if problem.layout == "NHWC" else first
+
+    known = specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": SHAPE})
+    return choose_layout(passes.run(known, passes.AFTER), seconds, BANDWIDTH)
+
+
+def ops(graph: Graph) -> list[str]:
+    return [f"{n.op} {n.get('layout', '')}".strip() for n in graph.nodes]
+
+
+def test_reorders_stand_at_the_edges_only() -> None:
+    graph = chosen(two_convolutions(node("MaxPool", "c", "d", kernel_shape=[3, 3], pads=[1, 1, 1, 1])))
+    assert ops(graph) == ["Transpose", "Conv NHWC", "MaxPool NHWC", "Conv NHWC", "Transpose"]
+    assert graph.notes[-1] == "choose layout: 3 nodes in N H W C, 2 reorders"
+    assert graph.shapes["c:nhwc"] == (2, 7, 9, 6)
+
+
+def test_a_gain_smaller_than_the_reorders_changes_nothing() -> None:
+    moved = 2 * 4 * (2 * 4 * 7 * 9 + 2 * 4 * 7 * 9) / BANDWIDTH  # input and output, read and written
+    assert ops(chosen(two_convolutions(), 0.45 * moved)) == ["Conv", "Conv"]
+    assert ops(chosen(two_convolutions(), 0.55 * moved)) == ["Transpose", "Conv NHWC", "Conv NHWC", "Transpose"]
+    assert ops(chosen(two_convolutions(), 0.0, 1.0)) == ["Conv", "Conv"]
+
+
+def test_nodes_of_one_layout_divide_regions() -> None:
+    graph = chosen(two_convolutions(node("Softmax", "c", "d", axis=1)))
+    assert ops(graph) == ["Transpose", "Conv NHWC", "Transpose", "Softmax", "Transpose", "Conv NHWC", "Transpose"]
+
+
+def test_images_of_one_pixel_are_not_reordered() -> None:
+    proto = model(
+        [node("Conv", "x w", "c"), node("GlobalAveragePool", "c", "g"), node("Flatten", "g", "y")],
+        {"x": list(SHAPE)},
+        ["y"],
+        {"w": W},
+    )
+    graph = chosen(proto)
+    assert ops(graph) == ["Transpose", "Conv NHWC", "GlobalAveragePool NHWC"]
+    assert graph.root("y") == "g:nhwc"
+
+
+def test_an_image_that_is_looked_at_in_another_shape_comes_back() -> None:
+    proto = model(
+        [node("Conv", "x w", "c"), node("Flatten", "c", "y"), node("Relu", "c", "z")], {"x": list(SHAPE)}, ["y", "z"], {"w": W}
+    )
+    assert ops(chosen(proto)) == ["Transpose", "Conv NHWC", "Transpose", "Relu NHWC", "Transpose"]
+
+
+def test_a_filter_that_changes_keeps_its_layout() -> None:
+    proto = model([node("Conv", "x w", "y")], {"x": list(SHAPE), "w": [6, 4, 3, 3]}, ["y"])
+    known = specialise(graph_of(proto), {"x": SHAPE, "w": (6, 4, 3, 3)})
+    assert ops(choose_layout(known, lambda p: float(p.layout == "NCHW"), BANDWIDTH)) == ["Conv"]
+
+
+MIXED = [
+    node("Conv", "x w", "c", pads=[1, 1, 1, 1]),
+    node("Mul", "c scale", "m"),
+    node("GlobalAveragePool", "m", "g"),
+    node("Sigmoid", "g", "gate"),
+    node("Mul", "m gate", "e"),
+    node("Split", "e", "left right", axis=1),
+    node("Concat", "right left", "r", axis=1),
+    node("Add", "r c", "s"),
+    node("AveragePool", "s", "p", kernel_shape=[2, 2], strides=[2, 2]),
+    node("Concat", "p p", "y", axis=-1),
+]
+
+
+@pytest.mark.parametrize("gain", [-1.0, 1.0])
+def test_every_kind_of_node_gives_the_same_in_both_layouts(gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_gain", lambda *_: gain)
+    proto = model(MIXED, {"x": ["N", 4, 7, 9]}, ["y", "r"], {"w": W, "scale": numbers(6, 1, 1)}, opset=13)
+    net, x = clconv.onnx.load(proto), numbers(*SHAPE)
+    assert any("10 nodes in N H W C, 3 reorders" in note for note in net.explain(SHAPE).passes) == (gain > 0)
+    for y, ref in zip(net(x), exact(proto, {"x": x}), strict=True):
+        np.testing.assert_allclose(y, ref, rtol=0, atol=2e-5 * np.abs(ref).max())

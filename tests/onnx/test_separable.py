@@ -1,0 +1,124 @@
+"""Depthwise and pointwise convolutions in one kernel: what is fused, and that it computes the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from pyopencl import CommandQueue
+
+import clconv.onnx
+from clconv.device import DeviceInfo
+from clconv.onnx import layout, passes, separable
+from clconv.onnx.graph import Graph
+from clconv.onnx.infer import specialise
+from clconv.onnx.read import graph_of
+from clconv.onnx.separable import fuse_separable
+from clconv.problem import ConvProblem
+from tests.onnx.models import exact, model, node, numbers
+from tests.onnx.nodes import BOUND
+
+INFO = DeviceInfo("made up", "Portable Computing Language", unaligned_vectors=True, avx512=True)
+SHAPES = {
+    "7x7": (1, 32, 7, 7, 16),
+    "tails": (2, 19, 6, 11, 37),
+    "narrow": (1, 8, 5, 3, 5),
+    "one pixel": (1, 16, 1, 1, 40),
+    "rows of two tiles": (1, 16, 9, 20, 33),
+}
+"""Batch, input channels, height, width, output channels."""
+
+
+def pair(
+    shape: tuple[int, int, int, int, int], *, stride: int = 1, dilation: int = 1, act: str = "Clip", residual: bool = False
+) -> onnx.ModelProto:
+    """A depthwise 3x3 with an activation, a pointwise convolution, and perhaps the addition of a third one."""
+    n, ic, h, w, oc = shape
+    constants = {
+        "taps": numbers(ic, 1, 3, 3, seed=1, scale=0.3),
+        "shift": numbers(ic, seed=2, scale=0.3),
+        "w": numbers(oc, ic, 1, 1, seed=3, scale=0.3),
+        "bias": numbers(oc, seed=4),
+        "low": np.array(-0.25, np.float32),
+        "high": np.array(0.5, np.float32),
+    }
+    window: dict[str, Any] = {"pads": [dilation] * 4, "strides": [stride] * 2, "dilations": [dilation] * 2, "group": ic}
+    nodes = [
+        node("Conv", "x taps shift", "d", **window),
+        node(act, "d low high" if act == "Clip" else "d", "a"),
+        node("Conv", "a w bias", "p"),
+    ]
+    if residual:
+        constants["w2"] = numbers(oc, ic, 1, 1, seed=5, scale=0.3)
+        nodes += [node("Conv", "x w2", "r", strides=[stride] * 2), node("Add", "p r", "s"), node("Relu", "s", "y")]
+    else:
+        nodes.append(node("Relu", "p", "y"))
+    return model(nodes, {"x": [n, ic, h, w]}, ["y"], constants)
+
+
+def models() -> dict[str, onnx.ModelProto]:
+    """Models by what is special about them."""
+    made = {f"separable {name}": pair(shape, residual=name == "tails") for name, shape in SHAPES.items()}
+    made["separable stride 2"] = pair((1, 16, 9, 15, 18), stride=2, act="Relu")
+    made["separable dilation 2"] = pair((1, 8, 9, 12, 17), dilation=2)
+    return made
+
+
+def run(proto: onnx.ModelProto, queue: CommandQueue | None = None) -> float:
+    """Return the deviation of a model that must consist of one fused step beside convolutions and reorders."""
+    shape = tuple(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim)
+    always, separable.LAUNCH = separable.LAUNCH, 1.0
+    try:
+        net = clconv.onnx.load(proto, queue=queue)
+        assert [s.algorithm for s in net.explain().steps].count("network/separable") == 1
+        x = numbers(*shape, seed=7)
+        y, want = net(x), exact(proto, {"x": x})[0]
+    finally:
+        separable.LAUNCH = always
+    assert y.shape == want.shape
+    return float(np.abs(y - want).max() / np.abs(want).max())
+
+
+@pytest.mark.parametrize("name", models())
+def test_the_same_as_apart(name: str, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    assert run(models()[name], queue) < BOUND["float32"]
+
+
+def fused(proto: onnx.ModelProto, apart: float, last: float = 0.0) -> list[str]:
+    """Return the operations left when a convolution by itself takes so many seconds."""
+    shape = tuple(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim)
+    known: Graph = passes.run(specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": shape}), passes.AFTER)
+
+    def seconds(problem: ConvProblem) -> float:
+        return last if problem.layout == "NHWC" else 1.0
+
+    graph = layout.choose_layout(known, seconds, 1e9)
+    return [n.op for n in fuse_separable(graph, INFO, lambda _: apart).nodes if n.op != "Transpose"]
+
+
+def test_fused_where_it_is_faster() -> None:
+    proto = pair((1, 32, 14, 14, 64))
+    assert fused(proto, 1.0) == ["Separable"]
+    assert fused(proto, -1.0) == ["Conv", "Conv"]
+
+
+def test_only_in_channels_last() -> None:
+    assert fused(pair((1, 32, 14, 14, 64)), 1.0, last=2.0) == ["Conv", "Conv"]
+
+
+def test_an_activation_that_is_no_clamp_stays_apart() -> None:
+    assert fused(pair((1, 32, 14, 14, 64), act="HardSwish"), 1.0) == ["Conv", "Conv"]
+
+
+def test_a_depthwise_result_that_is_read_twice_stays() -> None:
+    constants = {"taps": numbers(8, 1, 3, 3), "w": numbers(8, 8, 1, 1)}
+    nodes = [
+        node("Conv", "x taps", "d", pads=[1] * 4, group=8),
+        node("Conv", "d w", "p"),
+        node("Add", "p d", "y"),
+    ]
+    proto = model(nodes, {"x": [1, 8, 9, 9]}, ["y"], constants)
+    assert fused(proto, 1.0) == ["Conv", "Conv"]
