@@ -114,8 +114,9 @@ def _search_one(
             times[plan] = verdict.seconds
     if not times:
         return None
-    # The leaders once more, for a slow spell of the machine may have struck any of them.
-    for plan in sorted(times, key=times.__getitem__)[:3]:
+    # The leaders and the rule's choice once more, for a slow spell of the machine may have struck any of them.
+    again = sorted(times, key=times.__getitem__)[:3]
+    for plan in dict.fromkeys((*again, *(p for p in (rule,) if p in times))):
         times[plan] = min(times[plan], child.measure(plan, seconds).seconds)
     best = min(times, key=times.__getitem__)
     return Finding(problem, best, times[best], rule, times.get(rule, float("inf")), tuple(failures))
