@@ -29,8 +29,7 @@ class Arena:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        advice = getattr(mmap, "MADV_HUGEPAGE", None)
-        self._pieces = advice is not None and runtime.info.is_pocl and runtime.info.unified_memory
+        self._pieces = hasattr(mmap, "MADV_HUGEPAGE") and runtime.info.is_pocl and runtime.info.unified_memory
         self._free: Any = np.empty(0, np.uint8)
 
     def allocate(self, size: int) -> cl.Buffer:
@@ -40,10 +39,10 @@ class Arena:
         size = max(size, 1)
         need = -(-size // _ALIGN) * _ALIGN
         if need > self._free.size:
-            piece = _piece(max(need, _PIECE))
-            if piece.size - need < self._free.size:  # the rest of the old piece is larger
-                return self._buffer(piece[:size])
-            self._free = piece
+            fresh = piece(max(need, _PIECE))
+            if fresh.size - need < self._free.size:  # the rest of the old piece is larger
+                return self._buffer(fresh[:size])
+            self._free = fresh
         memory, self._free = self._free[:size], self._free[need:]
         return self._buffer(memory)
 
@@ -52,9 +51,11 @@ class Arena:
         return cl.Buffer(self._runtime.context, flags, hostbuf=memory)
 
 
-def _piece(size: int) -> Any:
+def piece(size: int) -> Any:
     """Return bytes that no file stands behind, in huge pages if the system has them."""
     size = -(-size // _HUGE) * _HUGE
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty(size, np.uint8)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8)

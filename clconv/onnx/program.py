@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from clconv.onnx.arena import Arena
+from clconv.onnx.arena import Arena, piece
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
@@ -34,6 +34,7 @@ class Store:
         self.plans = Plans(runtime.info)
         self.arena = Arena(runtime)
         self._buffers: dict[Any, cl.Buffer] = {}
+        self._place: Array = np.empty(0, np.uint8)
 
     def constant(self, name: str, array: Array, lasting: bool, turned: bool = False) -> cl.Buffer:
         """Return the buffer of a constant; one that may differ between programs is told apart by its contents."""
@@ -46,10 +47,24 @@ class Store:
         """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
         key = (plan.prepare, _key(name, array, lasting))
         if key not in self._buffers:
-            source = host_buffer(self.runtime, np.ascontiguousarray(array.transpose(_TURN) if turned else array))
+            filt = self._in_place(array.transpose(_TURN)) if turned else np.ascontiguousarray(array)
+            source = host_buffer(self.runtime, filt)
             self._buffers[key] = self.arena.allocate(plan.packed_bytes)
             self._pack(plan, {"w": source, "packed": self._buffers[key]})
         return self._buffers[key]
+
+    def _in_place(self, array: Array) -> Array:
+        """Return a contiguous copy in memory that the next one will use again: large blocks would stay with the process."""
+        if self._place.size < array.nbytes:
+            self._place = piece(array.nbytes)
+        copy: Array = self._place[: array.nbytes].view(array.dtype).reshape(array.shape)
+        np.copyto(copy, array)
+        return copy
+
+    def finish(self) -> None:
+        """Wait until filters are packed, and let go of what only packing needed."""
+        self.queue.finish()
+        self._place = np.empty(0, np.uint8)
 
     def _pack(self, plan: Plan, buffers: Mapping[str, cl.Buffer]) -> None:
         state = self.runtime.queue_state(self.queue)
@@ -59,6 +74,8 @@ class Store:
                 wait_for = None if state.in_order or state.last is None else [state.last]
                 state.last = _enqueue(self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
                 state.hold(state.last, command)
+            if state.last is not None:
+                state.last.wait()  # so that there is one filter at a time in memory beside the packed ones
 
     def _upload(self, array: Array) -> cl.Buffer:
         flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
@@ -131,7 +148,7 @@ class Program:
         self.lock = threading.Lock()
         self._original = original
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
-        store.queue.finish()  # filters are packed before the first call, which may run on another queue
+        store.finish()  # filters are packed before the first call, which may run on another queue
 
     def _bound(self, index: int, step: Step) -> list[_Command]:
         """Find the buffers of a step's arguments and bind its kernels to them."""

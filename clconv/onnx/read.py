@@ -25,10 +25,15 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
     ClconvError
         If the file is missing, damaged, or not ONNX.
     """
+    invalid: Exception | None = None
     if isinstance(source, onnx.ModelProto):
         model, what = source, "the model"
+        invalid = _why_invalid(model)
     elif isinstance(source, (str, Path, bytes)):
         what = "the model" if isinstance(source, bytes) else f"{source}"
+        if not isinstance(source, bytes):
+            # Before it is loaded: the checker makes a copy of its own, and large models need not be in memory twice.
+            invalid = _why_invalid(str(source))
         try:
             model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source)
         except FileNotFoundError as error:
@@ -38,14 +43,23 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
             raise ClconvError(f"{what} cannot be read ({error}); give the path of an ONNX file") from error
         except Exception as error:  # protobuf's DecodeError, whose class depends on its implementation
             raise ClconvError(f"{what} is no ONNX file, or a damaged one ({error}); export or download it again") from error
+        if isinstance(source, bytes):
+            invalid = _why_invalid(model)
     else:
         raise ClconvError(f"a model is a path, bytes or an onnx.ModelProto, not a {type(source).__name__}")
+    if invalid is not None:
+        first = str(invalid).strip().splitlines()[0] if str(invalid).strip() else type(invalid).__name__
+        raise ClconvError(f"{what} is not a valid ONNX model ({first}); export or download it again") from invalid
+    return model
+
+
+def _why_invalid(model: str | onnx.ModelProto) -> Exception | None:
+    """Return what ONNX's checker says against a model or a file, None if it is content."""
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ValidationError, and others for graphs that are no graphs
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ClconvError(f"{what} is not a valid ONNX model ({first}); export or download it again") from error
-    return model
+        return error
+    return None
 
 
 def graph_of(model: onnx.ModelProto) -> Graph:
