@@ -13,7 +13,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import busiest_unit, seconds
+from clconv.algorithms.pointwise.items import START, busiest_unit, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -100,7 +100,8 @@ class ChannelSimd(Algorithm):
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0
-        item = blocks_item * (multiply + begin_and_end + transpose) + copy
+        read = pixels_item * _pixel_bytes(p) / 40  # once for each share of the output channels
+        item = START + blocks_item * (multiply + begin_and_end + transpose) + copy + read
         return Plan(
             algorithm=self.name,
             problem=p,

@@ -7,9 +7,17 @@ from clconv.device import DeviceInfo
 from clconv.problem import ConvProblem
 
 
-def busiest_unit(items: int, device: DeviceInfo) -> int:
+LATE = 0.15
+"""Of a work-item: what a unit waits for the others at the end, on average, since they do not begin at the same time."""
+
+
+START = 300
+"""Clock cycles until a work-item is at work: it is handed out, and finds its rows and its first lines of memory."""
+
+
+def busiest_unit(items: int, device: DeviceInfo) -> float:
     """Work-items that the busiest compute unit runs, one after the other."""
-    return ceil_div(items, device.compute_units)
+    return ceil_div(items, device.compute_units) + (LATE if device.compute_units > 1 else 0)
 
 
 def seconds(problem: ConvProblem, device: DeviceInfo, cycles: float) -> float:

@@ -12,7 +12,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import busiest_unit, seconds
+from clconv.algorithms.pointwise.items import START, busiest_unit, seconds
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import DTYPES, ConvProblem
@@ -80,7 +80,7 @@ class PanelSimd(Algorithm):
         passes = ceil_div(p.IC, ic_block)
         tiles = blocks_item * (step * p.IC + passes * (30 + 40 * (passes > 1)) * (panels + (rest > 0)))
         gather = 2.0 * lanes if p.padded or p.stride != (1, 1) or p.itemsize == 2 else 4.0  # cycles a vector
-        item = tiles + gather * p.IC * vectors_item
+        item = START + tiles + gather * p.IC * vectors_item
         return Plan(
             algorithm=self.name,
             problem=p,
