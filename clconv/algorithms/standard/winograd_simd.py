@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from clconv.algorithms.base import Algorithm, accumulator, ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
+from clconv.algorithms.channel_tile import BOOST
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Int, Launch, Local, Macro, Plan
 from clconv.problem import DTYPES, ConvProblem
@@ -51,7 +52,10 @@ class WinogradSimd(Algorithm):
             )
             chosen += found[:3]
         chosen.sort(key=lambda item: item[0])
-        return [plan_of(problem, device, b, c / (device.clock_mhz * 1e6)) for c, b in chosen]
+        # With less than half a vector of input channels the fit, made with more, promises too much.
+        filled = 2 * problem.ICG >= device.lanes(DTYPES[accumulator(problem)])
+        clock = device.clock_mhz * 1e6 * (BOOST if filled else 1.0)
+        return [plan_of(problem, device, b, c / clock) for c, b in chosen]
 
 
 def blockings(problem: ConvProblem, device: DeviceInfo, tile: int) -> Iterator[Blocking]:
