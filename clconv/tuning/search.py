@@ -17,6 +17,12 @@ from clconv.tuning.worker import Child, Verdict
 HOPELESS = 4.0
 """Plans whose prediction is this many times the best one's are not tried."""
 
+ROUNDS = 3
+"""How often the finalists are measured again."""
+
+NOISE = 1.03
+"""A plan that is ahead of the rule's choice by less may owe that to chance."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -114,9 +120,12 @@ def _search_one(
             times[plan] = verdict.seconds
     if not times:
         return None
-    # The leaders and the rule's choice once more, for a slow spell of the machine may have struck any of them.
-    again = sorted(times, key=times.__getitem__)[:3]
-    for plan in dict.fromkeys((*again, *(p for p in (rule,) if p in times))):
-        times[plan] = min(times[plan], child.measure(plan, seconds).seconds)
+    # The leaders and the rule's choice take turns, for a slow spell of the machine may have struck any of them.
+    finalists = dict.fromkeys((*sorted(times, key=times.__getitem__)[:3], *(p for p in (rule,) if p in times)))
+    for _ in range(ROUNDS):
+        for plan in finalists:
+            times[plan] = min(times[plan], child.measure(plan, seconds).seconds)
     best = min(times, key=times.__getitem__)
+    if rule in times and times[rule] <= NOISE * times[best]:
+        best = rule
     return Finding(problem, best, times[best], rule, times.get(rule, float("inf")), tuple(failures))
