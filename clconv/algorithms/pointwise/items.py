@@ -6,7 +6,6 @@ from clconv.algorithms.base import ceil_div
 from clconv.device import DeviceInfo
 from clconv.problem import ConvProblem
 
-
 LATE = 0.15
 """Of a work-item: what a unit waits for the others at the end, on average, since they do not begin at the same time."""
 

@@ -53,7 +53,7 @@ class WinogradSimd(Algorithm):
             chosen += found[:3]
         chosen.sort(key=lambda item: item[0])
         # With less than half a vector of input channels the fit, made with more, promises too much.
-        filled = 2 * problem.ICG >= device.lanes(DTYPES[accumulator(problem)])
+        filled = device.lanes(DTYPES[accumulator(problem)]) <= 2 * problem.ICG
         clock = device.clock_mhz * 1e6 * (BOOST if filled else 1.0)
         return [plan_of(problem, device, b, c / clock) for c, b in chosen]
 
