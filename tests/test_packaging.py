@@ -41,6 +41,9 @@ def test_wheel_and_sdist_carry_every_kernel(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
         assert {f"clconv/kernels/{k}" for k in kernels} <= names
+        records = {p.relative_to(ROOT).as_posix() for p in (ROOT / "clconv" / "tuning" / "records").glob("*.json")}
+        assert records
+        assert records <= names
         assert "clconv/py.typed" in names
         assert not [n for n in names if n.startswith(("tests/", "notebooks/"))]
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import clconv
+from clconv.algorithms import ALGORITHMS
 from clconv.cli.group import cli
 from clconv.device import DeviceInfo
 from clconv.discovery import choose_device
@@ -167,3 +169,13 @@ def test_the_command(path: Path) -> None:
 def test_candidates_hold_the_rule_s_choice(device: DeviceInfo) -> None:
     assert candidates(PROBLEM, device)[0] == select(PROBLEM, device).plan
     assert len(candidates(PROBLEM, device, thorough=True)) >= len(candidates(PROBLEM, device))
+
+
+def test_shipped_records_name_algorithms_that_there_are() -> None:
+    files = sorted((Path(clconv.__file__).parent / "tuning" / "records").glob("*.json"))
+    assert files
+    names = {algorithm.name for algorithm in ALGORITHMS}
+    for file in files:
+        for device, records in load(file).items():
+            assert device.count(" | ") == 3
+            assert {record.algorithm for record in records.values()} <= names
