@@ -1,7 +1,7 @@
 """Figures of the notebooks: number grids, sliding windows and charts.
 
 Colours mean the same thing everywhere and are safe for colour-blind readers (Okabe and Ito): input sky blue, filter orange,
-output green, padding grey and hatched. Labels are numbers, symbols and letters of formulas, so that both editions share
+output green, padding grey and hatched; charts have the other colours. Labels are numbers, symbols and letters of formulas, so that both editions share
 them and no special font is needed. Each figure carries a text alternative, in English and Chinese.
 """
 
@@ -38,6 +38,8 @@ STRONG = {
     "blank": "#DDDDDD",
 }
 INK, ACCENT = "#222222", "#D55E00"
+CHART = ("#0072B2", ACCENT, "#CC79A7", INK, "#888888")
+"""Colours of curves, bars and points, which always differ in dash or marker too."""
 Grid = npt.NDArray[Any]
 plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "hatch.linewidth": 0.6})
 
@@ -232,12 +234,7 @@ def lines(
 ) -> None:
     """Show curves over common xs, told apart by colour, marker and dash."""
     figure, ax = plt.subplots(figsize=(6.6, 3.8))
-    styles = zip(
-        [*list(STRONG.values())[:3], "#0072B2", ACCENT, "#CC79A7", INK],
-        "os^Dvx*",
-        ["-", "--", "-.", ":", "-", "--", "-."],
-        strict=True,
-    )
+    styles = zip(CHART, "os^Dv", ["-", "--", "-.", ":", "-"], strict=True)
     for (name, ys), (colour, marker, dash) in zip(series.items(), styles, strict=False):
         ax.plot(xs, ys, dash, marker=marker, color=colour, label=name)
     if "x" in log:
@@ -257,7 +254,7 @@ def bars(values: dict[str, float], unit: str, alt: str, limit: float | None = No
     """Show horizontal bars with their values, and a line for a limit."""
     figure, ax = plt.subplots(figsize=(7.2, 0.42 * len(values) + 0.9))
     names = list(values)
-    ax.barh(names, list(values.values()), color=STRONG["output"], height=0.65)
+    ax.barh(names, list(values.values()), color=CHART[0], height=0.65)
     top = max([*values.values(), limit or 0])
     for i, v in enumerate(values.values()):
         ax.text(v + 0.01 * top, i, f"{v:.3g}", va="center")
@@ -271,25 +268,22 @@ def bars(values: dict[str, float], unit: str, alt: str, limit: float | None = No
 
 def roofline(machine: Machine, points: dict[str, tuple[float, float, float]], alt: str) -> None:
     """Show the machine's roofline and points of (flops, bytes, seconds); seconds 0 marks the roof itself."""
-    figure, ax = plt.subplots(figsize=(7, 4.2))
+    figure, ax = plt.subplots(figsize=(6.2, 4.2))
     intensity = np.geomspace(0.125, 512, 200)
     ax.plot(intensity, np.minimum(machine.peak, machine.memory * intensity) / 1e9, color=INK, lw=2)
     ax.plot(intensity, np.minimum(machine.peak, machine.cache * intensity) / 1e9, color=INK, lw=1, ls="--")
-    ax.text(0.14, 0.17 * machine.memory / 1e9, f"{machine.memory / 1e9:.0f} GB/s", rotation=33, fontsize=9)
-    ax.text(0.14, 0.17 * machine.cache / 1e9, f"{machine.cache / 1e9:.0f} GB/s (L2)", rotation=33, fontsize=9)
     ax.text(512, 1.15 * machine.peak / 1e9, f"{machine.peak / 1e9:.0f} GFLOP/s", ha="right", fontsize=9)
     markers = "osD^v<>P*Xhp"
-    colours = ["#0072B2", ACCENT, STRONG["output"], STRONG["filter"], STRONG["input"], "#CC79A7"]
     for i, (name, (flops, nbytes, seconds)) in enumerate(points.items()):
         rate = flops / seconds if seconds else machine.attainable(flops, nbytes)
-        face = colours[i % len(colours)] if seconds else "none"
+        colour = CHART[i % len(CHART)]
         ax.scatter(
             [flops / nbytes],
             [rate / 1e9],
             marker=markers[i % len(markers)],
             s=60,
-            color=colours[i % len(colours)],
-            facecolors=face,
+            color=colour,
+            facecolors=colour if seconds else "none",
             label=name,
             zorder=3,
         )
@@ -298,5 +292,10 @@ def roofline(machine: Machine, points: dict[str, tuple[float, float, float]], al
     ax.set_xlabel("FLOP / byte")
     ax.set_ylabel("GFLOP/s")
     ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.02, 1))
+    for bandwidth, name in ((machine.memory / 1e9, "GB/s"), (machine.cache / 1e9, "GB/s (L2)")):
+        (x0, y0), (x1, y1) = ax.transData.transform([(0.15, 0.15 * bandwidth), (0.3, 0.3 * bandwidth)])
+        angle = np.degrees(np.arctan2(y1 - y0, x1 - x0))
+        place = {"xytext": (-3, 3), "textcoords": "offset points", "rotation": angle, "rotation_mode": "anchor"}
+        ax.annotate(f"{bandwidth:.0f} {name}", (0.15, 0.15 * bandwidth), fontsize=9, **place)
     show(figure, alt)
