@@ -9,6 +9,9 @@ from clconv.device import DeviceInfo
 from clconv.plan import Argument, Float, Int, Macro, Plan
 from clconv.problem import ACTIVATIONS, ConvProblem
 
+MOST_TAPS = 11
+"""Largest filter side, or width, of the kernels that unroll all taps, or all columns of them."""
+
 
 class Algorithm(ABC):
     """One way to compute a convolution. Stateless; its methods are pure functions of problem and device.

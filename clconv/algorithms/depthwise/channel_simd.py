@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    MOST_TAPS,
     Algorithm,
     accumulator,
     ceil_div,
@@ -18,9 +19,6 @@ from clconv.problem import DTYPES, ConvProblem
 
 TILES = (7, 4, 2, 1)
 """Outputs side by side in a tile: the images of most networks are multiples of 7 wide."""
-
-MOST_TAPS = 11
-"""Largest filter side: all taps are unrolled."""
 
 CACHE_LINE = 64
 """Bytes: a work-item takes so many channels, to read whole lines."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    MOST_TAPS,
     Algorithm,
     accumulator,
     ceil_div,
@@ -19,9 +20,6 @@ from clconv.problem import DTYPES, ConvProblem
 
 TILES = (14, 7, 4, 2, 1)
 """Output rows of a tile: the images of most networks are multiples of 7 high."""
-
-MOST_TAPS = 11
-"""Largest filter side: all taps are unrolled."""
 
 MOST_STRIDE = 4
 """Largest horizontal stride that vectors are parted by; see kernels/include/parts.clh."""

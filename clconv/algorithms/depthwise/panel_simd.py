@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    MOST_TAPS,
     Algorithm,
     accumulator,
     ceil_div,
@@ -18,9 +19,6 @@ from clconv.problem import DTYPES, ConvProblem
 
 TILES = (7, 4, 2, 1)
 """Output rows of a tile: the images of most networks are multiples of 7 high."""
-
-MOST_TAPS = 11
-"""Largest filter side: all taps are unrolled."""
 
 
 class DepthwisePanelSimd(Algorithm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    MOST_TAPS,
     Algorithm,
     accumulator,
     ceil_div,
@@ -12,7 +13,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.depthwise.masked_simd import MOST_TAPS, SHORT
+from clconv.algorithms.depthwise.masked_simd import SHORT
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    MOST_TAPS,
     Algorithm,
     accumulator,
     ceil_div,
@@ -23,9 +24,6 @@ TILES = ((4, 3), (4, 2), (2, 4), (4, 1), (1, 4), (1, 1))
 
 WIDE_TILES = ((8, 3), (8, 2), (4, 4), *TILES)
 """The same with thirty-two registers."""
-
-MOST_TAPS = 11
-"""Widest filter: all its columns are unrolled."""
 
 
 class GroupedDirectSimd(Algorithm):

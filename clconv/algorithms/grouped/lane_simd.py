@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    MOST_TAPS,
     Algorithm,
     accumulator,
     ceil_div,
@@ -29,9 +30,6 @@ GROUPS = (2, 4, 8, 16, 32)
 
 PIECE = 128
 """Bytes: a work-item takes so many channels of a pixel at least, as memory moves in lines of 64."""
-
-MOST_TAPS = 11
-"""Widest filter: all its columns are unrolled."""
 
 
 class GroupedLaneSimd(Algorithm):

@@ -9,7 +9,6 @@ from clconv.problem import ConvProblem
 LATE = 0.15
 """Of a work-item: what a unit waits for the others at the end, on average, since they do not begin at the same time."""
 
-
 START = 300
 """Clock cycles until a work-item is at work: it is handed out, and finds its rows and its first lines of memory."""
 

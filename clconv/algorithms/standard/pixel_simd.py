@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clconv.algorithms.base import (
+    MOST_TAPS,
     Algorithm,
     accumulator,
     ceil_div,
@@ -26,9 +27,6 @@ TILES = ((4, 3), (4, 2), (4, 1))
 
 WIDE_TILES = ((4, 7), (4, 6), (8, 3), (4, 5), (8, 2), (8, 1))
 """The same with thirty-two registers."""
-
-MOST_TAPS = 11
-"""Widest filter: all its columns are unrolled."""
 
 
 @dataclass(frozen=True)
