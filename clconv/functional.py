@@ -133,7 +133,8 @@ def _prepared(
 ) -> tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]:
     """Problem and executables of a call, from the cache where the same call was made before."""
     runtime = runtime_of(queue)
-    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, bias, residual, algorithm)
+    kinds = tuple(map(type, options))  # True equals 1, and is refused all the same
+    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, kinds, bias, residual, algorithm)
     try:
         found = _executables.get(key)
     except TypeError:  # lists among the options

@@ -461,3 +461,10 @@ def test_nan_and_infinity_are_kept(queue: cl.CommandQueue) -> None:
 def test_the_default_queue_is_kept_and_no_simulator() -> None:
     assert clconv.default_queue() is clconv.default_queue()
     assert "oclgrind" not in clconv.default_queue().device.name.lower()
+
+
+def test_a_truth_value_is_no_stride_after_a_one_was() -> None:
+    x, w = np.ones((1, 2, 5, 5), "f"), np.ones((3, 2, 3, 3), "f")
+    clconv.conv2d(x, w, stride=1)
+    with pytest.raises(clconv.ClconvError, match="stride"):
+        clconv.conv2d(x, w, stride=True)
