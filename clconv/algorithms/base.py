@@ -7,10 +7,7 @@ from collections.abc import Iterable
 
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Float, Int, Macro, Plan
-from clconv.problem import ACTIVATIONS, ConvProblem
-
-MOST_TAPS = 11
-"""Largest filter side, or width, of the kernels that unroll all taps, or all columns of them."""
+from clconv.problem import ACTIVATIONS, DTYPES, ConvProblem
 
 
 class Algorithm(ABC):
@@ -44,6 +41,16 @@ class Algorithm(ABC):
 def accumulator(problem: ConvProblem) -> str:
     """Type in which the sums are kept: double for float64, else float."""
     return "float64" if problem.dtype == "float64" else "float32"
+
+
+def accumulator_bytes(problem: ConvProblem) -> int:
+    """Bytes of a number of the type in which the sums are kept."""
+    return DTYPES[accumulator(problem)]
+
+
+def fastest_first(plans: Iterable[Plan]) -> tuple[Plan, ...]:
+    """Sort plans by their predicted time; of equals, the one that came first stays first."""
+    return tuple(sorted(plans, key=lambda plan: plan.seconds))
 
 
 def common_macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clconv.algorithms.base import (
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -16,7 +16,7 @@ from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = ((2, 6), (1, 10), (3, 4))
 """Register tiles for 16 registers: vectors of output channels, pixels."""
@@ -80,7 +80,7 @@ class Panel:
 
 def lanes_of(problem: ConvProblem, device: DeviceInfo) -> int:
     """Elements of a vector of sums that the driver's compiler uses by itself."""
-    return max(2, device.lanes(DTYPES[accumulator(problem)]))
+    return max(2, device.lanes(accumulator_bytes(problem)))
 
 
 def tiles_of(problem: ConvProblem, device: DeviceInfo) -> list[tuple[bool, int, int, int]]:
@@ -89,7 +89,7 @@ def tiles_of(problem: ConvProblem, device: DeviceInfo) -> list[tuple[bool, int, 
     narrow = [(False, lanes, *tile) for tile in TILES]
     if not wide(problem, device):
         return narrow
-    lanes = 64 // DTYPES[accumulator(problem)]
+    lanes = 64 // accumulator_bytes(problem)
     vectors = ceil_div(problem.OCG, lanes)
     spread = [(True, lanes, *tile) for tile in WIDE_TILES if tile[0] <= vectors]
     return spread if vectors * lanes < 1.2 * problem.OCG else [*spread, *narrow]
@@ -98,7 +98,7 @@ def tiles_of(problem: ConvProblem, device: DeviceInfo) -> list[tuple[bool, int, 
 def panel_of(problem: ConvProblem, cut: Cut) -> Panel:
     """Lay out the panel for the most rows that a work-item can meet."""
     p = problem
-    itemsize = DTYPES[accumulator(p)]
+    itemsize = accumulator_bytes(p)
     out_rows = cut.pixels // p.OW if cut.pixels % p.OW == 0 else min(p.OH, (cut.pixels - 2) // p.OW + 2)
     rows = (out_rows - 1) * p.SH + p.EKH
     cols = (p.OW - 1) * p.SW + p.EKW
@@ -122,7 +122,7 @@ def local_arguments(problem: ConvProblem, cut: Cut) -> tuple[Local, ...]:
     """Panel, sums and tables, as the kernel takes them."""
     p = problem
     kept = cut.blocks if cut.ic_block < p.ICG else 1
-    sums = (kept * (cut.pixels + cut.px) + 1) * cut.oc_block * DTYPES[accumulator(p)]
+    sums = (kept * (cut.pixels + cut.px) + 1) * cut.oc_block * accumulator_bytes(p)
     tables = RUNS * (3 + 2 * together_of(p, cut) * p.KH * p.KW) + 2 * (cut.pixels + cut.px) + cut.pixels
     return (Local(panel_of(p, cut).bytes), Local(sums), Local(4 * tables))
 
@@ -212,7 +212,7 @@ def _pixel_counts(problem: ConvProblem) -> list[int]:
 def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
     """Predict the clock cycles of one call. The constants were measured on a Zen 4 core."""
     p = problem
-    itemsize = DTYPES[accumulator(p)]
+    itemsize = accumulator_bytes(p)
     panel = panel_of(p, cut)
     taps = cut.ic_block * p.KH * p.KW
     in_blocks = ceil_div(p.ICG, cut.ic_block)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from clconv.algorithms.base import accumulator, ceil_div, filling, round_up
+from clconv.algorithms.base import accumulator_bytes, ceil_div, filling, round_up
 from clconv.device import DeviceInfo
 from clconv.plan import Macro
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 MOST_PIXELS = 2**31 - 2**10
 """Pixels of one output image are counted in 32 bits, with room for a tile."""
@@ -35,7 +35,7 @@ class GemmTile(NamedTuple):
 
     def local_bytes(self, problem: ConvProblem) -> int:
         """Local memory that the kernel declares: a slice of both operands, one of them with longer rows."""
-        return self.k * (self.m + self.p + 32 // self.k) * DTYPES[accumulator(problem)]
+        return self.k * (self.m + self.p + 32 // self.k) * accumulator_bytes(problem)
 
     def groups(self, problem: ConvProblem) -> int:
         """Work-groups in all."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clconv.algorithms.base import accumulator, ceil_div, size_arguments
+from clconv.algorithms.base import accumulator_bytes, ceil_div, size_arguments
 from clconv.plan import Int, Launch
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 
 def pack_filter(problem: ConvProblem, oc_block: int, *, across_groups: bool = False) -> tuple[Launch, int]:
@@ -33,4 +33,4 @@ def pack_filter(problem: ConvProblem, oc_block: int, *, across_groups: bool = Fa
         global_size=(oc_block, taps, groups * blocks),
         local_size=(oc_block, 1, 1),
     )
-    return launch, groups * blocks * taps * oc_block * DTYPES[accumulator(problem)]
+    return launch, groups * blocks * taps * oc_block * accumulator_bytes(problem)

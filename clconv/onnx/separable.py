@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clconv.algorithms.base import (
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -23,7 +23,7 @@ from clconv.device import DeviceInfo
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import conv_problem
 from clconv.plan import Argument, Float, Int, Launch, Local, Plan
-from clconv.problem import DTYPES, Activation, ConvProblem
+from clconv.problem import Activation, ConvProblem
 
 LAUNCH = 25e-6
 """Seconds that one launch more costs a CPU beside the work of its kernel, in the measure of predicted times: 13 us between
@@ -100,7 +100,7 @@ def _clamp(activation: Activation) -> tuple[float, float] | None:
 def _plan(
     first: ConvProblem, p: ConvProblem, device: DeviceInfo, clamp: tuple[float, float], rows: int, splits: int
 ) -> Separable | None:
-    itemsize = DTYPES[accumulator(p)]
+    itemsize = accumulator_bytes(p)
     avx512 = wide(p, device)
     lanes = (2 if avx512 else 1) * device.lanes(itemsize)
     vectors, pixels_tile = 2, 14 if avx512 or device.vector_registers >= 32 else 6

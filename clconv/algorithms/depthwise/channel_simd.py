@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
+from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_taps
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = (7, 4, 2, 1)
 """Outputs side by side in a tile: the images of most networks are multiples of 7 wide."""
@@ -32,32 +33,25 @@ class DepthwiseChannelSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NHWC."""
-        if problem.kind != "depthwise":
-            return f"serves depthwise problems, this one is {problem.kind}"
-        if problem.layout != "NHWC":
-            return "has its vectors along the channels, which lie apart in NCHW"
-        if max(problem.KH, problem.KW) > MOST_TAPS:
-            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
-        need, most = self._ring(problem, device)[2], device.local_mem_bytes
-        if need > most:
-            return f"needs {need} bytes of local memory for the rows under one row of outputs, the device has {most}"
-        return None
+        if reason := other_kind(problem, "depthwise") or not_nhwc(problem) or too_many_taps(problem):
+            return reason
+        return too_little_local(self._ring(problem, device)[2], device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
         fitting = [tile for tile in TILES if tile <= problem.OW]
-        return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+        return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _ring(self, p: ConvProblem, device: DeviceInfo) -> tuple[int, int, int]:
         """Vectors of channels, pixels of a row and bytes of the ring; see include/ring.clh."""
-        acc_bytes = DTYPES[accumulator(p)]
+        acc_bytes = accumulator_bytes(p)
         vec = device.lanes(acc_bytes)
         nv = 1 if vec * acc_bytes >= CACHE_LINE or vec >= p.IC else 2
         width = (p.OW - 1) * p.SW + p.EKW
         return nv, width, p.EKH * width * nv * vec * acc_bytes
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
-        acc_bytes = DTYPES[accumulator(p)]
+        acc_bytes = accumulator_bytes(p)
         vec = device.lanes(acc_bytes)
         nv, width, ring_bytes = self._ring(p, device)
         macros = (*common_macros(p, device), ("VEC", vec), ("NV", nv), ("TILE_OW", tile))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
+from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = (7, 4, 2, 1)
 """Output rows of a tile: the images of most networks are multiples of 7 high."""
@@ -29,25 +30,19 @@ class DepthwiseDirectSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NCHW with a horizontal stride of 1 or 2, in float32 or float64."""
-        if problem.kind != "depthwise":
-            return f"serves depthwise problems, this one is {problem.kind}"
-        if problem.layout != "NCHW":
-            return "has its vectors along the width, whose elements lie apart in NHWC"
+        if reason := other_kind(problem, "depthwise") or not_nchw(problem):
+            return reason
         if problem.SW > 2:
             return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
-        if problem.itemsize < 4:
-            return f"reads each element several times, and {problem.dtype} would be converted as often"
-        if max(problem.KH, problem.KW) > MOST_TAPS:
-            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
-        return None
+        return converted_often(problem) or too_many_taps(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""
         fitting = [tile for tile in TILES if tile <= problem.OH]
-        return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+        return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
-        vec = device.lanes(DTYPES[accumulator(p)])
+        vec = device.lanes(accumulator_bytes(p))
         macros = (*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile))
         items = ceil_div(8 * device.compute_units, p.N)
         channels = max(1, p.IC // items)

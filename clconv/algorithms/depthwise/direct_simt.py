@@ -10,9 +10,11 @@ from clconv.algorithms.base import (
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     size_arguments,
 )
 from clconv.algorithms.patch import PatchTile, cpu_seconds, gpu_seconds
+from clconv.algorithms.reasons import other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
@@ -31,16 +33,16 @@ class DepthwiseDirectSimt(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Every depthwise convolution whose outputs can be counted in 31 bits, any channel multiplier."""
-        if problem.kind != "depthwise":
-            return f"serves depthwise convolutions, not {problem.kind} ones"
+        if reason := other_kind(problem, "depthwise"):
+            return reason
         if (outputs := problem.N * problem.OC * problem.OH * problem.OW) >= 2**31 - WORK_GROUP:
             return f"counts outputs in 31 bits, there are {outputs}"
         return None
 
-    def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan per tile; tiles of several rows only for small windows without dilation."""
         plans = [self._plan(problem, device, tile) for tile in self.tiles[problem.layout] if tile.fits(problem)]
-        return sorted(plans, key=lambda plan: plan.seconds)
+        return fastest_first(plans)
 
     def _plan(self, problem: ConvProblem, device: DeviceInfo, tile: PatchTile) -> Plan:
         width = min(WORK_GROUP, device.max_work_group_size)

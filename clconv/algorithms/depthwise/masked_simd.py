@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
+from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = (14, 7, 4, 2, 1)
 """Output rows of a tile: the images of most networks are multiples of 7 high."""
@@ -39,26 +40,20 @@ class DepthwiseMaskedSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NCHW with a horizontal stride of 1 to 4, in float32 or float64."""
-        if problem.kind != "depthwise":
-            return f"serves depthwise problems, this one is {problem.kind}"
-        if problem.layout != "NCHW":
-            return "has its vectors along the width, whose elements lie apart in NHWC"
+        if reason := other_kind(problem, "depthwise") or not_nchw(problem):
+            return reason
         if problem.SW > MOST_STRIDE:
             return f"takes a horizontal stride of 1 to {MOST_STRIDE}, this one is {problem.SW}"
-        if problem.itemsize < 4:
-            return f"reads each element several times, and {problem.dtype} would be converted as often"
-        if max(problem.KH, problem.KW) > MOST_TAPS:
-            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
-        return None
+        return converted_often(problem) or too_many_taps(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for, and each length of a vector."""
         avx512 = wide(problem, device)
-        lanes = device.lanes(DTYPES[accumulator(problem)])
+        lanes = device.lanes(accumulator_bytes(problem))
         vectors = (2 * lanes, lanes) if avx512 else (lanes,)
         tiles = [tile for tile in TILES if tile <= problem.OH]
         plans = [self._plan(problem, device, tile, vec, avx512) for tile in tiles for vec in vectors]
-        return tuple(sorted(plans, key=lambda plan: plan.seconds))
+        return fastest_first(plans)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, avx512: bool) -> Plan:
         seconds = self._seconds(p, device, tile, vec, avx512)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
+from clconv.algorithms.reasons import not_nchw, other_kind, too_little_local, too_many_taps
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = (7, 4, 2, 1)
 """Output rows of a tile: the images of most networks are multiples of 7 high."""
@@ -29,35 +30,28 @@ class DepthwisePanelSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NCHW whose rows under one output row fit into local memory."""
-        if problem.kind != "depthwise":
-            return f"serves depthwise problems, this one is {problem.kind}"
-        if problem.layout != "NCHW":
-            return "has its vectors along the width, whose elements lie apart in NHWC"
-        if max(problem.KH, problem.KW) > MOST_TAPS:
-            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
-        need, most = self._panel(problem, device, 1), device.local_mem_bytes
-        if need > most:
-            return f"needs {need} bytes of local memory for one row of outputs, the device has {most}"
-        return None
+        if reason := other_kind(problem, "depthwise") or not_nchw(problem) or too_many_taps(problem):
+            return reason
+        return too_little_local(self._panel(problem, device, 1), device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""
         fitting = [
             tile for tile in TILES if tile <= problem.OH and self._panel(problem, device, 2 * tile) <= device.local_mem_bytes
         ] or [1]
-        return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+        return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _phase(self, p: ConvProblem, device: DeviceInfo) -> int:
         """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
-        vec = device.lanes(DTYPES[accumulator(p)])
+        vec = device.lanes(accumulator_bytes(p))
         return round_up(max(p.OW, vec) + (p.KW - 1) * p.DW // p.SW, vec) + vec
 
     def _panel(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
         """Bytes of the panel under so many output rows."""
-        return ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, device) * DTYPES[accumulator(p)]
+        return ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, device) * accumulator_bytes(p)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
-        vec = device.lanes(DTYPES[accumulator(p)])
+        vec = device.lanes(accumulator_bytes(p))
         items = ceil_div(8 * device.compute_units, p.N)
         channels = max(1, p.IC // items)
         most = p.OH // tile

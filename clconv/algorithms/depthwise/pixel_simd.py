@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
 from clconv.algorithms.depthwise.masked_simd import SHORT
+from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = ((2, 7), (1, 7), (2, 4), (1, 4), (1, 2), (1, 1))
 """(rows, columns) of outputs of a tile: the images of most networks are multiples of 7 wide."""
@@ -34,26 +35,20 @@ class DepthwisePixelSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
-        if problem.kind != "depthwise":
-            return f"serves depthwise problems, this one is {problem.kind}"
-        if problem.layout != "NHWC":
-            return "has its vectors along the channels, which lie apart in NCHW"
+        if reason := other_kind(problem, "depthwise") or not_nhwc(problem):
+            return reason
         if problem.OCG > 1:
             return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
-        if problem.itemsize < 4:
-            return f"reads each element several times, and {problem.dtype} would be converted as often"
-        if max(problem.KH, problem.KW) > MOST_TAPS:
-            return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
-        return None
+        return converted_often(problem) or too_many_taps(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is large enough for."""
         fitting = [(h, w) for h, w in TILES if h <= problem.OH and w <= problem.OW]
-        return tuple(sorted((self._plan(problem, device, *tile) for tile in fitting), key=lambda plan: plan.seconds))
+        return fastest_first(self._plan(problem, device, *tile) for tile in fitting)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
         avx512 = wide(p, device)
-        vec = (2 if avx512 else 1) * device.lanes(DTYPES[accumulator(p)])
+        vec = (2 if avx512 else 1) * device.lanes(accumulator_bytes(p))
         seconds = self._seconds(p, device, height, width, vec, avx512)
         bands = self._bands(p, device, height, seconds)
         pitch = round_up(p.IC, vec) + 2 * vec
@@ -87,7 +82,7 @@ class DepthwisePixelSimd(Algorithm):
             problem=p,
             launches=(launch,),
             prepare=(prepare,),
-            packed_bytes=p.KH * p.KW * pitch * DTYPES[accumulator(p)],
+            packed_bytes=p.KH * p.KW * pitch * accumulator_bytes(p),
             tile=f"{height} x {width} pixels x {vec} channels",
             seconds=seconds,
             error_factor=direct_error_factor(p),

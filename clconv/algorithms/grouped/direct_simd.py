@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.reasons import other_kind, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = ((4, 3), (4, 2), (2, 4), (4, 1), (1, 4), (1, 1))
 """(output channels, output rows) of a tile: twelve vectors of sums at most, of sixteen registers."""
@@ -34,18 +35,13 @@ class GroupedDirectSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Take grouped problems whose rows under one output row fit into local memory."""
-        if problem.kind != "grouped":
-            return f"serves grouped problems, this one is {problem.kind}"
-        if problem.KW > MOST_TAPS:
-            return f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
-        need, most = self._panel(problem, device.lanes(DTYPES[accumulator(problem)]), 1), device.local_mem_bytes
-        if need > most:
-            return f"needs {need} bytes of local memory for one row of outputs, the device has {most}"
-        return None
+        if reason := other_kind(problem, "grouped") or too_many_columns(problem):
+            return reason
+        return too_little_local(self._panel(problem, device.lanes(accumulator_bytes(problem)), 1), device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the output is large enough for."""
-        lanes = device.lanes(DTYPES[accumulator(problem)])
+        lanes = device.lanes(accumulator_bytes(problem))
         avx512 = wide(problem, device)
         plans = [
             self._plan(problem, device, block, rows, vec)
@@ -53,7 +49,7 @@ class GroupedDirectSimd(Algorithm):
             for block, rows in (WIDE_TILES if avx512 else TILES)
             if block <= problem.OCG and rows <= problem.OH and self._panel(problem, vec, rows) <= device.local_mem_bytes
         ]
-        return tuple(sorted(plans, key=lambda plan: plan.seconds))
+        return fastest_first(plans)
 
     def _phase(self, p: ConvProblem, vec: int) -> int:
         """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
@@ -61,7 +57,7 @@ class GroupedDirectSimd(Algorithm):
 
     def _panel(self, p: ConvProblem, vec: int, rows: int) -> int:
         """Bytes of the panel under so many output rows."""
-        return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, vec) * DTYPES[accumulator(p)]
+        return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, vec) * accumulator_bytes(p)
 
     def _bands(self, p: ConvProblem, device: DeviceInfo, rows: int, vec: int) -> int:
         """Bands of at least ``rows`` rows: enough for all units, with panels that leave most of the second cache free."""
@@ -109,11 +105,11 @@ class GroupedDirectSimd(Algorithm):
         band = ceil_div(p.OH, bands)
         waste = round_up(band, rows) / band * round_up(p.OW, vec) / p.OW * round_up(p.OCG, block) / p.OCG
         loads = (block + rows) / (block * rows)  # reads per multiply-add
-        elements = p.N * bands * p.G * self._panel(p, vec, band) / DTYPES[accumulator(p)]
+        elements = p.N * bands * p.G * self._panel(p, vec, band) / accumulator_bytes(p)
         slow = p.layout == "NHWC" or p.SW > 4 or p.itemsize == 2  # copied element by element
         copied = elements * 2 * (vec if slow else 2)
         stored = 16.0 * p.N * p.OH * p.OW * p.OC if p.layout == "NHWC" else 0.0
         efficiency = 0.95
         if wide(p, device):
-            efficiency = 1.0 if vec == device.lanes(DTYPES[accumulator(p)]) else 1.05
+            efficiency = 1.0 if vec == device.lanes(accumulator_bytes(p)) else 1.05
         return (p.flops * waste * max(1.0, 0.6 + 0.6 * loads) + copied + stored) / (efficiency * device.peak_flops)

@@ -6,17 +6,19 @@ from typing import ClassVar, NamedTuple
 
 from clconv.algorithms.base import (
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     size_arguments,
 )
 from clconv.algorithms.patch import PatchTile, cpu_seconds, gpu_seconds
+from clconv.algorithms.reasons import other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 _LOCAL_AIM = 8192
 """Local memory of a work-group that leaves room for several of them on a compute unit, in bytes."""
@@ -43,7 +45,7 @@ class GroupedTile(NamedTuple):
         return count
 
     def _channel_bytes(self, problem: ConvProblem) -> int:
-        return problem.KH * problem.KW * self.channels * DTYPES[accumulator(problem)]
+        return problem.KH * problem.KW * self.channels * accumulator_bytes(problem)
 
     def local_bytes(self, problem: ConvProblem) -> int:
         """Local memory that the kernel declares."""
@@ -96,17 +98,17 @@ class GroupedDirectSimt(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Any grouped convolution whose window leaves room for a block of filters in local memory."""
-        if problem.kind != "grouped":
-            return f"serves grouped convolutions, not {problem.kind} ones"
+        if reason := other_kind(problem, "grouped"):
+            return reason
         if (outputs := problem.N * problem.OH * problem.OW) >= 2**31 - 256:
             return f"counts output pixels in 31 bits, there are {outputs}"
         reasons = [tile.why_not(problem, device) for tile in self.tiles[problem.layout]]
         return None if None in reasons else reasons[-1]
 
-    def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan per tile that the device can run."""
         tiles = [tile for tile in self.tiles[problem.layout] if tile.why_not(problem, device) is None]
-        return sorted((self._plan(problem, device, tile) for tile in tiles), key=lambda plan: plan.seconds)
+        return fastest_first(self._plan(problem, device, tile) for tile in tiles)
 
     def _plan(self, problem: ConvProblem, device: DeviceInfo, tile: GroupedTile) -> Plan:
         launch = Launch(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = (14, 7, 8, 4, 2, 1)
 """Outputs side by side in a tile: the images of most networks are multiples of 7 wide."""
@@ -40,31 +41,24 @@ class GroupedLaneSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Take grouped problems in NHWC with as many output as input channels a group, a power of two."""
-        if problem.kind != "grouped":
-            return f"serves grouped problems, this one is {problem.kind}"
-        if problem.layout != "NHWC":
-            return "has its vectors along the channels, which lie apart in NCHW"
+        if reason := other_kind(problem, "grouped") or not_nhwc(problem):
+            return reason
         if problem.ICG != problem.OCG or problem.ICG not in GROUPS:
             return f"takes groups of {', '.join(map(str, GROUPS))} channels in and out, not {problem.ICG} and {problem.OCG}"
-        if problem.KW > MOST_TAPS:
-            return f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
-        need, most = self._ring(problem, device)[2], device.local_mem_bytes
-        if need > most:
-            return f"needs {need} bytes of local memory for the rows under one row of outputs, the device has {most}"
-        return None
+        return too_many_columns(problem) or too_little_local(self._ring(problem, device)[2], device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
         most = min(problem.OW, 2 * MOST_SUMS if wide(problem, device) else MOST_SUMS)
         fitting = [tile for tile in TILES if tile <= most]
-        return tuple(sorted((self._plan(problem, device, tile) for tile in fitting), key=lambda plan: plan.seconds))
+        return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _lanes(self, p: ConvProblem, device: DeviceInfo) -> int:
-        return device.lanes(DTYPES[accumulator(p)]) * (2 if wide(p, device) else 1)
+        return device.lanes(accumulator_bytes(p)) * (2 if wide(p, device) else 1)
 
     def _ring(self, p: ConvProblem, device: DeviceInfo) -> tuple[int, int, int]:
         """Vectors of channels, pixels of a row and bytes of the ring; see include/ring.clh."""
-        acc_bytes = DTYPES[accumulator(p)]
+        acc_bytes = accumulator_bytes(p)
         vec = self._lanes(p, device)
         nv = max(PIECE // (vec * acc_bytes), p.ICG // vec, 1)
         width = (p.OW - 1) * p.SW + p.EKW

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from clconv.algorithms.base import (
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     round_up,
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.pointwise.items import START, busiest_unit, seconds
+from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 
 class ChannelSimd(Algorithm):
@@ -27,8 +29,8 @@ class ChannelSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """1x1 with one group; any problem in NHWC, without padding and 16-bit types in NCHW."""
-        if problem.kind != "pointwise":
-            return f"serves 1x1 filters with one group, this is a {problem.kind} convolution"
+        if reason := other_kind(problem, "pointwise"):
+            return reason
         if problem.layout == "NCHW" and _needs_panel(problem):
             return "serves NCHW without padding and with float32 or float64 only; pointwise/panel_simd serves the rest"
         if _needs_panel(problem) and _pixel_bytes(problem) > device.local_mem_bytes:
@@ -38,14 +40,14 @@ class ChannelSimd(Algorithm):
             )
         return None
 
-    def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """Work-items of one to eight tiles of pixels and all output channels or a part, the least predicted time first."""
         avx512 = wide(problem, device)
         plans = self._plans(problem, device, avx512)
-        block = 2 * 64 // DTYPES[accumulator(problem)]
+        block = 2 * 64 // accumulator_bytes(problem)
         if avx512 and round_up(problem.OC, block) >= 1.2 * problem.OC:
             plans += self._plans(problem, device, False)  # shorter vectors leave fewer lanes idle
-        return sorted(dict.fromkeys(plans), key=lambda plan: plan.seconds)
+        return fastest_first(dict.fromkeys(plans))
 
     def _plans(self, problem: ConvProblem, device: DeviceInfo, avx512: bool) -> list[Plan]:
         tile = 14 if avx512 or device.vector_registers >= 32 else 6
@@ -58,7 +60,7 @@ class ChannelSimd(Algorithm):
         return [self._plan(problem, device, tile, avx512, h, s) for h in heights for s in (1, 2, 4, 8, 16, 32)]
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, avx512: bool, pixels_item: int, splits: int) -> Plan:
-        itemsize = DTYPES[accumulator(p)]
+        itemsize = accumulator_bytes(p)
         lanes = 64 // itemsize if avx512 else device.lanes(itemsize)
         vectors = 2
         oc_block = vectors * lanes
@@ -120,4 +122,4 @@ def _needs_panel(problem: ConvProblem) -> bool:
 
 
 def _pixel_bytes(problem: ConvProblem) -> int:
-    return problem.IC * DTYPES[accumulator(problem)]
+    return problem.IC * accumulator_bytes(problem)

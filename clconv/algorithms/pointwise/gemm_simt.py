@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clconv.algorithms.base import Algorithm, common_macros, direct_error_factor, epilogue_arguments, size_arguments
 from clconv.algorithms.gemm_tile import GemmTile, legal, refusal
+from clconv.algorithms.reasons import other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
@@ -23,9 +24,7 @@ class GemmSimt(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Any 1x1 filter with one group, where the device's work-groups are large enough for the smallest tile."""
-        if problem.kind != "pointwise":
-            return f"serves pointwise convolutions, not {problem.kind} ones"
-        return refusal(self.tiles, problem, device)
+        return other_kind(problem, "pointwise") or refusal(self.tiles, problem, device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
         """One plan per tile that the device can run."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from clconv.algorithms.base import (
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    fastest_first,
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.pointwise.items import START, busiest_unit, seconds
+from clconv.algorithms.reasons import other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 
 class PanelSimd(Algorithm):
@@ -25,16 +27,16 @@ class PanelSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """1x1 with one group in NCHW; any stride and padding."""
-        if problem.kind != "pointwise":
-            return f"serves 1x1 filters with one group, this is a {problem.kind} convolution"
+        if reason := other_kind(problem, "pointwise"):
+            return reason
         if problem.layout != "NCHW":
             return "serves NCHW; pointwise/channel_simd serves NHWC"
         return None
 
-    def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """Work-items of one to four panels and all output channels or a part, the least predicted time first."""
         tile = (8, 3) if device.vector_registers >= 32 else (4, 3)
-        vectors = ceil_div(problem.OH * problem.OW, device.lanes(DTYPES[accumulator(problem)]))
+        vectors = ceil_div(problem.OH * problem.OW, device.lanes(accumulator_bytes(problem)))
         share = ceil_div(vectors, device.compute_units)  # of one compute unit
         plans = [
             self._plan(problem, device, tile, ic_block, v, s)
@@ -42,13 +44,13 @@ class PanelSimd(Algorithm):
             for v in (tile[1], 2 * tile[1], 4 * tile[1], share)
             for s in (1, 2, 4, 8)
         ]
-        return sorted(dict.fromkeys(plans), key=lambda plan: plan.seconds)
+        return fastest_first(dict.fromkeys(plans))
 
     def _plan(
         self, p: ConvProblem, device: DeviceInfo, tile: tuple[int, int], ic_block: int, vectors_item: int, splits: int
     ) -> Plan:
         oc_block, vectors = tile
-        itemsize = DTYPES[accumulator(p)]
+        itemsize = accumulator_bytes(p)
         lanes = device.lanes(itemsize)
         blocks = ceil_div(p.OC, oc_block)
         blocks_item = ceil_div(blocks, splits)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clconv.algorithms.base import (
-    MOST_TAPS,
     Algorithm,
-    accumulator,
+    accumulator_bytes,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -17,10 +16,11 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.channel_tile import BOOST, lanes_of
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.reasons import too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 
 TILES = ((4, 3), (4, 2), (4, 1))
 """(output channels, output rows) of a tile: twelve vectors of sums at most, of sixteen registers."""
@@ -52,14 +52,11 @@ class PixelSimd(Algorithm):
         lanes = lanes_of(p, device)
         if p.layout != "NCHW" or p.kind != "standard":
             return f"serves standard convolutions in NCHW, this one is {p.kind} in {p.layout}"
-        if p.KW > MOST_TAPS:
-            return f"unrolls the {p.KW} columns of the filter, at most {MOST_TAPS}"
+        if reason := too_many_columns(p):
+            return reason
         if lanes > p.OW:
             return f"needs output rows of {lanes} pixels, they have {p.OW}"
-        need = _panel(p, _Cut(False, lanes, 4, 1, 1, 1))
-        if need > device.local_mem_bytes:
-            return f"needs {need} bytes of local memory for one row of outputs, the device has {device.local_mem_bytes}"
-        return None
+        return too_little_local(_panel(p, _Cut(False, lanes, 4, 1, 1, 1)), device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
         """For the best four tiles their best cut."""
@@ -124,7 +121,7 @@ def _phase(p: ConvProblem, vec: int) -> int:
 def _panel(p: ConvProblem, cut: _Cut) -> int:
     """Bytes of the panel of a work-item."""
     rows = (cut.item_rows - 1) * p.SH + p.EKH
-    return p.IC * rows * p.SW * _phase(p, cut.vec) * DTYPES[accumulator(p)]
+    return p.IC * rows * p.SW * _phase(p, cut.vec) * accumulator_bytes(p)
 
 
 def _cycles(p: ConvProblem, device: DeviceInfo, cut: _Cut) -> float:
@@ -138,7 +135,7 @@ def _cycles(p: ConvProblem, device: DeviceInfo, cut: _Cut) -> float:
         tap *= 1.2
     tile = p.IC * p.KH * p.KW * tap + 40 + 4 * half * sums
     tiles = ceil_div(p.OW, cut.vec) * ceil_div(cut.item_rows, cut.rows) * cut.item_blocks
-    copy = panel / DTYPES[accumulator(p)] * (0.4 if p.SW <= 2 and p.itemsize > 2 else 2.0)
+    copy = panel / accumulator_bytes(p) * (0.4 if p.SW <= 2 and p.itemsize > 2 else 2.0)
     bands, shares, images = _items(p, cut)
     items = bands * shares * images
     waves = ceil_div(items, device.compute_units)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clconv.algorithms.base import Algorithm, accumulator, ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator_bytes,
+    ceil_div,
+    common_macros,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
 from clconv.algorithms.channel_tile import BOOST
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Int, Launch, Local, Macro, Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 from clconv.winograd import error_factor
 
 STRIP_TILES = {2: 24, 4: 12, 6: 8}
@@ -53,7 +61,7 @@ class WinogradSimd(Algorithm):
             chosen += found[:3]
         chosen.sort(key=lambda item: item[0])
         # With less than half a vector of input channels the fit, made with more, promises too much.
-        filled = device.lanes(DTYPES[accumulator(problem)]) <= 2 * problem.ICG
+        filled = device.lanes(accumulator_bytes(problem)) <= 2 * problem.ICG
         clock = device.clock_mhz * 1e6 * (BOOST if filled else 1.0)
         return [plan_of(problem, device, b, c / clock) for c, b in chosen]
 
@@ -77,7 +85,7 @@ def blockings(problem: ConvProblem, device: DeviceInfo, tile: int) -> Iterator[B
 
 def local_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> tuple[int, int, int]:
     """Local memory of a work-item: V (of a fused blocking), M and the strip, in bytes."""
-    size = DTYPES[accumulator(problem)]
+    size = accumulator_bytes(problem)
     vec = device.lanes(size)
     tile = blocking.tile
     strip = (tile + 2) * (STRIP_TILES[tile] * tile + 2) * vec * size
@@ -87,7 +95,7 @@ def local_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) ->
 
 def slab_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> tuple[int, int]:
     """V of a run of tiles, and M of the same and one block of output channels, in bytes."""
-    size = DTYPES[accumulator(problem)]
+    size = accumulator_bytes(problem)
     vec = device.lanes(size)
     frequencies, oc_block = (blocking.tile + 2) ** 2, 2 * vec
     tiles = problem.N * ceil_div(problem.OH, blocking.tile) * ceil_div(problem.OW, blocking.tile)
@@ -102,7 +110,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     The constants were fitted to some 2000 measurements of 15 problems on two Zen 4 cores; on these the blocking that is
     predicted to be the fastest takes at most 7 % longer than the fastest, 1 % in the mean.
     """
-    p, vec = problem, device.lanes(DTYPES[accumulator(problem)])
+    p, vec = problem, device.lanes(accumulator_bytes(problem))
     frequencies = (b.tile + 2) ** 2
     ic_blocks, oc_blocks = ceil_div(p.ICG, vec), ceil_div(p.OCG, 2 * vec)
     most = ceil_div(p.N * ceil_div(p.OH, b.tile) * ceil_div(p.OW, b.tile), b.runs)
@@ -130,7 +138,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
 def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, seconds: float) -> Plan:
     """Return the plan with a given blocking."""
     kernel = "standard/winograd_simd.cl"
-    size = DTYPES[accumulator(problem)]
+    size = accumulator_bytes(problem)
     vec = device.lanes(size)
     tile, oc_block, frequencies = blocking.tile, 2 * vec, (blocking.tile + 2) ** 2
     icb, ocb = ceil_div(problem.ICG, vec), ceil_div(problem.OCG, oc_block)

@@ -1,0 +1,55 @@
+"""Why an algorithm does not cover a problem: the conditions that several share, each a sentence or None.
+
+They are joined with ``or``, so that the first that fails is what ``explain`` shows::
+
+    return other_kind(problem, "depthwise") or not_nhwc(problem) or too_many_taps(problem)
+"""
+
+from __future__ import annotations
+
+from clconv.device import DeviceInfo
+from clconv.problem import ConvProblem, Kind
+
+MOST_TAPS = 11
+"""Largest filter side, or width, of the kernels that unroll all taps, or all columns of them."""
+
+
+def other_kind(problem: ConvProblem, kind: Kind) -> str | None:
+    """Refuse every kind of convolution but one."""
+    return None if problem.kind == kind else f"serves {kind} problems, this one is {problem.kind}"
+
+
+def not_nchw(problem: ConvProblem) -> str | None:
+    """Refuse NHWC, for kernels whose vectors lie along the width."""
+    return None if problem.layout == "NCHW" else "has its vectors along the width, whose elements lie apart in NHWC"
+
+
+def not_nhwc(problem: ConvProblem) -> str | None:
+    """Refuse NCHW, for kernels whose vectors lie along the channels."""
+    return None if problem.layout == "NHWC" else "has its vectors along the channels, which lie apart in NCHW"
+
+
+def too_many_taps(problem: ConvProblem) -> str | None:
+    """Refuse filters too large to be unrolled."""
+    if max(problem.KH, problem.KW) <= MOST_TAPS:
+        return None
+    return f"unrolls all {problem.KH} x {problem.KW} taps of the filter, at most {MOST_TAPS} a side"
+
+
+def too_many_columns(problem: ConvProblem) -> str | None:
+    """Refuse filters too wide for their columns to be unrolled."""
+    return None if problem.KW <= MOST_TAPS else f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
+
+
+def converted_often(problem: ConvProblem) -> str | None:
+    """Refuse element types of 16 bits, for kernels that read each element once a tap, straight from the tensor."""
+    if problem.itemsize >= 4:
+        return None
+    return f"reads each element several times, and {problem.dtype} would be converted as often"
+
+
+def too_little_local(need: int, device: DeviceInfo, what: str = "one row of outputs") -> str | None:
+    """Refuse what needs more bytes of local memory than the device has."""
+    if need <= device.local_mem_bytes:
+        return None
+    return f"needs {need} bytes of local memory for {what}, the device has {device.local_mem_bytes}"
