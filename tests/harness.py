@@ -22,6 +22,13 @@ PATTERN = 0x7B
 _kept: list[tuple[cl.Buffer, cl.Buffer]] = []
 """Tensors on Oclgrind live on: it takes memory that reuses a freed buffer's address for uninitialised, now and then."""
 
+_INTEGERS = np.random.default_rng(7)
+
+
+def integers(*shape: int, dtype: Any = np.float32) -> Array:
+    """Small integers, whose convolutions are exact in every element type; others at each call."""
+    return _INTEGERS.integers(-3, 4, shape).astype(dtype)
+
 
 @dataclass(frozen=True)
 class Data:
