@@ -32,13 +32,14 @@
  * With PANEL (N H W C only), the pixels of an item are first copied into local memory, as acc_t and with zeros for the
  * padding: for 16-bit elements, which would be converted again and again, and for images with padding.
  *
- * Macros: wide.clh, types.clh, vector.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); PXB (pixels of a tile, even), OCV
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); PXB (pixels of a tile, even), OCV
  * (its vectors of output channels); PXB*OCV vector registers hold the tile.
  */
 #include "include/wide.clh"
 
 #include "include/types.clh"
 #include "include/vector.clh"
+#include "include/lanes.clh"
 #include "include/epilogue.clh"
 #if !NHWC
 #include "include/transpose.clh"
@@ -123,18 +124,17 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     for (int t = 0, n = n0, oh = oh0, ow = ow0; t < pixels; t += PXB) {
       const int some = min(PXB, pixels - t);
       long from[PXB];
-      UNROLL for (int i = 0; i < PXB; i++) {
-        if (i >= some) {
-          from[i] = from[0];
-          continue;
-        }
 #if PANEL
-        from[i] = (t + i) * IC;
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * IC;
+#elif SH == 1 && SW == 1
+      const long first = (NHWC ? 0 : n0 * image_step) + (q0 + t) * pixel_step;
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = first + min(i, some - 1) * pixel_step;
 #else
-        from[i] = n * image_step + ((long)oh * SH * IW + ow * SW) * pixel_step;
-        next_pixel(&n, &oh, &ow, OH, OW);
-#endif
+      UNROLL for (int i = 0; i < PXB; i++) {
+        from[i] = i < some ? n * image_step + ((long)oh * SH * IW + ow * SW) * pixel_step : from[0];
+        if (i < some) next_pixel(&n, &oh, &ow, OH, OW);
       }
+#endif
       const long at = out + (NHWC ? (long)t * OC : t);
 #define TILE(SIZE)                                                                                                  \
   tile(SIZE, some, SOURCE, from, channel_step, w, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
