@@ -40,6 +40,7 @@
 #define COLS (STRIP_TILES * TILE + 2)
 #define OC_BLOCK (2 * VEC)
 #define PART 6 /* tiles of the register tile */
+#define TWICE _Pragma("unroll 2") /* more is no faster, and six sizes of it are most of what is compiled */
 
 /* Into the second-level cache. U is read once, in bursts that the processor's own prefetching follows too late. */
 #if UNALIGNED_VECTORS
@@ -148,7 +149,7 @@ __attribute__((always_inline)) static inline void multiply_part(const int part, 
       UNROLL for (int c = 0; c < VEC; c++) PREFETCH(next + c * OC_BLOCK);
       turn = parts - 1;
     }
-    UNROLL for (int c = 0; c < VEC; c++) {
+    TWICE for (int c = 0; c < VEC; c++) {
       const vec u0 = *(__global const vec *)(u + c * OC_BLOCK), u1 = *(__global const vec *)(u + c * OC_BLOCK + VEC);
       UNROLL for (int t = 0; t < PART; t++)
         if (t < part) {
@@ -226,13 +227,13 @@ __kernel void winograd_filter(__global const real *restrict w, __global acc_t *r
   const int ICP = get_global_size(1), ocg = b * OC_BLOCK + o;
   const int b0 = b / panels * panels, count = OCB - b0 < panels ? OCB - b0 : panels; /* the panel of b */
   acc_t mid[3][SIDE];
-  for (int k = 0; k < 3; k++) {
+  ROLLED for (int k = 0; k < 3; k++) {
     acc_t t[3] = {0, 0, 0};
     if (ic < ICG && ocg < OCG)
       for (int l = 0; l < 3; l++) t[l] = LOAD(w, filter_index(g * OCG + ocg, ic, l, k, OC, ICG));
     filter_1d(t[0], t[1], t[2], mid[k]);
   }
-  for (int i = 0; i < SIDE; i++) {
+  ROLLED for (int i = 0; i < SIDE; i++) {
     acc_t t[SIDE];
     filter_1d(mid[0][i], mid[1][i], mid[2][i], t);
     for (int j = 0; j < SIDE; j++) {
