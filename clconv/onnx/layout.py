@@ -10,8 +10,8 @@ import numpy as np
 
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Array, Graph, Node, Shape
-from clconv.onnx.lower.convolution import conv_problem
 from clconv.onnx.lower.elementwise import BINARY
+from clconv.onnx.problems import conv_problem
 from clconv.onnx.step import itemsize
 from clconv.problem import ConvProblem
 

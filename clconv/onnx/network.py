@@ -18,6 +18,7 @@ from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Port, Shape
 from clconv.onnx.infer import specialise
+from clconv.onnx.inverted import fuse_inverted
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.lower import check_supported
 from clconv.onnx.passes import AFTER, BEFORE, run
@@ -231,6 +232,7 @@ class Network:
         if not any(0 in shape for shape in graph.shapes.values()):
             plans, info = self._store.plans, self._runtime.info
             graph = choose_layout(graph, plans.seconds, info.bandwidth)
+            graph = fuse_inverted(graph, info, plans.seconds)
             graph = fuse_separable(graph, info, plans.seconds)
         return Program(graph, self._graph.constants, self._store)
 

@@ -21,7 +21,7 @@ from clconv.algorithms.pointwise.items import busiest_unit, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.onnx.graph import Graph, Node
-from clconv.onnx.lower.convolution import conv_problem
+from clconv.onnx.problems import problem_of
 from clconv.plan import Argument, Float, Int, Launch, Local, Plan
 from clconv.problem import Activation, ConvProblem
 
@@ -75,17 +75,14 @@ def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProble
 def _faster(graph: Graph, first: Node, second: Node, device: DeviceInfo, apart: Callable[[ConvProblem], float]) -> bool:
     if first.get("layout") != "NHWC" or second.get("layout") != "NHWC" or first.input(3):
         return False
-    problems = [
-        conv_problem(node, graph.shapes[node.inputs[0]], graph.shapes[node.inputs[1]], graph.dtypes[node.inputs[0]])
-        for node in (first, second)
-    ]
+    problems = [problem_of(node, graph) for node in (first, second)]
     together = plan_separable(problems[0], problems[1], device)
     return together is not None and together.seconds < sum(map(apart, problems)) + LAUNCH
 
 
 def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo) -> Separable | None:
     """Return the plan of a depthwise and a pointwise convolution as one, None if the kernel does not serve them."""
-    clamp = _clamp(first.activation)
+    clamp = clamp_of(first.activation)
     plain = second.kind == "pointwise" and not second.padded and second.stride == (1, 1)
     if not plain or clamp is None or not device.is_cpu or DepthwisePixelSimd().supports(first, device) is not None:
         return None
@@ -93,7 +90,8 @@ def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo) 
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 
 
-def _clamp(activation: Activation) -> tuple[float, float] | None:
+def clamp_of(activation: Activation) -> tuple[float, float] | None:
+    """Return the limits of an activation that is a clamp, None for another."""
     return (activation.a, activation.b) if activation.kind == "clip" else _CLAMPS.get(activation.kind)
 
 

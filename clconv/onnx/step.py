@@ -193,9 +193,8 @@ class Lowering:
 def describe(node: Node) -> str:
     """Return what a node does with what was fused into it: ``"Conv + residual + relu"``."""
     parts = [node.op]
-    if node.op == "Separable":
-        first, second = node.attributes["parts"]
-        return f"{describe(first)}, {describe(second)}"
+    if "parts" in node.attributes:
+        return ", ".join(map(describe, node.attributes["parts"]))
     if node.op == "Conv" and node.input(3):
         parts.append("residual")
     activation = node.get("activation")

@@ -11,6 +11,8 @@ from clconv.onnx import layout
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
+from tests.onnx.test_inverted import models as inverted_models
+from tests.onnx.test_inverted import run as inverted_deviation
 from tests.onnx.test_separable import models as separable_models
 from tests.onnx.test_separable import run as separable_deviation
 
@@ -48,9 +50,10 @@ def main() -> None:
     for name in channels_last_cases():
         print(name, "in N H W C", flush=True)  # noqa: T201
         assert deviation(name, "float32", queue) < BOUND["float32"], name
-    for name, proto in separable_models().items():
-        print(name, flush=True)  # noqa: T201
-        assert separable_deviation(proto, queue) < BOUND["float32"], name
+    for run, models in ((separable_deviation, separable_models()), (inverted_deviation, inverted_models())):
+        for name, proto in models.items():
+            print(name, flush=True)  # noqa: T201
+            assert run(proto, queue) < BOUND["float32"], name
     own = (kernel.removeprefix("network/").removesuffix(".cl") for kernel in used if kernel.startswith("network/"))
     print("kernels:", *sorted(own))  # noqa: T201
 

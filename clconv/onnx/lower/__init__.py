@@ -9,6 +9,7 @@ from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv, lower_conv_transpose
 from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_unary
+from clconv.onnx.lower.inverted import lower_inverted
 from clconv.onnx.lower.matrix import lower_gemm, lower_matmul
 from clconv.onnx.lower.movement import (
     lower_concat,
@@ -44,6 +45,7 @@ LOWERINGS: dict[str, Lower] = {
     "Pad": lower_pad,
     "ReduceMean": lower_reduce_mean,
     "Resize": lower_resize,
+    "InvertedResidual": lower_inverted,
     "Separable": lower_separable,
     "Slice": lower_slice,
     "Softmax": lower_softmax,

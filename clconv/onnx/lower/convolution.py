@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,28 +9,9 @@ import numpy as np
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.lower.movement import emit_copy, strides_of
+from clconv.onnx.problems import conv_problem, image_shape, ints_of, two_axes
 from clconv.onnx.step import Lowering, describe
 from clconv.problem import Activation, ConvProblem
-
-
-def window_padding(
-    node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> list[tuple[int, int]]:
-    """Return the padding (before, after) of each spatial axis from ``pads`` or ``auto_pad``."""
-    mode = node.get("auto_pad", b"NOTSET")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
-    n = len(size)
-    if mode == "VALID":
-        return [(0, 0)] * n
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        result = []
-        for s, k, st, d in zip(size, filt, stride, dilation, strict=True):
-            total = max(0, (-(-s // st) - 1) * st + (k - 1) * d + 1 - s)
-            small, large = total // 2, total - total // 2
-            result.append((small, large) if mode == "SAME_UPPER" else (large, small))
-        return result
-    pads = node.get("pads", [0] * 2 * n)
-    return [(int(pads[i]), int(pads[i + n])) for i in range(n)]
 
 
 def lower_conv(node: Node, to: Lowering) -> None:
@@ -40,54 +20,6 @@ def lower_conv(node: Node, to: Lowering) -> None:
     problem = conv_problem(node, to.shapes[x], to.shapes[w], to.floating(node, x))
     turned = problem.layout == "NHWC"
     emit_convolution(to, problem, x=x, w=w, bias=bias, residual=residual, y=node.output, turned=turned)
-
-
-def conv_problem(node: Node, shape: Shape, filt: Shape, dtype: str) -> ConvProblem:
-    """Return what a Conv computes.
-
-    Parameters
-    ----------
-    node : Node
-        Its attribute ``layout`` says how images are stored.
-    shape, filt : tuple of int
-        Of the image, in its layout, and of the filter as ONNX has it: OC, IC/G, then the window.
-    dtype : str
-    """
-    layout = node.get("layout", "NCHW")
-    window, size = filt[2:], shape[2:] if layout == "NCHW" else shape[1:-1]
-    _two_axes(node, len(window))
-    stride, dilation = _ints(node, "strides", len(window)), _ints(node, "dilations", len(window))
-    padding = window_padding(node, size, window, stride, dilation)
-    lead = (1,) * (2 - len(window))
-    return ConvProblem(
-        _image(shape),
-        _image(filt) if layout == "NCHW" else (*window, filt[1], filt[0]),
-        stride=(*lead, *stride),
-        padding=[(0, 0)] * len(lead) + padding,
-        dilation=(*lead, *dilation),
-        groups=int(node.get("group", 1)),
-        layout=layout,
-        dtype=dtype,
-        bias=bool(node.input(2)),
-        residual=bool(node.input(3)),
-        activation=node.get("activation"),
-    )
-
-
-def _two_axes(node: Node, axes: int) -> None:
-    if axes not in (1, 2):
-        raise UnsupportedError(
-            f"the node {node.name!r} ({node.op}) has {axes} spatial axes; convolutions with 1 or 2 are supported"
-        )
-
-
-def _ints(node: Node, name: str, count: int) -> list[int]:
-    return [int(v) for v in node.get(name, [1] * count)]
-
-
-def _image(shape: Shape) -> Shape:
-    """Return a shape with two spatial axes."""
-    return shape if len(shape) == 4 else (*shape[:2], 1, *shape[2:])
 
 
 def emit_convolution(
@@ -132,9 +64,9 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
             f"the filter of the node {node.name!r} (ConvTranspose) must be constant; export the model with a fixed one"
         )
     axes = filt.ndim - 2
-    _two_axes(node, axes)
+    two_axes(node, axes)
     groups = int(node.get("group", 1))
-    stride, dilation = _ints(node, "strides", axes), _ints(node, "dilations", axes)
+    stride, dilation = ints_of(node, "strides", axes), ints_of(node, "dilations", axes)
     spread = [(s - 1) * st + 1 for s, st in zip(to.shapes[x][2:], stride, strict=True)]
     reach = [(k - 1) * d for k, d in zip(filt.shape[2:], dilation, strict=True)]
     padding = _transposed_padding(node, spread, reach, to.shapes[node.output][2:])
@@ -143,7 +75,7 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
         filt.reshape(groups, ic // groups, *filt.shape[1:]).swapaxes(1, 2).reshape(groups * ocg, ic // groups, *filt.shape[2:])
     )
     flipped = np.ascontiguousarray(np.flip(swapped, tuple(range(2, filt.ndim))))
-    turned = to.constant("turned", flipped.reshape(_image(flipped.shape)))
+    turned = to.constant("turned", flipped.reshape(image_shape(flipped.shape)))
     source = x
     if any(st > 1 for st in stride):
         source = to.value("spread", (*to.shapes[x][:2], *spread), dtype)
@@ -156,8 +88,8 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
             f"the node {node.name!r} (ConvTranspose) crops more than its filter reaches; export it with smaller pads"
         )
     problem = ConvProblem(
-        _image(to.shapes[source]),
-        _image(flipped.shape),
+        image_shape(to.shapes[source]),
+        image_shape(flipped.shape),
         padding=lead + padding,
         dilation=lengths,
         groups=groups,

@@ -8,8 +8,8 @@ import numpy as np
 
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Node
-from clconv.onnx.lower.convolution import window_padding
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
+from clconv.onnx.problems import window_padding
 from clconv.onnx.step import Int, Local, Lowering, pieces
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Node
-from clconv.onnx.lower.convolution import conv_problem
+from clconv.onnx.problems import conv_problem
 from clconv.onnx.separable import plan_separable
 from clconv.onnx.step import Lowering
 

@@ -1,0 +1,85 @@
+"""The convolution problem that a node stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Graph, Node, Shape
+from clconv.problem import ConvProblem
+
+
+def window_padding(
+    node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return the padding (before, after) of each spatial axis from ``pads`` or ``auto_pad``."""
+    mode = node.get("auto_pad", b"NOTSET")
+    mode = mode.decode() if isinstance(mode, bytes) else mode
+    n = len(size)
+    if mode == "VALID":
+        return [(0, 0)] * n
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        result = []
+        for s, k, st, d in zip(size, filt, stride, dilation, strict=True):
+            total = max(0, (-(-s // st) - 1) * st + (k - 1) * d + 1 - s)
+            small, large = total // 2, total - total // 2
+            result.append((small, large) if mode == "SAME_UPPER" else (large, small))
+        return result
+    pads = node.get("pads", [0] * 2 * n)
+    return [(int(pads[i]), int(pads[i + n])) for i in range(n)]
+
+
+def problem_of(node: Node, graph: Graph) -> ConvProblem:
+    """Return what a Conv of a graph whose shapes are known computes."""
+    x, w = node.inputs[:2]
+    return conv_problem(node, graph.shapes[x], graph.shapes[w], graph.dtypes[x])
+
+
+def conv_problem(node: Node, shape: Shape, filt: Shape, dtype: str) -> ConvProblem:
+    """Return what a Conv computes.
+
+    Parameters
+    ----------
+    node : Node
+        Its attribute ``layout`` says how images are stored.
+    shape, filt : tuple of int
+        Of the image, in its layout, and of the filter as ONNX has it: OC, IC/G, then the window.
+    dtype : str
+    """
+    layout = node.get("layout", "NCHW")
+    window, size = filt[2:], shape[2:] if layout == "NCHW" else shape[1:-1]
+    two_axes(node, len(window))
+    stride, dilation = ints_of(node, "strides", len(window)), ints_of(node, "dilations", len(window))
+    padding = window_padding(node, size, window, stride, dilation)
+    lead = (1,) * (2 - len(window))
+    return ConvProblem(
+        image_shape(shape),
+        image_shape(filt) if layout == "NCHW" else (*window, filt[1], filt[0]),
+        stride=(*lead, *stride),
+        padding=[(0, 0)] * len(lead) + padding,
+        dilation=(*lead, *dilation),
+        groups=int(node.get("group", 1)),
+        layout=layout,
+        dtype=dtype,
+        bias=bool(node.input(2)),
+        residual=bool(node.input(3)),
+        activation=node.get("activation"),
+    )
+
+
+def two_axes(node: Node, axes: int) -> None:
+    """Refuse a node whose images have other than one or two spatial axes."""
+    if axes not in (1, 2):
+        raise UnsupportedError(
+            f"the node {node.name!r} ({node.op}) has {axes} spatial axes; convolutions with 1 or 2 are supported"
+        )
+
+
+def ints_of(node: Node, name: str, count: int) -> list[int]:
+    """Return an attribute of so many integers; ones if it is absent."""
+    return [int(v) for v in node.get(name, [1] * count)]
+
+
+def image_shape(shape: Shape) -> Shape:
+    """Return a shape with two spatial axes."""
+    return shape if len(shape) == 4 else (*shape[:2], 1, *shape[2:])
