@@ -13,8 +13,8 @@ from clconv.device import DeviceInfo
 from clconv.plan import Launch
 from clconv.runtime import allocate, runtime_of
 
-STEPS = 1 << 18
-"""Steps of each multiply-add chain in one launch: about a millisecond."""
+STEPS = 1 << 20
+"""Steps of each multiply-add chain in one launch: some milliseconds, so that the launch does not show."""
 
 CHAINS = (8, 10, 12)
 """Numbers of independent chains to try: enough to hide the latency, few enough to stay in registers."""
