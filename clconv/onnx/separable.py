@@ -101,7 +101,7 @@ def _plan(
     itemsize = accumulator_bytes(p)
     avx512 = wide(p, device)
     lanes = (2 if avx512 else 1) * device.lanes(itemsize)
-    vectors, pixels_tile = (1 if p.OC <= lanes else 2), (14 if avx512 or device.vector_registers >= 32 else 6)
+    vectors, pixels_tile = (1 if lanes >= p.OC else 2), (14 if avx512 or device.vector_registers >= 32 else 6)
     columns = next(tile for tile in _TILES if tile <= p.OW)
     rows = min(rows, p.OH)
     blocks = ceil_div(p.OC, vectors * lanes)

@@ -3,13 +3,14 @@
  *   y[n, oh, ow, oc] = act( bias + residual + sum over ic, kh, kw of
  *                           x[n, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL, g*GROUP + ic] * w[kh, kw, ic, oc] )    with g = oc / GROUP
  *
- * Each group has GROUP input and GROUP output channels, 2, 4, 8, ...
+ * Each group has GROUP input and GROUP output channels: up to VEC, or a multiple. A vector takes as many whole groups as it holds,
+ * STEP channels; with 2, 4, 8, ... a group, all lanes are filled.
  *
  * x, y, residual N H W C
- * packed         ceil(C/VEC) GROUP KH KW VEC, elements of acc_t, from pack_filter.cl: for each input channel of a group its weights
- *                to VEC output channels, whichever groups these belong to
+ * packed         ceil(C/STEP) GROUP KH KW STEP, elements of acc_t, and VEC - STEP more, from pack_filter.cl: for each input channel
+ *                of a group its weights to STEP output channels, whichever groups these belong to
  *
- * Work-items: (band of output rows, NV*VEC channels, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
+ * Work-items: (band of output rows, NV*STEP channels, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
  * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand: lane i of the sums needs input
  * channel ic of lane i's group, so VEC channels of a pixel are spread within their groups (GROUP = 4, VEC = 8, ic = 1):
  *
@@ -20,12 +21,13 @@
  *
  * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
  *
- * Macros: wide.clh, types.clh, vector.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; TILE_OW (outputs side by side, at most OW).
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; TILE_OW (outputs side by side, at most OW).
  */
 #include "include/wide.clh"
 
 #include "include/types.clh"
 #include "include/vector.clh"
+#include "include/lanes.clh"
 #include "include/index.clh"
 #include "include/epilogue.clh"
 #include "include/border.clh"
@@ -39,6 +41,7 @@
 
 #include "include/ring.clh"
 
+#define STEP (GROUP < VEC ? VEC / GROUP * GROUP : VEC)
 #define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
 
 /* Input channel ic of each lane's group; p points at the channels of the vector's first group, in the ring. With AVX-512 the lanes'
@@ -66,20 +69,20 @@ INLINE vec operand(__local const acc_t *p, const int ic) {
 #define SPREAD_LOOP UNROLL
 INLINE vec operand(__local const acc_t *p, const int ic) {
   const vec v = LOAD_ACC_LOCAL(p);
-#if VEC == 4
+#if VEC == 4 && GROUP == 2
   return ic == 0 ? v.s0022 : v.s1133;
 #elif VEC == 8 && GROUP == 2
   return ic == 0 ? v.s00224466 : v.s11335577;
-#elif VEC == 8
+#elif VEC == 8 && GROUP == 4
   return ic == 0 ? v.s00004444 : ic == 1 ? v.s11115555 : ic == 2 ? v.s22226666 : v.s33337777;
-#elif GROUP == 2
+#elif VEC == 16 && GROUP == 2
   return ic == 0 ? v.s0022446688aaccee : v.s1133557799bbddff;
-#elif GROUP == 4
+#elif VEC == 16 && GROUP == 4
   return ic == 0 ? v.s000044448888cccc : ic == 1 ? v.s111155559999dddd : ic == 2 ? v.s22226666aaaaeeee : v.s33337777bbbbffff;
 #else
   vec_lanes from, to;
   from.v = v;
-  UNROLL for (int i = 0; i < VEC; i++) to.s[i] = from.s[i / GROUP * GROUP + ic];
+  UNROLL for (int i = 0; i < VEC; i++) to.s[i] = from.s[i < STEP ? i / GROUP * GROUP + ic : i];
   return to.v;
 #endif
 }
@@ -91,7 +94,7 @@ INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __glob
     __local const acc_t *p = row[kh] + at;
     SPREAD_LOOP for (int ic = 0; ic < GROUP; ic++) {
       vec tap[KW];
-      UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + ((ic * KH + kh) * KW + kw) * VEC);
+      UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + ((ic * KH + kh) * KW + kw) * STEP);
       UNROLL for (int q = 0; q < SPAN_W; q++) {
         const vec v = operand(p + q * CHANNELS, ic);
         UNROLL for (int kw = 0; kw < KW; kw++) {
@@ -114,31 +117,32 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   for (int oh = oh0; oh < oh1; oh++) {
     for (next = GREATER(next, oh * SH); next < oh * SH + RING; next++)
       ring_row(ring, image, next, C, IH, IW, PT, PL, WIDTH, C - c0);
-    for (int j = 0; j < NV && c0 + j * VEC < C; j++) {
-      const int oc = c0 + j * VEC; /* 0 .. C-1 */
-      const int lanes = C - oc;    /* VEC and more, or the tail */
-      const int first = GROUP >= VEC ? j * VEC / GROUP * GROUP : j * VEC;
+    for (int j = 0; j < NV && c0 + j * STEP < C; j++) {
+      const int oc = c0 + j * STEP;                               /* 0 .. C-1 */
+      const lanes_t lanes = lanes_between(0, LESSER(C - oc, STEP)); /* not those behind the last group */
+      const bool whole = STEP == VEC && oc + VEC <= C;
+      const int first = GROUP >= VEC ? j * VEC / GROUP * GROUP : j * STEP;
       __local const acc_t *row[KH];
       UNROLL for (int kh = 0; kh < KH; kh++)
         row[kh] = ring + (long)((oh * SH + kh * DH) % RING) * WIDTH * CHANNELS + first;
       __global const acc_t *w = packed + (long)oc * GROUP * KH * KW;
       vec b = VEC_OF(0);
-      if (HAS_BIAS) b = lanes >= VEC ? LOAD_VEC(bias + oc) : LOAD_VEC_SOME(bias + oc, lanes);
+      if (HAS_BIAS) b = LOAD_LANES(bias + oc, lanes);
       for (int ows = 0; ows < OW; ows += TILE_OW) {
         const int ow = LESSER(ows, OW - TILE_OW); /* the last tile overlaps the one before */
         const long at = (((long)n * OH + oh) * OW + ow) * C + oc;
         vec acc[TILE_OW];
         UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] = b;
         tile(acc, row, ow * SW * CHANNELS, w);
-        if (lanes >= VEC) {
+        if (whole) {
           UNROLL for (int i = 0; i < TILE_OW; i++) {
             if (HAS_RESIDUAL) acc[i] += LOAD_VEC(residual + at + (long)i * C);
             STORE_VEC(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b));
           }
         } else {
           UNROLL for (int i = 0; i < TILE_OW; i++) {
-            if (HAS_RESIDUAL) acc[i] += LOAD_VEC_SOME(residual + at + (long)i * C, lanes);
-            STORE_VEC_SOME(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b), lanes);
+            if (HAS_RESIDUAL) acc[i] += LOAD_LANES(residual + at + (long)i * C, lanes);
+            STORE_LANES(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b), lanes);
           }
         }
       }
@@ -154,7 +158,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
     const acc_t act_a, const acc_t act_b) {
   const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
-  const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
+  const int c0 = get_global_id(1) * NV * STEP;               /* 0 .. C-1 */
   const int n = get_global_id(2);                            /* 0 .. N-1 */
   item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, PT, PL, WIDTH, act_a, act_b);
 }

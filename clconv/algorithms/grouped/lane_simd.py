@@ -26,8 +26,8 @@ TILES = (14, 7, 8, 4, 2, 1)
 MOST_SUMS = 8
 """Outputs of a tile with sixteen registers; with AVX-512 there are thirty-two."""
 
-GROUPS = (2, 4, 8, 16, 32)
-"""Channels of a group."""
+MOST_CHANNELS = 32
+"""Channels of a group: with more, a vector of each group's own is as good."""
 
 PIECE = 128
 """Bytes: a work-item takes so many channels of a pixel at least, as memory moves in lines of 64."""
@@ -40,11 +40,14 @@ class GroupedLaneSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Take grouped problems in NHWC with as many output as input channels a group, a power of two."""
+        """Take grouped problems in NHWC with as many output as input channels a group, a vector's or a multiple."""
         if reason := other_kind(problem, "grouped") or not_nhwc(problem):
             return reason
-        if problem.ICG != problem.OCG or problem.ICG not in GROUPS:
-            return f"takes groups of {', '.join(map(str, GROUPS))} channels in and out, not {problem.ICG} and {problem.OCG}"
+        vec = self._lanes(problem, device)
+        if problem.ICG != problem.OCG:
+            return f"takes as many channels in as out in a group, not {problem.ICG} and {problem.OCG}"
+        if problem.ICG > MOST_CHANNELS or (vec < problem.ICG and problem.ICG % vec):
+            return f"takes groups of up to {vec} channels, or {MOST_CHANNELS}, not {problem.ICG}"
         return too_many_columns(problem) or too_little_local(self._ring(problem, device)[2], device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
@@ -67,9 +70,10 @@ class GroupedLaneSimd(Algorithm):
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         vec = self._lanes(p, device)
         nv, width, ring_bytes = self._ring(p, device)
-        chunks = ceil_div(p.OC, nv * vec)
+        step = _step(p, vec)
+        chunks = ceil_div(p.OC, nv * step)
         bands = min(max(1, p.OH // (2 * p.KH)), ceil_div(8 * device.compute_units, chunks * p.N))
-        prepare, packed_bytes = pack_filter(p, vec, across_groups=True)
+        prepare, packed_bytes = pack_filter(p, step, across_groups=True)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_lane_simd",
@@ -93,18 +97,23 @@ class GroupedLaneSimd(Algorithm):
             problem=p,
             launches=(launch,),
             prepare=(prepare,),
-            packed_bytes=packed_bytes,
-            tile=f"{tile} pixels x {vec} channels",
+            packed_bytes=packed_bytes + (vec - step) * accumulator_bytes(p),
+            tile=f"{tile} pixels x {step} channels",
             seconds=self._seconds(p, device, tile, vec),
             error_factor=direct_error_factor(p),
         )
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from the operands and multiply-adds of whole tiles, and the copy into the ring."""
-        waste = round_up(p.OW, tile) / p.OW * round_up(p.OC, vec) / p.OC
+        waste = round_up(p.OW, tile) / p.OW * ceil_div(p.OC, _step(p, vec)) * vec / p.OC
         loads = ((tile - 1) * p.SW + (p.KW - 1) * p.DW + 1 + p.KW) / (tile * p.KW)  # vectors read per multiply-add
         inputs = p.N * p.IC * p.IH * p.IW
         if wide(p, device):
             repeated = 1.15 if vec <= p.ICG else 1.0  # operands read one by one
             return (p.flops * waste * repeated * (0.45 + 0.45 * loads) + 10.0 * inputs) / (0.95 * device.peak_flops)
         return (p.flops * waste * (0.6 + 0.6 * loads) + 8.0 * inputs) / (0.95 * device.peak_flops)
+
+
+def _step(p: ConvProblem, vec: int) -> int:
+    """Channels of a vector: whole groups."""
+    return vec // p.ICG * p.ICG if vec > p.ICG else vec
