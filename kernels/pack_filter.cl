@@ -1,12 +1,14 @@
 /* Brings a filter into the order in which the kernels with register tiles read it, once per filter.
  *
- *   packed[g][ob][ic][kh][kw][o] = w[g*OCG + ob*OC_BLOCK + o, ic, kh, kw],   0 where ob*OC_BLOCK + o >= OCG
+ *   packed[g][ob][ic][kh][kw][o] = w[g*OCG + ob*OC_BLOCK + o, ic, kh, kw],   0 where ob*OC_BLOCK + o >= OCG, or that is no channel
  *
  * so that the OC_BLOCK output channels of a tile lie side by side, and a kernel walks through memory from the first
  * element of its block to the last.
  *
  * w        OC ICG KH KW, or KH KW ICG OC        (macro NHWC), elements of real
  * packed   G BLOCKS ICG KH KW OC_BLOCK          elements of acc_t, BLOCKS = ceil(OCG / OC_BLOCK)
+ *
+ * A kernel whose vectors hold the channels of several groups has them packed as if a vector's were one group.
  *
  * Work-items: (o, ic*TAPS + tap, g*BLOCKS + ob), one element each; the first dimension is OC_BLOCK wide. Sizes are arguments, so
  * that all filters of an element type and layout share one program.
@@ -31,6 +33,6 @@ __kernel void pack_filter(__global const real *restrict w, __global acc_t *restr
   const int ic = row / TAPS;
   const int tap = row % TAPS; /* kh*KW + kw */
   acc_t v = 0;
-  if (ocg < OCG) v = LOAD(w, NHWC ? ((long)tap * ICG + ic) * OC + oc : (long)oc * ICG * TAPS + row);
+  if (ocg < OCG && oc < OC) v = LOAD(w, NHWC ? ((long)tap * ICG + ic) * OC + oc : (long)oc * ICG * TAPS + row);
   packed[((long)get_global_id(2) * ICG * TAPS + row) * OC_BLOCK + o] = v;
 }

@@ -7,7 +7,7 @@ from clconv.plan import Int, Launch
 from clconv.problem import ConvProblem
 
 
-def pack_filter(problem: ConvProblem, oc_block: int, *, across_groups: bool = False) -> tuple[Launch, int]:
+def pack_filter(problem: ConvProblem, oc_block: int, *, together: int = 0) -> tuple[Launch, int]:
     """Return the launch that packs a filter as ``[G][BLOCKS][ICG][KH][KW][oc_block]``, and the packed size in bytes.
 
     Parameters
@@ -15,10 +15,11 @@ def pack_filter(problem: ConvProblem, oc_block: int, *, across_groups: bool = Fa
     problem : ConvProblem
     oc_block : int
         Output channels of a tile; the tail of a group's last block is zero.
-    across_groups : bool
-        Cut all output channels into blocks, not each group's: ``[BLOCKS][ICG][KH][KW][oc_block]``.
+    together : int
+        Output channels that share blocks, if these are not a group's: ``[ceil(OC/together)][blocks][ICG][KH][KW][oc_block]``.
     """
-    groups, per_group = (1, problem.OC) if across_groups else (problem.G, problem.OCG)
+    per_group = together or problem.OCG
+    groups = ceil_div(problem.OC, per_group)
     blocks = ceil_div(per_group, oc_block)
     taps = problem.ICG * problem.KH * problem.KW
     launch = Launch(

@@ -7,8 +7,8 @@
  * STEP channels; with 2, 4, 8, ... a group, all lanes are filled.
  *
  * x, y, residual N H W C
- * packed         ceil(C/STEP) GROUP KH KW STEP, elements of acc_t, and VEC - STEP more, from pack_filter.cl: for each input channel
- *                of a group its weights to STEP output channels, whichever groups these belong to
+ * packed         ceil(C/STEP) GROUP KH KW VEC, elements of acc_t, from pack_filter.cl: for each input channel of a group its weights
+ *                to STEP output channels, whichever groups these belong to, then zeros
  *
  * Work-items: (band of output rows, NV*STEP channels, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
  * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand: lane i of the sums needs input
@@ -94,7 +94,7 @@ INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __glob
     __local const acc_t *p = row[kh] + at;
     SPREAD_LOOP for (int ic = 0; ic < GROUP; ic++) {
       vec tap[KW];
-      UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + ((ic * KH + kh) * KW + kw) * STEP);
+      UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + ((ic * KH + kh) * KW + kw) * VEC);
       UNROLL for (int q = 0; q < SPAN_W; q++) {
         const vec v = operand(p + q * CHANNELS, ic);
         UNROLL for (int kw = 0; kw < KW; kw++) {
@@ -125,7 +125,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       __local const acc_t *row[KH];
       UNROLL for (int kh = 0; kh < KH; kh++)
         row[kh] = ring + (long)((oh * SH + kh * DH) % RING) * WIDTH * CHANNELS + first;
-      __global const acc_t *w = packed + (long)oc * GROUP * KH * KW;
+      __global const acc_t *w = packed + (long)(oc / STEP) * GROUP * KH * KW * VEC;
       vec b = VEC_OF(0);
       if (HAS_BIAS) b = LOAD_LANES(bias + oc, lanes);
       for (int ows = 0; ows < OW; ows += TILE_OW) {

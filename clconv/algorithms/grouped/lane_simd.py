@@ -73,7 +73,7 @@ class GroupedLaneSimd(Algorithm):
         step = _step(p, vec)
         chunks = ceil_div(p.OC, nv * step)
         bands = min(max(1, p.OH // (2 * p.KH)), ceil_div(8 * device.compute_units, chunks * p.N))
-        prepare, packed_bytes = pack_filter(p, step, across_groups=True)
+        prepare, packed_bytes = pack_filter(p, vec, together=step)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_lane_simd",
@@ -97,7 +97,7 @@ class GroupedLaneSimd(Algorithm):
             problem=p,
             launches=(launch,),
             prepare=(prepare,),
-            packed_bytes=packed_bytes + (vec - step) * accumulator_bytes(p),
+            packed_bytes=packed_bytes,
             tile=f"{tile} pixels x {step} channels",
             seconds=self._seconds(p, device, tile, vec),
             error_factor=direct_error_factor(p),
