@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clconv.algorithms.base import (
@@ -21,13 +21,11 @@ from clconv.algorithms.pointwise.items import START, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.onnx import separable
-from clconv.onnx.graph import Graph, Node
-from clconv.onnx.problems import problem_of
-from clconv.onnx.separable import clamp_of, plan_separable
+from clconv.onnx.chains import fuse_chains
+from clconv.onnx.graph import Graph
+from clconv.onnx.separable import TILES, clamp_of, plan_separable
 from clconv.plan import Argument, Float, Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
-
-_TILES = (7, 4, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -52,63 +50,43 @@ def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem
     apart : callable
         Predicted time of a convolution by itself.
     """
-    uses = graph.uses()
-    made: dict[str, Node] = {}
-    nodes: list[Node] = []
-    gone: set[str] = set()
 
-    def before(node: Node) -> Node | None:
-        found = made.get(node.inputs[0])
-        return found if found is not None and uses[found.output] == 1 and not found.input(3) else None
+    def faster(problems: Sequence[ConvProblem]) -> bool:
+        first, middle, last = problems
+        together = plan_inverted(first, middle, last, device)
+        if together is None:
+            return False
+        pair = plan_separable(middle, last, device)
+        rest = apart(middle) + separable.LAUNCH + apart(last)
+        return together.seconds < apart(first) + separable.LAUNCH + (rest if pair is None else min(rest, pair.seconds))
 
-    for node in graph.nodes:
-        if node.op == "Conv":
-            middle = before(node)
-            first = None if middle is None else before(middle)
-            if middle is not None and first is not None and _faster(graph, (first, middle, node), device, apart):
-                gone |= {first.output, middle.output}
-                filters = [name for part in (first, middle, node) for name in (part.inputs[1], part.input(2))]
-                inputs = (first.inputs[0], *filters, node.input(3))
-                node = Node("InvertedResidual", inputs, node.outputs, {"parts": (first, middle, node)}, node.name)
-            else:
-                made[node.output] = node
-        nodes.append(node)
-    note = f"fuse inverted residual: {len(gone)} convolutions done by the ones behind them" if gone else ""
-    return graph.with_nodes([n for n in nodes if n.output not in gone], note)
-
-
-def _faster(graph: Graph, parts: tuple[Node, Node, Node], device: DeviceInfo, apart: Callable[[ConvProblem], float]) -> bool:
-    if any(part.get("layout") != "NHWC" for part in parts):
-        return False
-    first, middle, last = (problem_of(part, graph) for part in parts)
-    together = plan_inverted(first, middle, last, device)
-    if together is None:
-        return False
-    pair = plan_separable(middle, last, device)
-    rest = apart(middle) + separable.LAUNCH + apart(last)
-    return together.seconds < apart(first) + separable.LAUNCH + (rest if pair is None else min(rest, pair.seconds))
+    fused, count = fuse_chains(graph, "InvertedResidual", 3, faster)
+    note = f"fuse inverted residual: {2 * count} convolutions done by the ones behind them" if count else ""
+    return fused.with_nodes(fused.nodes, note)
 
 
 def plan_inverted(first: ConvProblem, middle: ConvProblem, last: ConvProblem, device: DeviceInfo) -> Inverted | None:
     """Return the plan of three convolutions as one, None if the kernel does not serve them."""
-    clamps = clamp_of(first.activation), clamp_of(middle.activation)
+    lift, shift = clamp_of(first.activation), clamp_of(middle.activation)
     plain = all(p.kind == "pointwise" and not p.padded and p.stride == (1, 1) for p in (first, last))
-    if not plain or None in clamps or not device.is_cpu or middle.SH > middle.EKH:
+    if not plain or lift is None or shift is None or not device.is_cpu or middle.SH > middle.EKH:
         return None
     if DepthwisePixelSimd().supports(middle, device) is not None:
         return None
     bands = sorted({min(last.OH, count * device.compute_units) for count in (1, 2, 4, 8)})
-    plans = [_plan(first, middle, last, device, ceil_div(last.OH, count)) for count in bands]
+    plans = [_plan(first, middle, last, device, (*lift, *shift), ceil_div(last.OH, count)) for count in bands]
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 
 
-def _plan(first: ConvProblem, middle: ConvProblem, p: ConvProblem, device: DeviceInfo, rows: int) -> Inverted | None:
+def _plan(
+    first: ConvProblem, middle: ConvProblem, p: ConvProblem, device: DeviceInfo, limits: tuple[float, ...], rows: int
+) -> Inverted | None:
     itemsize = accumulator_bytes(p)
     avx512 = wide(p, device)
     lanes = (2 if avx512 else 1) * device.lanes(itemsize)
     vectors, pixels_tile = 2, 14 if avx512 or device.vector_registers >= 32 else 6
     oc_block = vectors * lanes
-    columns = next(tile for tile in _TILES if tile <= p.OW)
+    columns = next(tile for tile in TILES if tile <= p.OW)
     width = max((p.OW - 1) * middle.SW + middle.EKW, middle.PL + middle.IW)
     pitch = round_up(middle.IC, oc_block)
     if pitch * itemsize % 512 == 0:
@@ -125,14 +103,13 @@ def _plan(first: ConvProblem, middle: ConvProblem, p: ConvProblem, device: Devic
         *(("VEC", lanes), ("PXB", pixels_tile), ("OCV", vectors), ("TILE_OW", columns), ("AVX512", int(avx512))),
         *(("HAS_LIFT", int(first.bias)), ("HAS_SHIFT", int(middle.bias))),
     )
-    clamps = clamp_of(first.activation), clamp_of(middle.activation)
     arguments: tuple[Argument, ...] = (
         *("x", "expand", "lift", "taps", "shift", "packed", "bias", "residual", "y", *local),
         *size_arguments(first, "IC", "IH", "IW", "OC"),
         *size_arguments(p, "OC", "OH", "OW"),
         *size_arguments(middle, "PT", "PL"),
         *(Int(rows), Int(width), Int(tap_pitch), Int(pitch)),
-        *(Float(limit) for clamp in clamps if clamp is not None for limit in clamp),
+        *map(Float, limits),
         *epilogue_arguments(p),
     )
     size = (ceil_div(p.OH, rows), p.N)

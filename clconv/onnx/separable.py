@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clconv.algorithms.base import (
@@ -20,8 +20,8 @@ from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.pointwise.items import busiest_unit, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
-from clconv.onnx.graph import Graph, Node
-from clconv.onnx.problems import problem_of
+from clconv.onnx.chains import fuse_chains
+from clconv.onnx.graph import Graph
 from clconv.plan import Argument, Float, Int, Launch, Local, Plan
 from clconv.problem import Activation, ConvProblem
 
@@ -30,7 +30,8 @@ LAUNCH = 25e-6
 two kernels, and as much until all threads of the second one work."""
 
 _CLAMPS = {"identity": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
-_TILES = (7, 4, 2, 1)
+TILES = (7, 4, 2, 1)
+"""Outputs side by side of the depthwise part."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +55,14 @@ def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProble
     apart : callable
         Predicted time of a convolution by itself.
     """
-    uses = graph.uses()
-    made: dict[str, Node] = {}
-    nodes: list[Node] = []
-    gone: set[str] = set()
-    for node in graph.nodes:
-        if node.op == "Conv":
-            first = made.get(node.inputs[0])
-            if first is not None and uses[first.output] == 1 and _faster(graph, first, node, device, apart):
-                gone.add(first.output)
-                inputs = (*first.inputs[:2], first.input(2), node.inputs[1], node.input(2), node.input(3))
-                node = Node("Separable", inputs, node.outputs, {"parts": (first, node)}, node.name)
-            else:
-                made[node.output] = node
-        nodes.append(node)
-    note = f"fuse separable: {len(gone)} depthwise convolutions done by the pointwise ones behind them" if gone else ""
-    return graph.with_nodes([n for n in nodes if n.output not in gone], note)
 
+    def faster(problems: Sequence[ConvProblem]) -> bool:
+        together = plan_separable(problems[0], problems[1], device)
+        return together is not None and together.seconds < sum(map(apart, problems)) + LAUNCH
 
-def _faster(graph: Graph, first: Node, second: Node, device: DeviceInfo, apart: Callable[[ConvProblem], float]) -> bool:
-    if first.get("layout") != "NHWC" or second.get("layout") != "NHWC" or first.input(3):
-        return False
-    problems = [problem_of(node, graph) for node in (first, second)]
-    together = plan_separable(problems[0], problems[1], device)
-    return together is not None and together.seconds < sum(map(apart, problems)) + LAUNCH
+    fused, count = fuse_chains(graph, "Separable", 2, faster)
+    note = f"fuse separable: {count} depthwise convolutions done by the pointwise ones behind them" if count else ""
+    return fused.with_nodes(fused.nodes, note)
 
 
 def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo) -> Separable | None:
@@ -102,7 +87,7 @@ def _plan(
     avx512 = wide(p, device)
     lanes = (2 if avx512 else 1) * device.lanes(itemsize)
     vectors, pixels_tile = (1 if lanes >= p.OC else 2), (14 if avx512 or device.vector_registers >= 32 else 6)
-    columns = next(tile for tile in _TILES if tile <= p.OW)
+    columns = next(tile for tile in TILES if tile <= p.OW)
     rows = min(rows, p.OH)
     blocks = ceil_div(p.OC, vectors * lanes)
     blocks_item = ceil_div(blocks, splits)

@@ -10,11 +10,10 @@ import clconv.runtime
 from clconv.onnx import layout
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
+from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 from tests.onnx.test_inverted import models as inverted_models
-from tests.onnx.test_inverted import run as inverted_deviation
 from tests.onnx.test_separable import models as separable_models
-from tests.onnx.test_separable import run as separable_deviation
 
 
 def keep_buffers() -> None:
@@ -50,10 +49,10 @@ def main() -> None:
     for name in channels_last_cases():
         print(name, "in N H W C", flush=True)  # noqa: T201
         assert deviation(name, "float32", queue) < BOUND["float32"], name
-    for run, models in ((separable_deviation, separable_models()), (inverted_deviation, inverted_models())):
+    for algorithm, models in (("separable", separable_models()), ("inverted_residual", inverted_models())):
         for name, proto in models.items():
             print(name, flush=True)  # noqa: T201
-            assert run(proto, queue) < BOUND["float32"], name
+            assert fused_deviation(proto, f"network/{algorithm}", queue) < BOUND["float32"], name
     own = (kernel.removeprefix("network/").removesuffix(".cl") for kernel in used if kernel.startswith("network/"))
     print("kernels:", *sorted(own))  # noqa: T201
 

@@ -9,17 +9,11 @@ import onnx
 import pytest
 from pyopencl import CommandQueue
 
-import clconv.onnx
-from clconv.device import DeviceInfo
-from clconv.onnx import layout, passes, separable
-from clconv.onnx.infer import specialise
+from clconv.onnx import layout
 from clconv.onnx.inverted import fuse_inverted
-from clconv.onnx.read import graph_of
-from clconv.problem import ConvProblem
-from tests.onnx.models import exact, model, node, numbers
+from tests.onnx.fused import deviation, left
+from tests.onnx.models import model, node, numbers
 from tests.onnx.nodes import BOUND
-
-INFO = DeviceInfo("made up", "Portable Computing Language", unaligned_vectors=True, avx512=True)
 
 
 def block(
@@ -85,53 +79,25 @@ def models() -> dict[str, onnx.ModelProto]:
     return {f"inverted residual, {name}": proto for name, proto in blocks.items()}
 
 
-def run(proto: onnx.ModelProto, queue: CommandQueue | None = None) -> float:
-    """Return the deviation of a model that must be one fused step, beside reorders."""
-    shape = tuple(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim)
-    always, separable.LAUNCH = separable.LAUNCH, 1.0
-    try:
-        net = clconv.onnx.load(proto, queue=queue)
-        steps = [s.algorithm for s in net.explain().steps if s.algorithm != "network/reorder"]
-        assert steps == ["network/inverted_residual"]
-        x = numbers(*shape, seed=7)
-        y, want = net(x), exact(proto, {"x": x})[0]
-    finally:
-        separable.LAUNCH = always
-    assert y.shape == want.shape
-    return float(np.abs(y - want).max() / np.abs(want).max())
-
-
 @pytest.mark.parametrize("name", models())
 def test_the_same_as_apart(name: str, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
-    assert run(models()[name], queue) < BOUND["float32"]
-
-
-def fused(proto: onnx.ModelProto, apart: float) -> list[str]:
-    """Return the operations left when a convolution by itself takes so many seconds."""
-    shape = tuple(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim)
-    known = passes.run(specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": shape}), passes.AFTER)
-
-    def seconds(problem: ConvProblem) -> float:
-        return 0.0 if problem.layout == "NHWC" else 1.0
-
-    graph = layout.choose_layout(known, seconds, 1e9)
-    return [n.op for n in fuse_inverted(graph, INFO, lambda _: apart).nodes if n.op != "Transpose"]
+    assert deviation(models()[name], "network/inverted_residual", queue) < BOUND["float32"]
 
 
 def test_fused_where_it_is_faster() -> None:
     proto = block((1, 8, 14, 14), 32, 8, residual=True)
-    assert fused(proto, 1.0) == ["InvertedResidual"]
-    assert fused(proto, -1.0) == ["Conv", "Conv", "Conv"]
+    assert left(proto, fuse_inverted, 1.0) == ["InvertedResidual"]
+    assert left(proto, fuse_inverted, -1.0) == ["Conv", "Conv", "Conv"]
 
 
 @pytest.mark.parametrize("change", [{"act": "HardSwish"}, {"stride": 4}], ids=str)
 def test_what_the_kernel_does_not_serve_stays_apart(change: dict[str, Any]) -> None:
-    assert fused(block((1, 8, 14, 14), 32, 8, **change), 1.0).count("Conv") == 3
+    assert left(block((1, 8, 14, 14), 32, 8, **change), fuse_inverted, 1.0).count("Conv") == 3
 
 
 def test_rows_too_large_for_the_local_memory_stay_apart() -> None:
-    assert fused(block((1, 8, 14, 112), 256, 8), 1.0).count("Conv") == 3
+    assert left(block((1, 8, 14, 112), 256, 8), fuse_inverted, 1.0).count("Conv") == 3
 
 
 @pytest.mark.parametrize("value", ["e", "d"])
@@ -139,4 +105,4 @@ def test_a_value_between_that_is_read_twice_stays(value: str) -> None:
     proto = block((1, 16, 14, 14), 16, 16)
     nodes = [*proto.graph.node, node("Add", f"y {value}", "z")]
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-    assert fused(model(nodes, {"x": [1, 16, 14, 14]}, ["z"], constants), 1.0).count("Conv") == 3
+    assert left(model(nodes, {"x": [1, 16, 14, 14]}, ["z"], constants), fuse_inverted, 1.0).count("Conv") == 3

@@ -9,18 +9,12 @@ import onnx
 import pytest
 from pyopencl import CommandQueue
 
-import clconv.onnx
-from clconv.device import DeviceInfo
-from clconv.onnx import layout, passes, separable
-from clconv.onnx.graph import Graph
-from clconv.onnx.infer import specialise
-from clconv.onnx.read import graph_of
+from clconv.onnx import layout
 from clconv.onnx.separable import fuse_separable
-from clconv.problem import ConvProblem
-from tests.onnx.models import exact, model, node, numbers
+from tests.onnx.fused import deviation, left
+from tests.onnx.models import model, node, numbers
 from tests.onnx.nodes import BOUND
 
-INFO = DeviceInfo("made up", "Portable Computing Language", unaligned_vectors=True, avx512=True)
 SHAPES = {
     "7x7": (1, 32, 7, 7, 16),
     "tails": (2, 19, 6, 11, 37),
@@ -66,51 +60,24 @@ def models() -> dict[str, onnx.ModelProto]:
     return made
 
 
-def run(proto: onnx.ModelProto, queue: CommandQueue | None = None) -> float:
-    """Return the deviation of a model that must consist of one fused step beside convolutions and reorders."""
-    shape = tuple(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim)
-    always, separable.LAUNCH = separable.LAUNCH, 1.0
-    try:
-        net = clconv.onnx.load(proto, queue=queue)
-        assert [s.algorithm for s in net.explain().steps].count("network/separable") == 1
-        x = numbers(*shape, seed=7)
-        y, want = net(x), exact(proto, {"x": x})[0]
-    finally:
-        separable.LAUNCH = always
-    assert y.shape == want.shape
-    return float(np.abs(y - want).max() / np.abs(want).max())
-
-
 @pytest.mark.parametrize("name", models())
 def test_the_same_as_apart(name: str, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
-    assert run(models()[name], queue) < BOUND["float32"]
-
-
-def fused(proto: onnx.ModelProto, apart: float, last: float = 0.0) -> list[str]:
-    """Return the operations left when a convolution by itself takes so many seconds."""
-    shape = tuple(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim)
-    known: Graph = passes.run(specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": shape}), passes.AFTER)
-
-    def seconds(problem: ConvProblem) -> float:
-        return last if problem.layout == "NHWC" else 1.0
-
-    graph = layout.choose_layout(known, seconds, 1e9)
-    return [n.op for n in fuse_separable(graph, INFO, lambda _: apart).nodes if n.op != "Transpose"]
+    assert deviation(models()[name], "network/separable", queue) < BOUND["float32"]
 
 
 def test_fused_where_it_is_faster() -> None:
     proto = pair((1, 32, 14, 14, 64))
-    assert fused(proto, 1.0) == ["Separable"]
-    assert fused(proto, -1.0) == ["Conv", "Conv"]
+    assert left(proto, fuse_separable, 1.0) == ["Separable"]
+    assert left(proto, fuse_separable, -1.0) == ["Conv", "Conv"]
 
 
 def test_only_in_channels_last() -> None:
-    assert fused(pair((1, 32, 14, 14, 64)), 1.0, last=2.0) == ["Conv", "Conv"]
+    assert left(pair((1, 32, 14, 14, 64)), fuse_separable, 1.0, last=2.0) == ["Conv", "Conv"]
 
 
 def test_an_activation_that_is_no_clamp_stays_apart() -> None:
-    assert fused(pair((1, 32, 14, 14, 64), act="HardSwish"), 1.0) == ["Conv", "Conv"]
+    assert left(pair((1, 32, 14, 14, 64), act="HardSwish"), fuse_separable, 1.0) == ["Conv", "Conv"]
 
 
 def test_a_depthwise_result_that_is_read_twice_stays() -> None:
@@ -121,4 +88,4 @@ def test_a_depthwise_result_that_is_read_twice_stays() -> None:
         node("Add", "p d", "y"),
     ]
     proto = model(nodes, {"x": [1, 8, 9, 9]}, ["y"], constants)
-    assert fused(proto, 1.0) == ["Conv", "Conv"]
+    assert left(proto, fuse_separable, 1.0) == ["Conv", "Conv"]
