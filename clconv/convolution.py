@@ -52,7 +52,8 @@ class Convolution:
     stride, padding, dilation, groups, layout, activation
         As in :class:`ConvProblem`.
     algorithm : str
-        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"reference"``), or a name that :meth:`explain` prints.
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"reference"``), or a name that
+        :meth:`explain` prints.
     workspace : int, optional
         Most scratch memory of a call, in bytes.
     error_factor : float, optional

@@ -91,6 +91,9 @@ class Plan:
         ``|y - exact| <= error_factor * eps * conv(|x|, |w|)`` before the activation, in float32's (float64's) eps.
     winograd : int
         Outputs along one side of a Winograd tile; 0 for a direct method. Its bound looks at whole tiles.
+    strassen : tuple of 3 int, optional
+        Heights of the halves of Strassen's tiles, large and small, and output channels from one half to the other. Its bound
+        looks at all that meets there.
     """
 
     algorithm: str
@@ -103,6 +106,7 @@ class Plan:
     seconds: float = 0.0
     error_factor: float = 1.0
     winograd: int = 0
+    strassen: tuple[int, int, int] | None = None
 
     @property
     def workspace(self) -> int:

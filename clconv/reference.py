@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clconv import winograd
+from clconv import strassen, winograd
 from clconv.plan import Plan
 from clconv.problem import EPS, Activation, ConvProblem
 
@@ -92,7 +92,7 @@ def error_bound(
     ----------
     problem : ConvProblem
     plan : Plan
-        Its ``error_factor`` is used; for Winograd, :mod:`clconv.winograd` looks at the whole tiles.
+        Its ``error_factor`` is used; :mod:`clconv.winograd` and :mod:`clconv.strassen` look at all that meets in a tile.
     x, w, bias, residual : ndarray
         What the kernel is given, in the element type of the problem.
 
@@ -106,6 +106,9 @@ def error_bound(
     assert absolute[0] is not None and absolute[1] is not None  # noqa: PT018 - x and w are always there
     if plan.winograd:
         size, factor = winograd.magnitude(problem, plan.winograd, x, w), 0.5 * winograd.roundings(problem)
+    elif plan.strassen:
+        large, small, channels = plan.strassen
+        size, factor = strassen.magnitude(problem, (large, small), channels, x, w), 0.5 * strassen.roundings(problem)
     else:
         size, factor = convolve(problem, absolute[0], absolute[1]), plan.error_factor
     size = _add(problem, size, absolute[2], absolute[3])

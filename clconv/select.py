@@ -27,11 +27,12 @@ class Limits:
     Parameters
     ----------
     algorithm : str
-        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"reference"``) or a name (``"pointwise/panel_simd"``).
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"reference"``) or a name
+        (``"pointwise/panel_simd"``).
     workspace : int, optional
         Most scratch memory of one call, in bytes.
     error_factor : float, optional
-        Largest ``error_factor`` of a plan; rules out Winograd where it loses too much.
+        Largest ``error_factor`` of a plan; rules out Winograd and Strassen where they lose too much.
 
     Raises
     ------

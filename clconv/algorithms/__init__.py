@@ -16,6 +16,7 @@ from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.gemm_simt import GemmSimt
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
+from clconv.algorithms.pointwise.strassen_simd import StrassenSimd
 from clconv.algorithms.reference import Reference
 from clconv.algorithms.standard.direct_simd import DirectSimd
 from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt
@@ -26,6 +27,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     Reference(),
     PanelSimd(),
     ChannelSimd(),
+    StrassenSimd(),
     DirectSimd(),
     PixelSimd(),
     WinogradSimd(),

@@ -41,10 +41,6 @@
 #include "include/vector.clh"
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
-#if !NHWC
-#include "include/transpose.clh"
-#endif
-
 #if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(PANEL)
 #error "NHWC, PXB, OCV, SH, SW and PANEL must be set by the plan"
 #endif
@@ -58,6 +54,9 @@ typedef __global const real *pixels_t;
 #endif
 
 #include "include/pixel_tile.clh"
+#if !NHWC
+#include "include/write_channels.clh"
+#endif
 
 /* From a pixel of the output to the next: along the row, then down, then to the next image. */
 INLINE void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
@@ -67,34 +66,6 @@ INLINE void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
   *oh = 0;
   ++*n;
 }
-
-#if !NHWC
-/* The sums of an item, pixel by pixel in local memory, to y, channel by channel. residual, y: pixel 0 of channel 0. */
-INLINE void write_channels(__local const acc_t *sums, __global const real *bias, __global const real *residual,
-                           __global real *y, const int pixels, const int oc, const int OC, const long P,
-                           const acc_t act_a, const acc_t act_b) {
-  for (int j = 0; j < OCV; j++)
-    for (int next = 0; next < pixels; next += VEC) {
-      const int t = max(min(next, pixels - VEC), 0); /* the last vector overlaps the one before */
-      vec v[VEC];
-      UNROLL for (int i = 0; i < VEC; i++) v[i] = LOAD_ACC_LOCAL(sums + (t + i) * OCB + j * VEC);
-      transpose(v);
-      UNROLL for (int i = 0; i < VEC; i++) {
-        const int c = oc + j * VEC + i;
-        if (c >= OC) continue;
-        const long at = c * P + t;
-        if (HAS_BIAS) v[i] += LOAD(bias, c);
-        if (pixels >= VEC) {
-          if (HAS_RESIDUAL) v[i] += LOAD_VEC(residual + at);
-          STORE_VEC(y + at, activate_vec(v[i], act_a, act_b));
-        } else {
-          if (HAS_RESIDUAL) v[i] += LOAD_VEC_SOME(residual + at, pixels);
-          STORE_VEC_SOME(y + at, activate_vec(v[i], act_a, act_b), pixels);
-        }
-      }
-    }
-}
-#endif
 
 /* `pixels` pixels from q0 on, of image n0 in N C H W, and blocks b0 .. b1-1 of output channels. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,

@@ -97,8 +97,10 @@ class ChannelSimd(Algorithm):
         )
         rows = ceil_div(pixels_item, tile // 2) * (tile // 2)  # half tiles
         multiply = rows * vectors * p.IC * lanes * itemsize / device.vector_bytes / 2
-        # Half tiles were measured as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
-        stream = oc_block * itemsize * p.IC / (256 if pixels_item <= tile // 2 else 64)
+        # Half tiles are nearly as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
+        stream = oc_block * itemsize * p.IC / (100 if pixels_item <= tile // 2 else 64)
+        if not nhwc and pixels < 4 * tile:
+            multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0

@@ -1,0 +1,283 @@
+/* 1x1 convolution by Strassen's matrix product: seven products of halves where the direct method has eight.
+ *
+ *   y[n, oc, p] = act( bias[oc] + residual[n, oc, p] + sum over ic of x[n, ic, at(p)] * w[oc, ic] )
+ *
+ * with p = oh*OW + ow counting the output's pixels, and at(p) the pixel (oh*SH, ow*SW) of x.
+ *
+ * Pixels, input channels and output channels are cut into halves: A11 A12 over A21 A22 are 2*s pixels by 2*ICH channels of x,
+ * B11 B12 over B21 B22 the filter, C11 C12 over C21 C22 the outputs, and C = A B. After Winograd's form of the scheme:
+ *
+ *   S1 = A21 + A22    S2 = S1 - A11     S3 = A11 - A21    S4 = A12 - S2
+ *   T1 = B12 - B11    T2 = B22 - T1     T3 = B22 - B12    T4 = B21 - T2
+ *
+ *   step     0        1        2        3        4        5        6
+ *   sums   A11 B11  A12 B21   S2 T2    S3 T3   A22 T4    S1 T1    S4 B22
+ *          --keep--> +
+ *                   C11
+ *          --kept-------------> +
+ *                              keep---> +
+ *                                      more --> +
+ *                                              C21
+ *                                      more -------------> +  = C22
+ *                              kept---------------------> + -----> +
+ *                                                                 C12
+ *
+ * The sums of a tile never leave the registers but to be kept for a later step, so what is added after a product costs next to
+ * nothing; the sums of the filter are made once per filter, those of x once per item, in local memory.
+ *
+ * x, y, residual   N H W C, or N C H W     (macro NHWC)
+ * packed           BLOCKS 7 ICH OCB        from strassen_filter: B11 B21 T2 T3 T4 T1 B22 of OCB output channels from b*OCB on and
+ *                                          OCB from (BLOCKS + b)*OCB on; zero behind the last channel
+ * bias             OC
+ *
+ * The two halves of the pixels of a tile follow each other in memory. A tile has 2*PXB pixels; so that little is wasted, as many
+ * of the last tiles as possible have 2*PXS.
+ *
+ * Work-items: (tiles, blocks, image), one in a work-group:
+ *   gid 0   tiles gid0*TILES_ITEM ... of an image in N C H W, of all images in one row in N H W C
+ *   gid 1   blocks gid1*BLOCKS_ITEM ... of output channels, each with its partner
+ *   gid 2   image n, 0 .. N-1, in N C H W; 0 in N H W C
+ *
+ * Per multiply-add, 1/OCB + 1/PXB elements are read from local memory and the filter; x is read once per work-item. The error is
+ * that of sums of twice as many terms, and each is as large as the entries of all four quarters together: clconv/strassen.py.
+ *
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PXB, PXS (pixels of a tile's half, PXS < PXB),
+ * OCV (its vectors of output channels); PXB*OCV vector registers hold the sums.
+ *
+ * V. Strassen, "Gaussian elimination is not optimal" (1969); S. Winograd's form with 15 additions; the order of the steps keeps two
+ * intermediate results.
+ */
+#include "include/wide.clh"
+
+#include "include/types.clh"
+#include "include/vector.clh"
+#include "include/lanes.clh"
+#include "include/epilogue.clh"
+
+#if !defined(NHWC) || !defined(PXB) || !defined(PXS) || !defined(OCV) || !defined(SH) || !defined(SW)
+#error "NHWC, PXB, PXS, OCV, SH and SW must be set by the plan"
+#endif
+
+typedef __local const acc_t *pixels_t;
+#include "include/pixel_tile.clh"
+#if !NHWC
+#include "include/write_channels.clh"
+#endif
+
+#define STEPS 7
+#define WIDE_PIXELS ((PXB + VEC - 1) / VEC * VEC) /* a half's pixels side by side, N C H W */
+
+/* Steps of the scheme, in the order in which they come. */
+enum { A11_B11, A12_B21, S2_T2, S3_T3, A22_T4, S1_T1, S4_B22 };
+
+/* The operands of the seven steps from a vector of each quarter, `step` elements apart. */
+INLINE void put_operands(__local acc_t *to, const int step, const vec a11, const vec a12, const vec a21, const vec a22) {
+  const vec s1 = a21 + a22, s2 = s1 - a11;
+  STORE_ACC_LOCAL(to + A11_B11 * step, a11);
+  STORE_ACC_LOCAL(to + A12_B21 * step, a12);
+  STORE_ACC_LOCAL(to + S2_T2 * step, s2);
+  STORE_ACC_LOCAL(to + S3_T3 * step, a11 - a21);
+  STORE_ACC_LOCAL(to + A22_T4 * step, a22);
+  STORE_ACC_LOCAL(to + S1_T1 * step, s1);
+  STORE_ACC_LOCAL(to + S4_B22 * step, a12 - s2);
+}
+
+/* Where pixel p lies in channel 0 of image 0: in N H W C counted over all images. */
+INLINE long pixel_at(const int p, const int IC, const int IH, const int IW, const int OH, const int OW) {
+  const long step = NHWC ? IC : 1;
+  if (SH * SW == 1) return p * step;
+  const int ow = p % OW, oh = p / OW % OH, n = p / OW / OH;
+  return (((long)n * IH + oh * SH) * IW + ow * SW) * step;
+}
+
+#if NHWC
+/* A tile's operands: STEPS times `size` rows of ROW elements, each ICH channels of a pixel. x: pixel 0. */
+INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, const int p0, const int pixels, const int ROW,
+                     const int IC, const int ICH, const int IH, const int IW, const int OH, const int OW) {
+  for (int i = 0; i < size; i++, to += ROW) {
+    const bool upper = i < pixels, lower = size + i < pixels; /* the pixel exists */
+    __global const real *a1 = x + (upper ? pixel_at(p0 + i, IC, IH, IW, OH, OW) : 0);
+    __global const real *a2 = x + (lower ? pixel_at(p0 + size + i, IC, IH, IW, OH, OW) : 0);
+    if (upper && lower && ICH % VEC == 0 && IC % 2 == 0) {
+      for (int ic = 0; ic < ICH; ic += VEC)
+        put_operands(to + ic, PXB * ROW, LOAD_VEC(a1 + ic), LOAD_VEC(a1 + ICH + ic), LOAD_VEC(a2 + ic),
+                     LOAD_VEC(a2 + ICH + ic));
+      continue;
+    }
+    for (int ic = 0; ic < ICH; ic += VEC) {
+      const lanes_t left = lanes_between(0, ICH - ic), right = lanes_between(0, IC - ICH - ic);
+      const vec none = VEC_OF(0);
+      put_operands(to + ic, PXB * ROW, upper ? LOAD_LANES(a1 + ic, left) : none,
+                   upper ? LOAD_LANES(a1 + ICH + ic, right) : none, lower ? LOAD_LANES(a2 + ic, left) : none,
+                   lower ? LOAD_LANES(a2 + ICH + ic, right) : none);
+    }
+  }
+}
+#else
+/* `some` pixels of a channel, the others 0; pixel i at x[from[i]], or x[i] without stride. */
+INLINE vec pixels_of(__global const real *x, const int *from, const int some) {
+#if SH == 1 && SW == 1
+  return LOAD_LANES(x, lanes_between(0, some));
+#else
+  vec_lanes r;
+  r.v = VEC_OF(0);
+  for (int i = 0; i < VEC && i < some; i++) r.s[i] = LOAD(x, from[i]);
+  return r.v;
+#endif
+}
+
+/* A tile's operands: STEPS times ICH rows of WIDE_PIXELS pixels. x: channel 0 of the image. */
+INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, const int p0, const int pixels, const int IC,
+                     const int ICH, const int IH, const int IW, const int OH, const int OW) {
+  int from[2][WIDE_PIXELS]; /* of the upper and the lower half */
+#if SH != 1 || SW != 1
+  for (int h = 0; h < 2; h++)
+    for (int i = 0; i < size; i++) from[h][i] = pixel_at(p0 + h * size + i, IC, IH, IW, OH, OW);
+#endif
+  const long area = (long)IH * IW;
+  for (int ic = 0; ic < ICH; ic++, to += WIDE_PIXELS) {
+    const bool right = ICH + ic < IC; /* the channel exists */
+    UNROLL for (int j = 0; j < WIDE_PIXELS; j += VEC) {
+      const int upper = min(size, pixels) - j, lower = min(size, pixels - size) - j;
+      __global const real *a1 = x + ic * area, *a2 = a1;
+      if (SH * SW == 1) a1 += p0 + j, a2 += p0 + size + j;
+      const vec none = VEC_OF(0);
+      put_operands(to + j, ICH * WIDE_PIXELS, pixels_of(a1, from[0] + j, upper),
+                   right ? pixels_of(a1 + ICH * area, from[0] + j, upper) : none, pixels_of(a2, from[1] + j, lower),
+                   right ? pixels_of(a2 + ICH * area, from[1] + j, lower) : none);
+    }
+  }
+}
+#endif
+
+/* to = a, or a + b. */
+INLINE void add_tile(vec to[PXB][OCV], vec a[PXB][OCV], vec b[PXB][OCV], const int size, const bool add) {
+  UNROLL for (int i = 0; i < PXB; i++)
+    UNROLL for (int j = 0; j < OCV; j++)
+      if (i < size) to[i][j] = add ? a[i][j] + b[i][j] : a[i][j];
+}
+
+/* The four quarters of a tile of 2*size pixels, of which the first `pixels` exist, by OCB output channels from oc on and OCB from
+ * oc + OCH on. a: its operands; sums: those of pixel 0 of the tile and channel oc, in N C H W, and PARTNER elements on channel
+ * oc + OCH; residual, y: pixel 0. */
+INLINE void quarters(const int size, const int pixels, __local const acc_t *a, __global const acc_t *w, __local acc_t *sums,
+                     const int PARTNER, __global const real *bias, __global const real *residual, __global real *y,
+                     const int ROW, const int ICH, const int oc, const int OCH, const int OC, const acc_t act_a,
+                     const acc_t act_b) {
+  long from[PXB];
+  UNROLL for (int i = 0; i < PXB; i++) from[i] = NHWC ? i * ROW : i;
+  const int operand = NHWC ? PXB * ROW : ICH * WIDE_PIXELS, filter = ICH * OCB;
+  const long low = NHWC ? (long)size * OC : 0;
+  vec acc[PXB][OCV], kept[PXB][OCV], more[PXB][OCV];
+#define ADD(STEP) add_pixels(acc, size, a + STEP * operand, from, NHWC ? 1 : WIDE_PIXELS, w + STEP * filter, ICH)
+#define FINISH(TILE, SOME, SUMS, AT, CHANNEL) \
+  finish_tile(TILE, size, SOME, sums + (SUMS), bias, residual + (AT), y + (AT), CHANNEL, OC, act_a, act_b)
+  no_pixels(acc, size);
+  ADD(A11_B11);
+  add_tile(kept, acc, acc, size, false);
+  ADD(A12_B21);
+  FINISH(acc, pixels, 0, 0, oc);
+  add_tile(acc, kept, kept, size, false);
+  ADD(S2_T2);
+  add_tile(kept, acc, acc, size, false);
+  ADD(S3_T3);
+  add_tile(more, acc, acc, size, false);
+  ADD(A22_T4);
+  FINISH(acc, pixels - size, size * OCB, low, oc);
+  no_pixels(acc, size);
+  ADD(S1_T1);
+  add_tile(more, more, acc, size, true);
+  FINISH(more, pixels - size, size * OCB + PARTNER, low, oc + OCH);
+  add_tile(acc, acc, kept, size, true);
+  ADD(S4_B22);
+  FINISH(acc, pixels, PARTNER, 0, oc + OCH);
+}
+
+/* First pixel of tile t, the first of `small` smaller ones being tile `tiles - small`. */
+INLINE int tile_start(const int t, const int tiles, const int small) {
+  const int behind = t - (tiles - small);
+  return 2 * (t * PXB - (behind > 0 ? behind : 0) * (PXB - PXS));
+}
+
+/* Tiles t0 .. t1-1 of image n, blocks b0 .. b1-1 of output channels. */
+ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
+               __global real *y, __local acc_t *operands, __local acc_t *sums, const int n, const int t0, const int t1,
+               const int b0, const int b1, const int TILES, const int SMALL, const int BLOCKS, const int P, const int IC,
+               const int IH, const int IW, const int OC, const int OH, const int OW, const acc_t act_a, const acc_t act_b) {
+  const int ICH = (IC + 1) / 2, OCH = BLOCKS * OCB;
+  const int ROW = (ICH + VEC - 1) / VEC * VEC + VEC; /* rows of 4 KB would share the sets of the first cache, which are few */
+  const int OPERANDS = STEPS * (NHWC ? PXB * ROW : ICH * WIDE_PIXELS); /* elements of a tile's operands */
+  const int first = tile_start(t0, TILES, SMALL);
+  const int all = min(tile_start(t1, TILES, SMALL), P) - first; /* pixels of this item, 1 or more */
+  const long out = NHWC ? (long)first * OC : (long)n * OC * P + first;
+  if (!NHWC) x += (long)n * IC * IH * IW;
+
+  for (int t = t0; t < t1; t++) {
+    const int size = t < TILES - SMALL ? PXB : PXS, p0 = tile_start(t, TILES, SMALL);
+#if NHWC
+    put_tile(x, operands + (t - t0) * OPERANDS, size, p0, P - p0, ROW, IC, ICH, IH, IW, OH, OW);
+#else
+    put_tile(x, operands + (t - t0) * OPERANDS, size, p0, P - p0, IC, ICH, IH, IW, OH, OW);
+#endif
+  }
+  const int PARTNER = (tile_start(t1, TILES, SMALL) - first) * OCB;
+  for (int b = b0; b < b1; b++) {
+    const int oc = b * OCB; /* 0 .. OCH-1 */
+    __global const acc_t *w = packed + (long)b * STEPS * ICH * OCB;
+    for (int t = t0; t < t1; t++) {
+      const int p0 = tile_start(t, TILES, SMALL);
+      __local const acc_t *a = operands + (t - t0) * OPERANDS;
+      const long at = out + (NHWC ? (long)(p0 - first) * OC : 0);
+#define QUARTERS(SIZE)                                                                                               \
+  quarters(SIZE, P - p0, a, w, sums + (p0 - first) * OCB, PARTNER, bias, residual + at, y + at, ROW, ICH, oc, OCH, OC, act_a, \
+           act_b)
+      if (t < TILES - SMALL) QUARTERS(PXB);
+      else QUARTERS(PXS);
+    }
+#if !NHWC
+    write_channels(sums, bias, residual + out, y + out, all, oc, OC, P, act_a, act_b);
+    write_channels(sums + PARTNER, bias, residual + out, y + out, all, oc + OCH, OC, P, act_a, act_b);
+#endif
+  }
+}
+WIDE_END
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void pointwise_strassen(__global const real *restrict x, __global const acc_t *restrict packed,
+                        __global const real *restrict bias, __global const real *restrict residual,
+                        __global real *restrict y, __local acc_t *operands, __local acc_t *sums, const int N, const int IC,
+                        const int IH, const int IW, const int OC, const int OH, const int OW, const int TILES,
+                        const int SMALL, const int TILES_ITEM, const int BLOCKS, const int BLOCKS_ITEM, const acc_t act_a,
+                        const acc_t act_b) {
+  const int t0 = get_global_id(0) * TILES_ITEM;         /* first tile of the item */
+  const int t1 = min(t0 + TILES_ITEM, TILES);           /* and the one behind the last */
+  const int b0 = get_global_id(1) * BLOCKS_ITEM;        /* first block of output channels */
+  const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);         /* and the one behind the last */
+  item(x, packed, bias, residual, y, operands, sums, get_global_id(2), t0, t1, b0, b1, TILES, SMALL, BLOCKS,
+       (NHWC ? N : 1) * OH * OW, IC, IH, IW, OC, OH, OW, act_a, act_b);
+}
+
+/* An element of the filter, 0 where it has none. */
+static inline acc_t filter_at(__global const real *w, const int ic, const int oc, const int IC, const int OC) {
+  if (ic >= IC || oc >= OC) return 0;
+  return LOAD(w, NHWC ? (long)ic * OC + oc : (long)oc * IC + ic);
+}
+
+/* Packs the filter, once. Work-items: (o, ic, block), the first dimension OCB wide. */
+__kernel void strassen_filter(__global const real *restrict w, __global acc_t *restrict packed, const int IC, const int OC) {
+  const int o = get_global_id(0), ic = get_global_id(1), b = get_global_id(2); /* 0 .. OCB-1, 0 .. ICH-1, 0 .. BLOCKS-1 */
+  const int ICH = get_global_size(1);
+  const int oc = b * OCB + o, partner = oc + get_global_size(2) * OCB;
+  const acc_t b11 = filter_at(w, ic, oc, IC, OC), b12 = filter_at(w, ic, partner, IC, OC);
+  const acc_t b21 = filter_at(w, ic + ICH, oc, IC, OC), b22 = filter_at(w, ic + ICH, partner, IC, OC);
+  const acc_t t1 = b12 - b11, t2 = b22 - t1;
+  __global acc_t *to = packed + ((long)b * STEPS * ICH + ic) * OCB + o;
+  const long step = (long)ICH * OCB;
+  to[A11_B11 * step] = b11;
+  to[A12_B21 * step] = b21;
+  to[S2_T2 * step] = t2;
+  to[S3_T3 * step] = b22 - b12;
+  to[A22_T4 * step] = b21 - t2;
+  to[S1_T1 * step] = t1;
+  to[S4_B22 * step] = b22;
+}
