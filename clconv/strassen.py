@@ -31,7 +31,7 @@ def cut(pixels: int, heights: tuple[int, int]) -> tuple[int, int]:
 
     Examples
     --------
-    >>> cut(196, (14, 12)), cut(49, (14, 12))
+    >>> cut(196, (14, 11)), cut(49, (14, 11))
     ((7, 0), (2, 1))
     """
     large, small = heights

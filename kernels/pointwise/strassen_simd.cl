@@ -4,48 +4,31 @@
  *
  * with p = oh*OW + ow counting the output's pixels, and at(p) the pixel (oh*SH, ow*SW) of x.
  *
- * Pixels, input channels and output channels are cut into halves: A11 A12 over A21 A22 are 2*s pixels by 2*ICH channels of x,
- * B11 B12 over B21 B22 the filter, C11 C12 over C21 C22 the outputs, and C = A B. After Winograd's form of the scheme:
- *
- *   S1 = A21 + A22    S2 = S1 - A11     S3 = A11 - A21    S4 = A12 - S2
- *   T1 = B12 - B11    T2 = B22 - T1     T3 = B22 - B12    T4 = B21 - T2
- *
- *   step     0        1        2        3        4        5        6
- *   sums   A11 B11  A12 B21   S2 T2    S3 T3   A22 T4    S1 T1    S4 B22
- *          --keep--> +
- *                   C11
- *          --kept-------------> +
- *                              keep---> +
- *                                      more --> +
- *                                              C21
- *                                      more -------------> +  = C22
- *                              kept---------------------> + -----> +
- *                                                                 C12
- *
- * The sums of a tile never leave the registers but to be kept for a later step, so what is added after a product costs next to
- * nothing; the sums of the filter are made once per filter, those of x once per item, in local memory.
+ * include/strassen_tile.clh has the scheme: sums of quarters A11 A12 over A21 A22 of 2*s pixels by 2*ICH channels of x are
+ * multiplied with sums of quarters B11 B12 over B21 B22 of the filter.
  *
  * x, y, residual   N H W C, or N C H W     (macro NHWC)
  * packed           BLOCKS 7 ICH OCB        from strassen_filter: B11 B21 T2 T3 T4 T1 B22 of OCB output channels from b*OCB on and
  *                                          OCB from (BLOCKS + b)*OCB on; zero behind the last channel
  * bias             OC
  *
- * The two halves of the pixels of a tile follow each other in memory. A tile has 2*PXB pixels; so that little is wasted, as many
- * of the last tiles as possible have 2*PXS.
- *
  * Work-items: (tiles, blocks, image), one in a work-group:
  *   gid 0   tiles gid0*TILES_ITEM ... of an image in N C H W, of all images in one row in N H W C
  *   gid 1   blocks gid1*BLOCKS_ITEM ... of output channels, each with its partner
  *   gid 2   image n, 0 .. N-1, in N C H W; 0 in N H W C
  *
- * Per multiply-add, 1/OCB + 1/PXB elements are read from local memory and the filter; x is read once per work-item. The error is
- * that of sums of twice as many terms, and each is as large as the entries of all four quarters together: clconv/strassen.py.
+ *      x, a tile                operands, in local memory             y
+ *      +---------------+        +-----+-----+-----+                    +-----+-----+
+ *      | A11  |  A12   |  --->  | A11 | A12 | A22 |   7 products  -->  | C11 | C12 |  `size` pixels
+ *      +---------------+        +-----+-----+-----+-----+              +-----+-----+
+ *      | A21  |  A22   |        | S1  | S2  | S3  | S4  |              | C21 | C22 |  `size` pixels
+ *      +---------------+        +-----+-----+-----+-----+              +-----+-----+
+ *                                                                       OCB channels, and their partners OCH further
+ *
+ * Per multiply-add, 1/OCB + 1/PXB elements are read from local memory and the filter; x is read once per work-item.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PXB, PXS (pixels of a tile's half, PXS < PXB),
  * OCV (its vectors of output channels); PXB*OCV vector registers hold the sums.
- *
- * V. Strassen, "Gaussian elimination is not optimal" (1969); S. Winograd's form with 15 additions; the order of the steps keeps two
- * intermediate results.
  */
 #include "include/wide.clh"
 
@@ -54,32 +37,29 @@
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
 
-#if !defined(NHWC) || !defined(PXB) || !defined(PXS) || !defined(OCV) || !defined(SH) || !defined(SW)
-#error "NHWC, PXB, PXS, OCV, SH and SW must be set by the plan"
+#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW)
+#error "NHWC, PXB, OCV, SH and SW must be set by the plan"
 #endif
 
 typedef __local const acc_t *pixels_t;
 #include "include/pixel_tile.clh"
+#include "include/strassen_tile.clh"
 #if !NHWC
 #include "include/write_channels.clh"
 #endif
 
-#define STEPS 7
 #define WIDE_PIXELS ((PXB + VEC - 1) / VEC * VEC) /* a half's pixels side by side, N C H W */
 
-/* Steps of the scheme, in the order in which they come. */
-enum { A11_B11, A12_B21, S2_T2, S3_T3, A22_T4, S1_T1, S4_B22 };
+/* Operands in local memory: three quarters, then the sums. */
+enum { A11, A12, A22, RAW };
+#define OPERANDS (RAW + SUMS)
 
-/* The operands of the seven steps from a vector of each quarter, `step` elements apart. */
+/* The operands from a vector of each quarter, `step` elements apart. */
 INLINE void put_operands(__local acc_t *to, const int step, const vec a11, const vec a12, const vec a21, const vec a22) {
-  const vec s1 = a21 + a22, s2 = s1 - a11;
-  STORE_ACC_LOCAL(to + A11_B11 * step, a11);
-  STORE_ACC_LOCAL(to + A12_B21 * step, a12);
-  STORE_ACC_LOCAL(to + S2_T2 * step, s2);
-  STORE_ACC_LOCAL(to + S3_T3 * step, a11 - a21);
-  STORE_ACC_LOCAL(to + A22_T4 * step, a22);
-  STORE_ACC_LOCAL(to + S1_T1 * step, s1);
-  STORE_ACC_LOCAL(to + S4_B22 * step, a12 - s2);
+  STORE_ACC_LOCAL(to + A11 * step, a11);
+  STORE_ACC_LOCAL(to + A12 * step, a12);
+  STORE_ACC_LOCAL(to + A22 * step, a22);
+  put_sums(to + RAW * step, step, a11, a12, a21, a22);
 }
 
 /* Where pixel p lies in channel 0 of image 0: in N H W C counted over all images. */
@@ -91,7 +71,7 @@ INLINE long pixel_at(const int p, const int IC, const int IH, const int IW, cons
 }
 
 #if NHWC
-/* A tile's operands: STEPS times `size` rows of ROW elements, each ICH channels of a pixel. x: pixel 0. */
+/* A tile's operands: OPERANDS times `size` rows of ROW elements, each ICH channels of a pixel. x: pixel 0. */
 INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, const int p0, const int pixels, const int ROW,
                      const int IC, const int ICH, const int IH, const int IW, const int OH, const int OW) {
   for (int i = 0; i < size; i++, to += ROW) {
@@ -126,7 +106,7 @@ INLINE vec pixels_of(__global const real *x, const int *from, const int some) {
 #endif
 }
 
-/* A tile's operands: STEPS times ICH rows of WIDE_PIXELS pixels. x: channel 0 of the image. */
+/* A tile's operands: OPERANDS times ICH rows of WIDE_PIXELS pixels. x: channel 0 of the image. */
 INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, const int p0, const int pixels, const int IC,
                      const int ICH, const int IH, const int IW, const int OH, const int OW) {
   int from[2][WIDE_PIXELS]; /* of the upper and the lower half */
@@ -150,55 +130,6 @@ INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, 
 }
 #endif
 
-/* to = a, or a + b. */
-INLINE void add_tile(vec to[PXB][OCV], vec a[PXB][OCV], vec b[PXB][OCV], const int size, const bool add) {
-  UNROLL for (int i = 0; i < PXB; i++)
-    UNROLL for (int j = 0; j < OCV; j++)
-      if (i < size) to[i][j] = add ? a[i][j] + b[i][j] : a[i][j];
-}
-
-/* The four quarters of a tile of 2*size pixels, of which the first `pixels` exist, by OCB output channels from oc on and OCB from
- * oc + OCH on. a: its operands; sums: those of pixel 0 of the tile and channel oc, in N C H W, and PARTNER elements on channel
- * oc + OCH; residual, y: pixel 0. */
-INLINE void quarters(const int size, const int pixels, __local const acc_t *a, __global const acc_t *w, __local acc_t *sums,
-                     const int PARTNER, __global const real *bias, __global const real *residual, __global real *y,
-                     const int ROW, const int ICH, const int oc, const int OCH, const int OC, const acc_t act_a,
-                     const acc_t act_b) {
-  long from[PXB];
-  UNROLL for (int i = 0; i < PXB; i++) from[i] = NHWC ? i * ROW : i;
-  const int operand = NHWC ? PXB * ROW : ICH * WIDE_PIXELS, filter = ICH * OCB;
-  const long low = NHWC ? (long)size * OC : 0;
-  vec acc[PXB][OCV], kept[PXB][OCV], more[PXB][OCV];
-#define ADD(STEP) add_pixels(acc, size, a + STEP * operand, from, NHWC ? 1 : WIDE_PIXELS, w + STEP * filter, ICH)
-#define FINISH(TILE, SOME, SUMS, AT, CHANNEL) \
-  finish_tile(TILE, size, SOME, sums + (SUMS), bias, residual + (AT), y + (AT), CHANNEL, OC, act_a, act_b)
-  no_pixels(acc, size);
-  ADD(A11_B11);
-  add_tile(kept, acc, acc, size, false);
-  ADD(A12_B21);
-  FINISH(acc, pixels, 0, 0, oc);
-  add_tile(acc, kept, kept, size, false);
-  ADD(S2_T2);
-  add_tile(kept, acc, acc, size, false);
-  ADD(S3_T3);
-  add_tile(more, acc, acc, size, false);
-  ADD(A22_T4);
-  FINISH(acc, pixels - size, size * OCB, low, oc);
-  no_pixels(acc, size);
-  ADD(S1_T1);
-  add_tile(more, more, acc, size, true);
-  FINISH(more, pixels - size, size * OCB + PARTNER, low, oc + OCH);
-  add_tile(acc, acc, kept, size, true);
-  ADD(S4_B22);
-  FINISH(acc, pixels, PARTNER, 0, oc + OCH);
-}
-
-/* First pixel of tile t, the first of `small` smaller ones being tile `tiles - small`. */
-INLINE int tile_start(const int t, const int tiles, const int small) {
-  const int behind = t - (tiles - small);
-  return 2 * (t * PXB - (behind > 0 ? behind : 0) * (PXB - PXS));
-}
-
 /* Tiles t0 .. t1-1 of image n, blocks b0 .. b1-1 of output channels. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *operands, __local acc_t *sums, const int n, const int t0, const int t1,
@@ -206,7 +137,8 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
                const int IH, const int IW, const int OC, const int OH, const int OW, const acc_t act_a, const acc_t act_b) {
   const int ICH = (IC + 1) / 2, OCH = BLOCKS * OCB;
   const int ROW = (ICH + VEC - 1) / VEC * VEC + VEC; /* rows of 4 KB would share the sets of the first cache, which are few */
-  const int OPERANDS = STEPS * (NHWC ? PXB * ROW : ICH * WIDE_PIXELS); /* elements of a tile's operands */
+  const int step = NHWC ? PXB * ROW : ICH * WIDE_PIXELS; /* from operand to operand */
+  const int row = NHWC ? ROW : 1, channel = NHWC ? 1 : WIDE_PIXELS;
   const int first = tile_start(t0, TILES, SMALL);
   const int all = min(tile_start(t1, TILES, SMALL), P) - first; /* pixels of this item, 1 or more */
   const long out = NHWC ? (long)first * OC : (long)n * OC * P + first;
@@ -215,28 +147,28 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   for (int t = t0; t < t1; t++) {
     const int size = t < TILES - SMALL ? PXB : PXS, p0 = tile_start(t, TILES, SMALL);
 #if NHWC
-    put_tile(x, operands + (t - t0) * OPERANDS, size, p0, P - p0, ROW, IC, ICH, IH, IW, OH, OW);
+    put_tile(x, operands + (t - t0) * OPERANDS * step, size, p0, P - p0, ROW, IC, ICH, IH, IW, OH, OW);
 #else
-    put_tile(x, operands + (t - t0) * OPERANDS, size, p0, P - p0, IC, ICH, IH, IW, OH, OW);
+    put_tile(x, operands + (t - t0) * OPERANDS * step, size, p0, P - p0, IC, ICH, IH, IW, OH, OW);
 #endif
   }
-  const int PARTNER = (tile_start(t1, TILES, SMALL) - first) * OCB;
+  const int partner = (tile_start(t1, TILES, SMALL) - first) * OCB;
   for (int b = b0; b < b1; b++) {
     const int oc = b * OCB; /* 0 .. OCH-1 */
     __global const acc_t *w = packed + (long)b * STEPS * ICH * OCB;
     for (int t = t0; t < t1; t++) {
       const int p0 = tile_start(t, TILES, SMALL);
-      __local const acc_t *a = operands + (t - t0) * OPERANDS;
+      __local const acc_t *a = operands + (t - t0) * OPERANDS * step;
       const long at = out + (NHWC ? (long)(p0 - first) * OC : 0);
-#define QUARTERS(SIZE)                                                                                               \
-  quarters(SIZE, P - p0, a, w, sums + (p0 - first) * OCB, PARTNER, bias, residual + at, y + at, ROW, ICH, oc, OCH, OC, act_a, \
-           act_b)
+#define QUARTERS(SIZE)                                                                                                       \
+  quarters(SIZE, P - p0, a + A11 * step, a + A12 * step, a + A22 * step, row, a + RAW * step, row, step, channel, w,         \
+           sums + (p0 - first) * OCB, partner, bias, residual + at, y + at, ICH, oc, OCH, OC, act_a, act_b)
       if (t < TILES - SMALL) QUARTERS(PXB);
       else QUARTERS(PXS);
     }
 #if !NHWC
     write_channels(sums, bias, residual + out, y + out, all, oc, OC, P, act_a, act_b);
-    write_channels(sums + PARTNER, bias, residual + out, y + out, all, oc + OCH, OC, P, act_a, act_b);
+    write_channels(sums + partner, bias, residual + out, y + out, all, oc + OCH, OC, P, act_a, act_b);
 #endif
   }
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from clconv.algorithms.base import (
     Algorithm,
     accumulator_bytes,
@@ -12,7 +14,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.pointwise.items import START, busiest_unit, seconds
+from clconv.algorithms.pointwise.items import LATE, START, seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -41,15 +43,16 @@ class StrassenSimd(Algorithm):
         return None
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
-        """Work-items of one to eight tiles and all output channels or a part, the least predicted time first."""
-        plans = [self._plan(problem, device, tiles, splits) for tiles in (1, 2, 3, 4, 6, 8) for splits in (1, 2, 4, 8, 16)]
+        """Work-items of one to seven tiles and all output channels or a part, the least predicted time first."""
+        together = (1, 2, 3, 4) if problem.layout == "NCHW" else (1, 2, 3, 4, 7)
+        plans = [self._plan(problem, device, tiles, splits) for tiles in together for splits in (1, 2, 4, 8, 16)]
         return fastest_first(dict.fromkeys(plans))
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tiles_item: int, splits: int) -> Plan:
         itemsize = accumulator_bytes(p)
         avx512 = wide(p, device)
         lanes = 64 // itemsize if avx512 else device.lanes(itemsize)
-        heights = (14, 12) if avx512 or device.vector_registers >= 32 else (6, 5)
+        heights = (14, 11) if avx512 or device.vector_registers >= 32 else (6, 5)
         nhwc = p.layout == "NHWC"
         images = 1 if nhwc else p.N
         tiles, small = cut(p.OH * p.OW * p.N // images, heights)
@@ -97,17 +100,21 @@ class StrassenSimd(Algorithm):
         transpose = 0 if nhwc else 4.0 * height * oc_block
         move = 64 if p.itemsize == 2 else 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # a vector of an operand
         put = move * STEPS * height * ic_half / lanes
-        stream = STEPS * ic_half * oc_block * itemsize / 80  # the filter comes in, for the first of the tiles
+        packed_bytes = blocks * STEPS * ic_half * oc_block * itemsize
+        near = packed_bytes <= device.l2_bytes * device.compute_units
+        stream = packed_bytes / blocks / (80 if near else 40)  # a block of the filter comes in, for the first of the tiles
+        if local[0].bytes > device.l2_bytes / 2:
+            stream += local[0].bytes / 64  # and the operands, again for each block
         item = START + blocks_item * (tiles_item * (multiply + transpose + STEPS * 10) + stream) + tiles_item * put
         return Plan(
             algorithm=self.name,
             problem=p,
             launches=(launch,),
             prepare=(prepare,),
-            packed_bytes=blocks * STEPS * ic_half * oc_block * itemsize,
+            packed_bytes=packed_bytes,
             tile=f"2 x {heights[0]} pixels x {VECTORS} vectors of {lanes} channels; {tiles_item} tiles x "
             f"{2 * blocks_item * oc_block} channels a work-item",
-            seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),
+            seconds=seconds(p, device, ceil_div(math.prod(size), device.compute_units) * item + min(LATE * item, 20e3)),
             error_factor=error_factor(p),
             strassen=(*heights, blocks * oc_block),
         )
