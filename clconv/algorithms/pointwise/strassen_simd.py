@@ -35,11 +35,13 @@ class StrassenSimd(Algorithm):
     family = "strassen"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """1x1 with one group and without padding; any stride."""
+        """1x1 with one group and without padding, float32 or float64; any stride."""
         if reason := other_kind(problem, "pointwise"):
             return reason
         if problem.padded:
             return "serves problems without padding; pointwise/channel_simd and pointwise/panel_simd serve the rest"
+        if problem.itemsize == 2:
+            return f"serves float32 and float64; converting {problem.dtype} takes longer than an eighth of the multiplications"
         return None
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
@@ -98,7 +100,7 @@ class StrassenSimd(Algorithm):
         height = heights[0] - small / tiles * (heights[0] - heights[1])  # on average
         multiply = STEPS * height * VECTORS * (ic_half * vector + 2)
         transpose = 0 if nhwc else 4.0 * height * oc_block
-        move = 64 if p.itemsize == 2 else 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # a vector of an operand
+        move = 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # a vector of an operand
         put = move * STEPS * height * ic_half / lanes
         packed_bytes = blocks * STEPS * ic_half * oc_block * itemsize
         near = packed_bytes <= device.l2_bytes * device.compute_units
