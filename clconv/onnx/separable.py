@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from clconv.algorithms.base import (
     accumulator_bytes,
@@ -17,13 +18,15 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import busiest_unit, seconds
+from clconv.algorithms.pointwise.items import LATE, START, seconds
+from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
-from clconv.plan import Argument, Float, Int, Launch, Local, Plan
+from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
 from clconv.problem import Activation, ConvProblem
+from clconv.strassen import cut, error_factor
 
 LAUNCH = 25e-6
 """Seconds that one launch more costs a CPU beside the work of its kernel, in the measure of predicted times: 13 us between
@@ -71,7 +74,12 @@ def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo) 
     plain = second.kind == "pointwise" and not second.padded and second.stride == (1, 1)
     if not plain or clamp is None or not device.is_cpu or DepthwisePixelSimd().supports(first, device) is not None:
         return None
-    plans = [_plan(first, second, device, clamp, rows, splits) for rows in (1, 2, 4, 8) for splits in (1, 2, 4)]
+    plans = [
+        _together(first, second, device, clamp, min(rows, second.OH), splits, form)
+        for form in FORMS
+        for rows in sorted({1, 2, 4, 8, ceil_div(second.OH, device.compute_units)})
+        for splits in (1, 2, 4)
+    ]
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 
 
@@ -80,54 +88,140 @@ def clamp_of(activation: Activation) -> tuple[float, float] | None:
     return (activation.a, activation.b) if activation.kind == "clip" else _CLAMPS.get(activation.kind)
 
 
-def _plan(
-    first: ConvProblem, p: ConvProblem, device: DeviceInfo, clamp: tuple[float, float], rows: int, splits: int
-) -> Separable | None:
+@dataclass(frozen=True)
+class _Part:
+    """The pointwise part of a work-item, on the pixels of its rows.
+
+    Attributes
+    ----------
+    macros : tuple of Macro
+    lanes : int
+        Of a vector.
+    blocks : int
+        Steps of output channels, for all work-items together.
+    spare : int
+        Pixels that local memory has room for beyond those that exist.
+    sums : int
+        Bytes of local memory beside the depthwise part's result.
+    pack : (Launch, int)
+        What packs the filter, and how many bytes it then has.
+    once, block : float
+        Clock cycles before the first block, and of each.
+    error_factor : float
+    """
+
+    macros: tuple[Macro, ...]
+    lanes: int
+    blocks: int
+    spare: int
+    sums: int
+    pack: tuple[Launch, int]
+    once: float
+    block: float
+    error_factor: float
+
+
+Form: TypeAlias = Callable[[ConvProblem, DeviceInfo, int], "_Part | None"]
+
+
+def _direct(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
+    """Tiles of include/pixel_tile.clh."""
     itemsize = accumulator_bytes(p)
     avx512 = wide(p, device)
     lanes = (2 if avx512 else 1) * device.lanes(itemsize)
-    vectors, pixels_tile = (1 if lanes >= p.OC else 2), (14 if avx512 or device.vector_registers >= 32 else 6)
+    vectors, tile = (1 if lanes >= p.OC else 2), (14 if avx512 or device.vector_registers >= 32 else 6)
+    unit = lanes * itemsize / device.vector_bytes / 2  # clock cycles of a multiply-add
+    multiply = ceil_div(pixels, tile // 2) * (tile // 2) * vectors * p.IC * unit
+    return _Part(
+        macros=(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("AVX512", int(avx512)), ("STRASSEN", 0)),
+        lanes=lanes,
+        blocks=ceil_div(p.OC, vectors * lanes),
+        spare=0,
+        sums=itemsize,
+        pack=pack_filter(p, vectors * lanes),
+        once=0.0,
+        block=multiply + 30 * ceil_div(pixels, tile) + vectors * lanes * itemsize * p.IC / 64,
+        error_factor=direct_error_factor(p),
+    )
+
+
+def _strassen(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
+    """Tiles of include/strassen_tile.clh, for halves of whole vectors."""
+    tile = StrassenTile.of(p, device)
+    if StrassenSimd().supports(p, device) is not None or p.IC % (2 * tile.lanes) != 0:
+        return None
+    tiles, small = cut(pixels, tile.heights)
+    height = tile.heights[0]
+    return _Part(
+        macros=(*tile.macros, ("STRASSEN", 1)),
+        lanes=tile.lanes,
+        blocks=tile.blocks,
+        spare=2 * height,
+        sums=tiles * 4 * height * (tile.ic_half + tile.lanes) * tile.itemsize,
+        pack=tile.pack_filter(p, device),
+        once=tiles * 4 * height * tile.ic_half / tile.lanes * 4.0,
+        block=tiles * tile.cycles(device, small / tiles) + tile.stream(device),
+        error_factor=error_factor(p),
+    )
+
+
+FORMS: tuple[Form, ...] = (_direct, _strassen)
+"""Of the pointwise part."""
+
+
+def _pitch(channels: int, lanes: int, itemsize: int) -> int:
+    """Elements from pixel to pixel in local memory; the pixels of a tile are not to share few sets of the first cache."""
+    pitch = round_up(channels, lanes)
+    return pitch + lanes if pitch * itemsize % 512 == 0 else pitch
+
+
+def _together(
+    first: ConvProblem,
+    p: ConvProblem,
+    device: DeviceInfo,
+    clamp: tuple[float, float],
+    rows: int,
+    splits: int,
+    form: Form,
+) -> Separable | None:
+    part = form(p, device, rows * p.OW)
+    if part is None:
+        return None
+    itemsize = accumulator_bytes(p)
     columns = next(tile for tile in TILES if tile <= p.OW)
-    rows = min(rows, p.OH)
-    blocks = ceil_div(p.OC, vectors * lanes)
-    blocks_item = ceil_div(blocks, splits)
-    pitch = round_up(p.IC, lanes)
-    if pitch * itemsize % 512 == 0:
-        pitch += lanes  # else the pixels of a tile would share few sets of the first cache
-    panel = Local(rows * p.OW * pitch * itemsize)
-    if panel.bytes > min(device.local_mem_bytes, device.l2_bytes // 2):
+    pitch = _pitch(p.IC, part.lanes, itemsize)
+    local = (Local((rows * p.OW + part.spare) * pitch * itemsize), Local(part.sums))
+    if sum(each.bytes for each in local) > min(device.local_mem_bytes, device.l2_bytes * 5 // 8):
         return None
     taps_plan = next(plan for plan in DepthwisePixelSimd().plans(first, device))
-    pack, packed_bytes = pack_filter(p, vectors * lanes)
-    tap_pitch = round_up(p.IC, lanes) + 2 * lanes
-    size = (ceil_div(p.OH, rows), ceil_div(blocks, blocks_item), p.N)
+    pack, packed_bytes = part.pack
+    tap_pitch = round_up(p.IC, part.lanes) + 2 * part.lanes
+    blocks_item = ceil_div(part.blocks, splits)
+    size = (ceil_div(p.OH, rows), ceil_div(part.blocks, blocks_item), p.N)
     window = (("KH", first.KH), ("KW", first.KW), ("SH", first.SH), ("SW", first.SW), ("DH", first.DH), ("DW", first.DW))
     common = {name: value for name, value in common_macros(p, device) if name not in (*dict(window), "NHWC")}
     macros = (
         *common.items(),
         *window,
-        *(("VEC", lanes), ("PXB", pixels_tile), ("OCV", vectors), ("TILE_OW", columns), ("AVX512", int(avx512))),
-        *(("HAS_SHIFT", int(first.bias)), ("CLAMP", int(clamp != _CLAMPS["identity"]))),
+        *part.macros,
+        *(("TILE_OW", columns), ("HAS_SHIFT", int(first.bias)), ("CLAMP", int(clamp != _CLAMPS["identity"]))),
     )
     arguments: tuple[Argument, ...] = (
-        *("x", "taps", "shift", "packed", "bias", "residual", "y", panel),
+        *("x", "taps", "shift", "packed", "bias", "residual", "y", *local),
         *size_arguments(first, "IC", "IH", "IW"),
         *size_arguments(p, "OC", "OH", "OW"),
         *size_arguments(first, "PT", "PL"),
-        *(Int(rows), Int(blocks_item), Int(tap_pitch), Int(pitch), Float(clamp[0]), Float(clamp[1])),
+        *(Int(rows), Int(part.blocks), Int(blocks_item), Int(tap_pitch), Int(pitch)),
+        *(Float(clamp[0]), Float(clamp[1])),
         *epilogue_arguments(p),
     )
     launch = Launch("network/separable.cl", "separable", macros, arguments, size, (1, 1, 1))
-    unit = lanes * itemsize / device.vector_bytes / 2  # clock cycles of a multiply-add
-    tile = columns * first.KH * first.KW * unit * 1.2 + 25
-    depthwise = rows * ceil_div(p.OW, columns) * ceil_div(p.IC, lanes) * tile
-    half = pixels_tile // 2
-    multiply = ceil_div(rows * p.OW, half) * half * vectors * p.IC * unit
-    edges = 30 * ceil_div(rows * p.OW, pixels_tile) + vectors * lanes * itemsize * p.IC / 64
-    cycles = depthwise + blocks_item * (multiply + edges)
+    unit = part.lanes * itemsize / device.vector_bytes / 2  # clock cycles of a multiply-add
+    depthwise = rows * ceil_div(p.OW, columns) * ceil_div(p.IC, part.lanes) * (columns * first.KH * first.KW * unit * 1.2 + 25)
+    item = START + depthwise + part.once + blocks_item * part.block
     return Separable(
         launch,
         Plan("network/separable", first, (), taps_plan.prepare, taps_plan.packed_bytes),
-        Plan("network/separable", p, (), (pack,), packed_bytes, error_factor=direct_error_factor(p)),
-        seconds(p, device, busiest_unit(math.prod(size), device) * cycles),
+        Plan("network/separable", p, (), (pack,), packed_bytes, error_factor=part.error_factor),
+        seconds(p, device, ceil_div(math.prod(size), device.compute_units) * item + min(LATE * item, 40e3)),
     )

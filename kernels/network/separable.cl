@@ -5,7 +5,7 @@
  *
  * x            N IH IW IC
  * taps         KH KW TAP_PITCH, from pack_depthwise of depthwise/pixel_simd.cl: VEC zeros, IC elements, zeros
- * packed       BLOCKS IC OCB, from pack_filter.cl
+ * packed       BLOCKS IC OCB, from pack_filter.cl; or BLOCKS 7 ICH OCB, from pointwise/strassen_simd.cl  (macro STRASSEN)
  * shift, bias  IC, OC
  * residual, y  N OH OW OC
  *
@@ -17,15 +17,18 @@
  *      [v][v][v][v] ..  --->  | pixel 0                  |   ----->    [acc][acc]  PXB pixels, OCV vectors
  *      [v][v][v][v] ..        | pixel 1 ...              |             ...
  *
+ * With STRASSEN, the pointwise part is Strassen's product (include/strassen_tile.clh): the quarters of a tile are read where they
+ * are, in d, their sums are put beside it.
+ *
  * Work-items:
  *   gid 0   output rows gid0*ROWS ...; the last may have fewer
- *   gid 1   blocks gid1*BLOCKS_ITEM ... of OCB output channels; the depthwise part is computed again for each
+ *   gid 1   blocks gid1*BLOCKS_ITEM ... of OCB output channels, or of twice as many; the depthwise part is computed again for each
  *   gid 2   image n, 0 .. N-1
  *
  * x is read once and y is written once, per part of the output channels; a launch and a tensor are saved.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh (of the pointwise part); KH KW SH SW DH DW; TILE_OW (at most
- * OW); HAS_SHIFT, CLAMP (0, 1: of the depthwise part); PXB (even), OCV.
+ * OW); HAS_SHIFT, CLAMP (0, 1: of the depthwise part); STRASSEN (0, 1), PXB (even), PXS (with STRASSEN), OCV.
  */
 #include "include/wide.clh"
 
@@ -37,8 +40,8 @@
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(TILE_OW)
 #error "KH, KW, SH, SW, DH, DW and TILE_OW must be set by the plan"
 #endif
-#if !defined(PXB) || !defined(OCV) || !defined(HAS_SHIFT) || !defined(CLAMP)
-#error "PXB, OCV, HAS_SHIFT and CLAMP must be set by the plan"
+#if !defined(PXB) || !defined(OCV) || !defined(HAS_SHIFT) || !defined(CLAMP) || !defined(STRASSEN)
+#error "PXB, OCV, HAS_SHIFT, CLAMP and STRASSEN must be set by the plan"
 #endif
 
 #define NHWC 1
@@ -46,6 +49,9 @@
 typedef __local const acc_t *pixels_t;
 #include "include/pixel_taps.clh"
 #include "include/pixel_tile.clh"
+#if STRASSEN
+#include "include/strassen_tile.clh"
+#endif
 
 /* TILE_OW pixels of d, VEC channels, to local memory; p and iw0 are where the first tap of the first pixel would stand. */
 ITEM void depthwise_tile(__global const real *p, __global const acc_t *taps, __global const real *shift, __local acc_t *d,
@@ -64,12 +70,65 @@ ITEM void depthwise_tile(__global const real *p, __global const acc_t *taps, __g
   }
 }
 
+#if STRASSEN
+/* Blocks b0 .. b1-1 of the output channels of `pixels` pixels, each with its partner. sums: room for those of d. */
+INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_t *packed, __global const real *bias,
+                      __global const real *residual, __global real *y, const int pixels, const int b0, const int b1,
+                      const int BLOCKS, const int IC, const int OC, const int PITCH, const acc_t act_a, const acc_t act_b) {
+  const int tiles = tiles_of(pixels), small = small_tiles_of(pixels);
+  const int ICH = IC / 2, ROW = ICH + VEC; /* rows of 4 KB would share the sets of the first cache, which are few */
+  const int step = PXB * ROW;
+  for (int i = pixels * PITCH; i < tile_start(tiles, tiles, small) * PITCH; i += VEC) STORE_ACC_LOCAL(d + i, VEC_OF(0));
+  for (int t = 0; t < tiles; t++) {
+    const int size = t < tiles - small ? PXB : PXS;
+    __local const acc_t *upper = d + tile_start(t, tiles, small) * PITCH, *lower = upper + size * PITCH;
+    __local acc_t *to = sums + t * SUMS * step;
+    for (int i = 0; i < size; i++, upper += PITCH, lower += PITCH, to += ROW)
+      for (int ic = 0; ic < ICH; ic += VEC)
+        put_sums(to + ic, step, LOAD_ACC_LOCAL(upper + ic), LOAD_ACC_LOCAL(upper + ICH + ic), LOAD_ACC_LOCAL(lower + ic),
+                 LOAD_ACC_LOCAL(lower + ICH + ic));
+  }
+  for (int b = b0; b < b1; b++) {
+    __global const acc_t *w = packed + (long)b * STEPS * ICH * OCB;
+    for (int t = 0; t < tiles; t++) {
+      const int p0 = tile_start(t, tiles, small);
+      __local const acc_t *upper = d + p0 * PITCH, *s = sums + t * SUMS * step;
+      const long at = (long)p0 * OC;
+#define QUARTERS(SIZE)                                                                                                \
+  quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, sums, 0, bias, \
+           residual + at, y + at, ICH, b *OCB, BLOCKS *OCB, OC, act_a, act_b)
+      if (t < tiles - small) QUARTERS(PXB);
+      else QUARTERS(PXS);
+    }
+  }
+}
+#else
+/* Blocks b0 .. b1-1 of the output channels of `pixels` pixels. */
+INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_t *packed, __global const real *bias,
+                      __global const real *residual, __global real *y, const int pixels, const int b0, const int b1,
+                      const int BLOCKS, const int IC, const int OC, const int PITCH, const acc_t act_a, const acc_t act_b) {
+  for (int b = b0; b < b1; b++) {
+    const int oc = b * OCB; /* 0 .. OC-1 */
+    __global const acc_t *w = packed + (long)b * IC * OCB;
+    for (int t = 0; t < pixels; t += PXB) {
+      const int some = min(PXB, pixels - t);
+      long from[PXB];
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
+      const long at = (long)t * OC;
+#define TILE(SIZE) tile(SIZE, some, d, from, 1, w, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+      if (some > PXB / 2) TILE(PXB);
+      else TILE(PXB / 2);
+    }
+  }
+}
+#endif
+
 /* Rows oh0 .. oh0+rows-1 of image n, blocks b0 .. b1-1 of output channels. */
 ITEM void item(__global const real *x, __global const acc_t *taps, __global const real *shift, __global const acc_t *packed,
-               __global const real *bias, __global const real *residual, __global real *y, __local acc_t *d, const int n,
-               const int oh0, const int rows, const int b0, const int b1, const int IC, const int IH, const int IW,
-               const int OC, const int OH, const int OW, const int PT, const int PL, const int TAP_PITCH, const int PITCH,
-               const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
+               __global const real *bias, __global const real *residual, __global real *y, __local acc_t *d,
+               __local acc_t *sums, const int n, const int oh0, const int rows, const int b0, const int b1, const int BLOCKS,
+               const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
+               const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
   for (int row = 0; row < rows; row++) {
     const int ih0 = (oh0 + row) * SH - PT;
     for (int column = 0; column < OW; column += TILE_OW) {
@@ -83,34 +142,21 @@ ITEM void item(__global const real *x, __global const acc_t *taps, __global cons
     }
   }
   const long out = ((long)n * OH + oh0) * OW * OC; /* the first pixel's output channel 0 */
-  const int pixels = rows * OW;
-  for (int b = b0; b < b1; b++) {
-    const int oc = b * OCB; /* 0 .. OC-1 */
-    __global const acc_t *w = packed + (long)b * IC * OCB;
-    for (int t = 0; t < pixels; t += PXB) {
-      const int some = min(PXB, pixels - t);
-      long from[PXB];
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
-      const long at = out + (long)t * OC;
-#define TILE(SIZE) tile(SIZE, some, d, from, 1, w, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
-      if (some > PXB / 2) TILE(PXB);
-      else TILE(PXB / 2);
-    }
-  }
+  pointwise(d, sums, packed, bias, residual + out, y + out, rows * OW, b0, b1, BLOCKS, IC, OC, PITCH, act_a, act_b);
 }
 WIDE_END
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
     __global const real *restrict x, __global const acc_t *restrict taps, __global const real *restrict shift,
     __global const acc_t *restrict packed, __global const real *restrict bias, __global const real *restrict residual,
-    __global real *restrict y, __local acc_t *d, const int IC, const int IH, const int IW, const int OC, const int OH,
-    const int OW, const int PT, const int PL, const int ROWS, const int BLOCKS_ITEM, const int TAP_PITCH, const int PITCH,
-    const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
+    __global real *restrict y, __local acc_t *d, __local acc_t *sums, const int IC, const int IH, const int IW, const int OC,
+    const int OH, const int OW, const int PT, const int PL, const int ROWS, const int BLOCKS, const int BLOCKS_ITEM,
+    const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const int rows = min(ROWS, OH - oh0);
   const int b0 = (int)get_global_id(1) * BLOCKS_ITEM; /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);
+  const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);
   const int n = get_global_id(2); /* 0 .. N-1 */
-  item(x, taps, shift, packed, bias, residual, y, d, n, oh0, rows, b0, b1, IC, IH, IW, OC, OH, OW, PT, PL, TAP_PITCH, PITCH,
-       low, high, act_a, act_b);
+  item(x, taps, shift, packed, bias, residual, y, d, sums, n, oh0, rows, b0, b1, BLOCKS, IC, IH, IW, OC, OH, OW, PT, PL,
+       TAP_PITCH, PITCH, low, high, act_a, act_b);
 }

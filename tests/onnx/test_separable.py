@@ -9,8 +9,11 @@ import onnx
 import pytest
 from pyopencl import CommandQueue
 
-from clconv.onnx import layout
+from clconv.device import DeviceInfo
+from clconv.notation import parse
+from clconv.onnx import layout, separable
 from clconv.onnx.separable import fuse_separable
+from clconv.problem import ConvProblem
 from tests.onnx.fused import deviation, left
 from tests.onnx.models import model, node, numbers
 from tests.onnx.nodes import BOUND
@@ -21,6 +24,8 @@ SHAPES = {
     "narrow": (1, 8, 5, 3, 5),
     "one pixel": (1, 16, 1, 1, 40),
     "rows of two tiles": (1, 16, 9, 20, 33),
+    "halves of vectors": (2, 64, 9, 15, 70),
+    "halves, few pixels": (1, 32, 3, 2, 129),
 }
 """Batch, input channels, height, width, output channels."""
 
@@ -52,6 +57,13 @@ def pair(
     return model(nodes, {"x": [n, ic, h, w]}, ["y"], constants)
 
 
+def pointwise_part(proto: onnx.ModelProto) -> ConvProblem:
+    """The pointwise part of a model, with one row of pixels."""
+    w = next(t for t in proto.graph.initializer if t.name == "w")
+    oc, ic = w.dims[:2]
+    return parse(f"1x1 {ic}->{oc} @1x7 nhwc")
+
+
 def models() -> dict[str, onnx.ModelProto]:
     """Models by what is special about them."""
     made = {f"separable {name}": pair(shape, residual=name == "tails") for name, shape in SHAPES.items()}
@@ -60,10 +72,27 @@ def models() -> dict[str, onnx.ModelProto]:
     return made
 
 
+@pytest.mark.parametrize("form", separable.FORMS)
 @pytest.mark.parametrize("name", models())
-def test_the_same_as_apart(name: str, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_as_apart(name: str, form: Any, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = models()[name]
+    if form(pointwise_part(proto), DeviceInfo.of(queue.device), 1) is None:
+        pytest.skip("the channels are no halves of whole vectors")
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
-    assert deviation(models()[name], "network/separable", queue) < BOUND["float32"]
+    monkeypatch.setattr(separable, "FORMS", (form,))
+    assert deviation(proto, "network/separable", queue) < BOUND["float32"]
+
+
+def test_both_forms_are_chosen() -> None:
+    """The product of halves for many channels, the direct one for few."""
+    info = DeviceInfo("made up", "Portable Computing Language", unaligned_vectors=True, avx512=True, local_mem_bytes=1 << 20)
+    chosen = []
+    for channels in (512, 16):
+        first = parse(f"3x3 {channels}->{channels} @14 depthwise bias relu nhwc")
+        plan = separable.plan_separable(first, parse(f"1x1 {channels}->{channels} @14 bias relu nhwc"), info)
+        assert plan is not None
+        chosen.append(dict(plan.launch.macros)["STRASSEN"])
+    assert chosen == [1, 0]
 
 
 def test_fused_where_it_is_faster() -> None:

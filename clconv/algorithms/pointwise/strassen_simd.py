@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from clconv.algorithms.base import (
     Algorithm,
@@ -18,7 +19,7 @@ from clconv.algorithms.pointwise.items import LATE, START, seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Local, Plan
+from clconv.plan import Int, Launch, Local, Macro, Plan
 from clconv.problem import ConvProblem
 from clconv.strassen import cut, error_factor
 
@@ -26,6 +27,81 @@ VECTORS = 2
 """Of output channels, in a tile."""
 
 STEPS = 7
+"""Products of quarters."""
+
+
+@dataclass(frozen=True)
+class StrassenTile:
+    """The tile of include/strassen_tile.clh for a problem and a device.
+
+    Attributes
+    ----------
+    heights : (int, int)
+        Pixels of half a tile, large and small.
+    lanes : int
+        Of a vector.
+    itemsize : int
+        Bytes of a sum.
+    ic_half : int
+        Input channels of a half.
+    blocks : int
+        Pairs of blocks of output channels.
+    avx512 : bool
+    """
+
+    heights: tuple[int, int]
+    lanes: int
+    itemsize: int
+    ic_half: int
+    blocks: int
+    avx512: bool
+
+    @classmethod
+    def of(cls, p: ConvProblem, device: DeviceInfo) -> StrassenTile:
+        """Return the tile that fills the registers."""
+        itemsize = accumulator_bytes(p)
+        avx512 = wide(p, device)
+        lanes = 64 // itemsize if avx512 else device.lanes(itemsize)
+        heights = (14, 11) if avx512 or device.vector_registers >= 32 else (6, 5)
+        return cls(heights, lanes, itemsize, ceil_div(p.IC, 2), ceil_div(p.OC, 2 * VECTORS * lanes), avx512)
+
+    @property
+    def oc_block(self) -> int:
+        """Output channels of a tile, in one of its halves."""
+        return VECTORS * self.lanes
+
+    @property
+    def macros(self) -> tuple[Macro, ...]:
+        """Macros of the tile."""
+        large, small = self.heights
+        return (("VEC", self.lanes), ("PXB", large), ("PXS", small), ("OCV", VECTORS), ("AVX512", int(self.avx512)))
+
+    def pack_filter(self, p: ConvProblem, device: DeviceInfo) -> tuple[Launch, int]:
+        """Return the launch that packs the filter's quarters and their sums, and the packed size in bytes."""
+        launch = Launch(
+            kernel="pointwise/strassen_simd.cl",
+            entry="strassen_filter",
+            macros=(*common_macros(p, device), *self.macros),
+            arguments=("w", "packed", *size_arguments(p, "IC", "OC")),
+            global_size=(self.oc_block, self.ic_half, self.blocks),
+            local_size=(self.oc_block, 1, 1),
+        )
+        return launch, self.blocks * self._block_bytes
+
+    @property
+    def _block_bytes(self) -> int:
+        return STEPS * self.ic_half * self.oc_block * self.itemsize
+
+    def stream(self, device: DeviceInfo) -> float:
+        """Clock cycles until a block of the filter has come in, for the first of the tiles that use it."""
+        near = self.blocks * self._block_bytes <= device.l2_bytes * device.compute_units
+        return self._block_bytes / (80 if near else 40)
+
+    def cycles(self, device: DeviceInfo, small: float) -> float:
+        """Clock cycles of a tile, and a pair of blocks of output channels; ``small`` is the share of small tiles."""
+        vector = self.lanes * self.itemsize / device.vector_bytes / 2
+        height = self.heights[0] - small * (self.heights[0] - self.heights[1])
+        return STEPS * (height * VECTORS * (self.ic_half * vector + 2) + 10)
 
 
 class StrassenSimd(Algorithm):
@@ -52,71 +128,51 @@ class StrassenSimd(Algorithm):
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tiles_item: int, splits: int) -> Plan:
         itemsize = accumulator_bytes(p)
-        avx512 = wide(p, device)
-        lanes = 64 // itemsize if avx512 else device.lanes(itemsize)
-        heights = (14, 11) if avx512 or device.vector_registers >= 32 else (6, 5)
+        tile = StrassenTile.of(p, device)
         nhwc = p.layout == "NHWC"
         images = 1 if nhwc else p.N
-        tiles, small = cut(p.OH * p.OW * p.N // images, heights)
+        tiles, small = cut(p.OH * p.OW * p.N // images, tile.heights)
         tiles_item = min(tiles_item, tiles)
-        oc_block = VECTORS * lanes
-        blocks = ceil_div(p.OC, 2 * oc_block)
-        blocks_item = ceil_div(blocks, splits)
-        ic_half = ceil_div(p.IC, 2)
-        row = round_up(ic_half, lanes) + lanes
-        operands = STEPS * (heights[0] * row if nhwc else ic_half * round_up(heights[0], lanes))
+        height = tile.heights[0]
+        blocks_item = ceil_div(tile.blocks, splits)
+        row = round_up(tile.ic_half, tile.lanes) + tile.lanes
+        operands = STEPS * (height * row if nhwc else tile.ic_half * round_up(height, tile.lanes))
         local = (
             Local(tiles_item * operands * itemsize),
-            Local(itemsize if nhwc else tiles_item * 4 * heights[0] * oc_block * itemsize),
+            Local(itemsize if nhwc else tiles_item * 4 * height * tile.oc_block * itemsize),
         )
-        size = (ceil_div(tiles, tiles_item), ceil_div(blocks, blocks_item), images)
-        macros = (
-            *common_macros(p, device),
-            *(("VEC", lanes), ("PXB", heights[0]), ("PXS", heights[1]), ("OCV", VECTORS), ("AVX512", int(avx512))),
-        )
+        size = (ceil_div(tiles, tiles_item), ceil_div(tile.blocks, blocks_item), images)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
-            macros=macros,
+            macros=(*common_macros(p, device), *tile.macros),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW"),
-                *(Int(tiles), Int(small), Int(tiles_item), Int(blocks), Int(blocks_item)),
+                *(Int(tiles), Int(small), Int(tiles_item), Int(tile.blocks), Int(blocks_item)),
                 *epilogue_arguments(p),
             ),
             global_size=size,
             local_size=(1, 1, 1),
         )
-        prepare = Launch(
-            kernel=self.kernel,
-            entry="strassen_filter",
-            macros=macros,
-            arguments=("w", "packed", *size_arguments(p, "IC", "OC")),
-            global_size=(oc_block, ic_half, blocks),
-            local_size=(oc_block, 1, 1),
-        )
-        # Clock cycles: a vector of multiply-adds takes a half, or a whole one if it is wider than the units.
-        vector = lanes * itemsize / device.vector_bytes / 2
-        height = heights[0] - small / tiles * (heights[0] - heights[1])  # on average
-        multiply = STEPS * height * VECTORS * (ic_half * vector + 2)
-        transpose = 0 if nhwc else 4.0 * height * oc_block
-        move = 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # a vector of an operand
-        put = move * STEPS * height * ic_half / lanes
-        packed_bytes = blocks * STEPS * ic_half * oc_block * itemsize
-        near = packed_bytes <= device.l2_bytes * device.compute_units
-        stream = packed_bytes / blocks / (80 if near else 40)  # a block of the filter comes in, for the first of the tiles
+        pack, packed_bytes = tile.pack_filter(p, device)
+        transpose = 0 if nhwc else 4.0 * height * tile.oc_block
+        move = 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # clock cycles of a vector of an operand
+        put = move * STEPS * height * tile.ic_half / tile.lanes
+        stream = tile.stream(device)
         if local[0].bytes > device.l2_bytes / 2:
             stream += local[0].bytes / 64  # and the operands, again for each block
-        item = START + blocks_item * (tiles_item * (multiply + transpose + STEPS * 10) + stream) + tiles_item * put
+        product = tile.cycles(device, small / tiles)
+        item = START + blocks_item * (tiles_item * (product + transpose) + stream) + tiles_item * put
         return Plan(
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
+            prepare=(pack,),
             packed_bytes=packed_bytes,
-            tile=f"2 x {heights[0]} pixels x {VECTORS} vectors of {lanes} channels; {tiles_item} tiles x "
-            f"{2 * blocks_item * oc_block} channels a work-item",
+            tile=f"2 x {height} pixels x {VECTORS} vectors of {tile.lanes} channels; {tiles_item} tiles x "
+            f"{2 * blocks_item * tile.oc_block} channels a work-item",
             seconds=seconds(p, device, ceil_div(math.prod(size), device.compute_units) * item + min(LATE * item, 20e3)),
             error_factor=error_factor(p),
-            strassen=(*heights, blocks * oc_block),
+            strassen=(*tile.heights, tile.blocks * tile.oc_block),
         )
