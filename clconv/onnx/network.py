@@ -100,6 +100,7 @@ class Network:
         self._runtime = runtime_of(self.queue)
         self._store = Store(self._runtime, self.queue)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._accepted: set[Any] = set()
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -184,7 +185,22 @@ class Network:
             raise ShapeError(f"the input {missing[0]!r} is missing; the network's inputs are {listed}")
         return [given[name] for name in names]
 
-    def _tensors(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    def _tensors(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Tensor]:
+        """Return the inputs in the model's order, checked. Those that are like an earlier call's are not checked again.
+
+        The check is Python that the processor's caches have long forgotten by the next call: 0.1 ms.
+        """
+        plain = not kwargs and all(type(t) is np.ndarray and t.flags.c_contiguous for t in args)
+        if plain and tuple([(t.shape, t.dtype) for t in args]) in self._accepted:
+            return args
+        tensors = self._checked(args, kwargs)
+        if plain:
+            if len(self._accepted) >= _KEPT:
+                self._accepted.clear()
+            self._accepted.add(tuple((t.shape, t.dtype) for t in args))
+        return tensors
+
+    def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         tensors = []
         for port, value in zip(self.inputs, self._named(args, kwargs), strict=True):
             if value.__class__ in (int, float, list):

@@ -138,7 +138,7 @@ class Program:
         lowering = lower(graph, store.plans)
         self.steps: tuple[Step, ...] = tuple(lowering.steps)
         self.output_shapes = [lowering.shapes[name] for name in graph.outputs]
-        self.output_dtypes = [lowering.dtypes[name] for name in graph.outputs]
+        self.output_dtypes = [np.dtype(lowering.dtypes[name]) for name in graph.outputs]
         self._lowering = lowering
         self.external = [port.name for port in graph.inputs] + [graph.root(name) for name in graph.outputs]
         self.lifetimes = _lifetimes(graph, lowering, set(self.external))
