@@ -24,8 +24,8 @@
  *      +----------------+         --  +-----------------+-----------------+
  *      next tile: the next PXB pixels of the item, the same w
  *
- * Where PXB/2 pixels or fewer are left, the tile is half as high; pixels too many are computed and dropped. So an image
- * of 7 x 7 wastes nothing with PXB = 14. In N C H W the sums of an item pass through local memory and are transposed on
+ * Where PXB/2 pixels or fewer are left, the tile is half as high; pixels too many are computed and dropped. A single one, all there
+ * is in a fully connected layer, has a tile of its own. So an image of 7 x 7 wastes nothing with PXB = 14. In N C H W the sums of an item pass through local memory and are transposed on
  * their way out. Per multiply-add, 1/OCB + 1/PXB elements are read; x is read once per block of output channels, the
  * filter once per item.
  *
@@ -110,7 +110,8 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
 #define TILE(SIZE)                                                                                                  \
   tile(SIZE, some, SOURCE, from, channel_step, w, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
-      else TILE(PXB / 2);
+      else if (some > 1) TILE(PXB / 2);
+      else TILE(1);
     }
 #if !NHWC
     write_channels(sums, bias, residual + out, y + out, pixels, oc, OC, (long)OH * OW, act_a, act_b);

@@ -95,7 +95,8 @@ class ChannelSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        rows = ceil_div(pixels_item, tile // 2) * (tile // 2)  # half tiles
+        half, rest = tile // 2, pixels_item % (tile // 2)
+        rows = pixels_item - rest + (2 if rest == 1 else half if rest else 0)  # half tiles; one pixel waits for its own sums
         multiply = rows * vectors * p.IC * lanes * itemsize / device.vector_bytes / 2
         # Half tiles are nearly as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
         stream = oc_block * itemsize * p.IC / (100 if pixels_item <= tile // 2 else 64)
