@@ -1,4 +1,4 @@
-"""Host side of kernels/pack_filter.cl: filters in blocks of output channels."""
+"""Host side of kernels/pack_filter.cl and kernels/pack_strassen.cl: filters in blocks of output channels."""
 
 from __future__ import annotations
 
@@ -35,3 +35,28 @@ def pack_filter(problem: ConvProblem, oc_block: int, *, together: int = 0) -> tu
         local_size=(oc_block, 1, 1),
     )
     return launch, groups * blocks * taps * oc_block * accumulator_bytes(problem)
+
+
+STEPS = 7
+"""Products of quarters in Strassen's scheme."""
+
+
+def pack_strassen(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
+    """Return the launch that packs a 1x1 filter as ``[BLOCKS][STEPS][ceil(IC/2)][oc_block]``, and the packed size in bytes.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    oc_block : int
+        Output channels of a tile; each has a partner in the other half of them.
+    """
+    half, blocks = ceil_div(problem.IC, 2), ceil_div(problem.OC, 2 * oc_block)
+    launch = Launch(
+        kernel="pack_strassen.cl",
+        entry="pack_strassen",
+        macros=((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
+        arguments=("w", "packed", *size_arguments(problem, "IC", "OC")),
+        global_size=(oc_block, half, blocks),
+        local_size=(oc_block, 1, 1),
+    )
+    return launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem)

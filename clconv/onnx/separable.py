@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
-from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.packing import pack_filter, pack_strassen
 from clconv.algorithms.pointwise.items import LATE, START, seconds
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
 from clconv.algorithms.wide import wide
@@ -152,15 +152,16 @@ def _strassen(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
         return None
     tiles, small = cut(pixels, tile.heights)
     height = tile.heights[0]
+    pack = pack_strassen(p, tile.oc_block)
     return _Part(
         macros=(*tile.macros, ("STRASSEN", 1)),
         lanes=tile.lanes,
         blocks=tile.blocks,
         spare=2 * height,
         sums=tiles * 4 * height * (tile.ic_half + tile.lanes) * tile.itemsize,
-        pack=tile.pack_filter(p, device),
+        pack=pack,
         once=tiles * 4 * height * tile.ic_half / tile.lanes * 4.0,
-        block=tiles * tile.cycles(device, small / tiles) + tile.stream(device),
+        block=tiles * tile.cycles(device, small / tiles) + tile.stream(pack[1], device),
         error_factor=error_factor(p),
     )
 

@@ -5,7 +5,7 @@
  *
  * x            N IH IW IC
  * taps         KH KW TAP_PITCH, from pack_depthwise of depthwise/pixel_simd.cl: VEC zeros, IC elements, zeros
- * packed       BLOCKS IC OCB, from pack_filter.cl; or BLOCKS 7 ICH OCB, from pointwise/strassen_simd.cl  (macro STRASSEN)
+ * packed       BLOCKS IC OCB, from pack_filter.cl; or BLOCKS 7 ICH OCB, from pack_strassen.cl  (macro STRASSEN)
  * shift, bias  IC, OC
  * residual, y  N OH OW OC
  *

@@ -4,11 +4,11 @@
  *
  * with p = oh*OW + ow counting the output's pixels, and at(p) the pixel (oh*SH, ow*SW) of x.
  *
- * include/strassen_tile.clh has the scheme: sums of quarters A11 A12 over A21 A22 of 2*s pixels by 2*ICH channels of x are
+ * include/strassen.clh has the scheme: sums of quarters A11 A12 over A21 A22 of 2*s pixels by 2*ICH channels of x are
  * multiplied with sums of quarters B11 B12 over B21 B22 of the filter.
  *
  * x, y, residual   N H W C, or N C H W     (macro NHWC)
- * packed           BLOCKS 7 ICH OCB        from strassen_filter: B11 B21 T2 T3 T4 T1 B22 of OCB output channels from b*OCB on and
+ * packed           BLOCKS 7 ICH OCB        from pack_strassen.cl: B11 B21 T2 T3 T4 T1 B22 of OCB output channels from b*OCB on and
  *                                          OCB from (BLOCKS + b)*OCB on; zero behind the last channel
  * bias             OC
  *
@@ -187,29 +187,4 @@ void pointwise_strassen(__global const real *restrict x, __global const acc_t *r
   const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);         /* and the one behind the last */
   item(x, packed, bias, residual, y, operands, sums, get_global_id(2), t0, t1, b0, b1, TILES, SMALL, BLOCKS,
        (NHWC ? N : 1) * OH * OW, IC, IH, IW, OC, OH, OW, act_a, act_b);
-}
-
-/* An element of the filter, 0 where it has none. */
-static inline acc_t filter_at(__global const real *w, const int ic, const int oc, const int IC, const int OC) {
-  if (ic >= IC || oc >= OC) return 0;
-  return LOAD(w, NHWC ? (long)ic * OC + oc : (long)oc * IC + ic);
-}
-
-/* Packs the filter, once. Work-items: (o, ic, block), the first dimension OCB wide. */
-__kernel void strassen_filter(__global const real *restrict w, __global acc_t *restrict packed, const int IC, const int OC) {
-  const int o = get_global_id(0), ic = get_global_id(1), b = get_global_id(2); /* 0 .. OCB-1, 0 .. ICH-1, 0 .. BLOCKS-1 */
-  const int ICH = get_global_size(1);
-  const int oc = b * OCB + o, partner = oc + get_global_size(2) * OCB;
-  const acc_t b11 = filter_at(w, ic, oc, IC, OC), b12 = filter_at(w, ic, partner, IC, OC);
-  const acc_t b21 = filter_at(w, ic + ICH, oc, IC, OC), b22 = filter_at(w, ic + ICH, partner, IC, OC);
-  const acc_t t1 = b12 - b11, t2 = b22 - t1;
-  __global acc_t *to = packed + ((long)b * STEPS * ICH + ic) * OCB + o;
-  const long step = (long)ICH * OCB;
-  to[A11_B11 * step] = b11;
-  to[A12_B21 * step] = b21;
-  to[S2_T2 * step] = t2;
-  to[S3_T3 * step] = b22 - b12;
-  to[A22_T4 * step] = b21 - t2;
-  to[S1_T1 * step] = t1;
-  to[S4_B22 * step] = b22;
 }

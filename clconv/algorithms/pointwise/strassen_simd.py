@@ -15,6 +15,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.packing import STEPS, pack_strassen
 from clconv.algorithms.pointwise.items import LATE, START, seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.wide import wide
@@ -25,9 +26,6 @@ from clconv.strassen import cut, error_factor
 
 VECTORS = 2
 """Of output channels, in a tile."""
-
-STEPS = 7
-"""Products of quarters."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +74,9 @@ class StrassenTile:
         large, small = self.heights
         return (("VEC", self.lanes), ("PXB", large), ("PXS", small), ("OCV", VECTORS), ("AVX512", int(self.avx512)))
 
-    def pack_filter(self, p: ConvProblem, device: DeviceInfo) -> tuple[Launch, int]:
-        """Return the launch that packs the filter's quarters and their sums, and the packed size in bytes."""
-        launch = Launch(
-            kernel="pointwise/strassen_simd.cl",
-            entry="strassen_filter",
-            macros=(*common_macros(p, device), *self.macros),
-            arguments=("w", "packed", *size_arguments(p, "IC", "OC")),
-            global_size=(self.oc_block, self.ic_half, self.blocks),
-            local_size=(self.oc_block, 1, 1),
-        )
-        return launch, self.blocks * self._block_bytes
-
-    @property
-    def _block_bytes(self) -> int:
-        return STEPS * self.ic_half * self.oc_block * self.itemsize
-
-    def stream(self, device: DeviceInfo) -> float:
+    def stream(self, packed_bytes: int, device: DeviceInfo) -> float:
         """Clock cycles until a block of the filter has come in, for the first of the tiles that use it."""
-        near = self.blocks * self._block_bytes <= device.l2_bytes * device.compute_units
-        return self._block_bytes / (80 if near else 40)
+        return packed_bytes / self.blocks / (80 if packed_bytes <= device.l2_bytes * device.compute_units else 40)
 
     def cycles(self, device: DeviceInfo, small: float) -> float:
         """Clock cycles of a tile, and a pair of blocks of output channels; ``small`` is the share of small tiles."""
@@ -155,11 +136,11 @@ class StrassenSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        pack, packed_bytes = tile.pack_filter(p, device)
+        pack, packed_bytes = pack_strassen(p, tile.oc_block)
         transpose = 0 if nhwc else 4.0 * height * tile.oc_block
         move = 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # clock cycles of a vector of an operand
         put = move * STEPS * height * tile.ic_half / tile.lanes
-        stream = tile.stream(device)
+        stream = tile.stream(packed_bytes, device)
         if local[0].bytes > device.l2_bytes / 2:
             stream += local[0].bytes / 64  # and the operands, again for each block
         product = tile.cycles(device, small / tiles)
