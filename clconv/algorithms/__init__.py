@@ -16,6 +16,7 @@ from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.gemm_simt import GemmSimt
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
+from clconv.algorithms.pointwise.strassen_panel_simd import StrassenPanelSimd
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd
 from clconv.algorithms.reference import Reference
 from clconv.algorithms.standard.direct_simd import DirectSimd
@@ -28,6 +29,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     PanelSimd(),
     ChannelSimd(),
     StrassenSimd(),
+    StrassenPanelSimd(),
     DirectSimd(),
     PixelSimd(),
     WinogradSimd(),
