@@ -9,7 +9,7 @@
  * = 2*VEC output channels of one group:
  *
  *    x  --gather-->  strip  --input-->  V  --multiply-->  M  --output-->  strip  --scatter-->  y
- *       (1 row of tiles, VEC channels)     PART x 2 vectors
+ *       (1 row of tiles, VEC channels)     PART x OC_BLOCK
  *                                          of accumulators,      for each block of output channels: all f, then
  *                                          U read in order       the tiles of that block while M is in the cache
  *
@@ -25,7 +25,7 @@
  * Per tile and pair of channels SIDE*SIDE multiply-adds; per tile and input channel SIDE*SIDE elements of V are written, and as many of M
  * per output channel; U is read once per run of tiles.
  *
- * Macros: types.clh, index.clh, vector.clh, epilogue.clh; TILE (2, 4, 6); FUSED (0, 1); STRIP_TILES (tiles of a row that are
+ * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; TILE (2, 4, 6); FUSED (0, 1); STRIP_TILES (tiles of a row that are
  * transformed together).
  */
 #include "include/types.clh"
@@ -39,16 +39,6 @@
 
 #define COLS (STRIP_TILES * TILE + 2)
 #define OC_BLOCK (2 * VEC)
-#define PART 6 /* tiles of the register tile */
-#define TWICE _Pragma("unroll 2") /* more is no faster, and six sizes of it are most of what is compiled */
-
-/* Into the second-level cache. U is read once, in bursts that the processor's own prefetching follows too late. */
-#if UNALIGNED_VECTORS
-#define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
-#else
-#define PREFETCH(p)
-#endif
-
 #include "winograd_transforms.clh"
 #include "winograd_strip.clh"
 
@@ -58,6 +48,8 @@
 #else
 #define PANEL __global
 #endif
+
+#include "winograd_multiply.clh"
 
 /* Sizes of the problem; TY x TX tiles cover an image. */
 typedef struct {
@@ -134,56 +126,6 @@ static inline void input_run(__global const real *restrict x, __local acc_t *str
         input_tile(strip + k * TILE * VEC, v + ((long)b * tiles + (t - first) + k) * VEC, slab);
       t += r.count;
     }
-}
-
-/* m[tile][0 .. OC_BLOCK-1] = sum over ic of v[ic][tile] * u[ic][0 .. OC_BLOCK-1] for `part` tiles (a constant, 1 .. PART). Meanwhile
- * every `parts`-th step, from step `turn` on, asks for the same step of the block that is read next. Inlined in any case: the
- * compiler would merge the calls, and then could not keep acc in registers. */
-__attribute__((always_inline)) static inline void multiply_part(const int part, __global const acc_t *u, __global const acc_t *next,
-                                                                PANEL const acc_t *v, __local acc_t *m, const int blocks,
-                                                                const int tiles, int turn, const int parts) {
-  vec acc[PART][2];
-  UNROLL for (int t = 0; t < PART; t++) acc[t][0] = acc[t][1] = VEC_OF(0);
-  for (int b = 0; b < blocks; b++, v += tiles * VEC, u += VEC * OC_BLOCK, next += VEC * OC_BLOCK) {
-    if (turn-- == 0) {
-      UNROLL for (int c = 0; c < VEC; c++) PREFETCH(next + c * OC_BLOCK);
-      turn = parts - 1;
-    }
-    TWICE for (int c = 0; c < VEC; c++) {
-      const vec u0 = *(__global const vec *)(u + c * OC_BLOCK), u1 = *(__global const vec *)(u + c * OC_BLOCK + VEC);
-      UNROLL for (int t = 0; t < PART; t++)
-        if (t < part) {
-          const vec vt = VEC_OF(v[t * VEC + c]);
-          acc[t][0] += vt * u0;
-          acc[t][1] += vt * u1;
-        }
-    }
-  }
-  UNROLL for (int t = 0; t < PART; t++)
-    if (t < part) {
-      STORE_PIXEL(m + t * OC_BLOCK, acc[t][0]);
-      STORE_PIXEL(m + t * OC_BLOCK + VEC, acc[t][1]);
-    }
-}
-
-/* All tiles of one frequency and one block of output channels, in parts as even as can be. `next` is the block after this one. */
-static inline void multiply(__global const acc_t *u, __global const acc_t *next, PANEL const acc_t *v, __local acc_t *m,
-                            const int blocks, const int tiles) {
-  const int parts = (tiles + PART - 1) / PART;
-  for (int p = 0, t = 0; p < parts; p++) {
-    const int part = (tiles - t) / (parts - p);
-    PANEL const acc_t *vt = v + t * VEC;
-    __local acc_t *mt = m + t * OC_BLOCK;
-    switch (part) {
-      case 1: multiply_part(1, u, next, vt, mt, blocks, tiles, p, parts); break;
-      case 2: multiply_part(2, u, next, vt, mt, blocks, tiles, p, parts); break;
-      case 3: multiply_part(3, u, next, vt, mt, blocks, tiles, p, parts); break;
-      case 4: multiply_part(4, u, next, vt, mt, blocks, tiles, p, parts); break;
-      case 5: multiply_part(5, u, next, vt, mt, blocks, tiles, p, parts); break;
-      default: multiply_part(6, u, next, vt, mt, blocks, tiles, p, parts); break;
-    }
-    t += part;
-  }
 }
 
 /* The outputs of the tiles first .. last-1, group g, for the panels q0 .. q1-1 of PANELS blocks of output channels. */

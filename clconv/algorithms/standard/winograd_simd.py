@@ -116,7 +116,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     most = ceil_div(p.N * ceil_div(p.OH, b.tile) * ceil_div(p.OW, b.tile), b.runs)
     share = min(oc_blocks, ceil_div(ceil_div(oc_blocks, b.panels), b.shares) * b.panels)
     # A part of t tiles takes t cycles a step for its 2*t multiply-adds, if loads and latencies leave it at that.
-    parts = ceil_div(most, 6)
+    parts = ceil_div(most, 8 if device.avx512 else 6)
     even, more = divmod(most, parts)
     steps = more * max(even + 1.0, 4.0) + (parts - more) * max(float(even), 4.0)
     multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panels
@@ -151,6 +151,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         ("TILE", tile),
         ("STRIP_TILES", STRIP_TILES[tile]),
         ("FUSED", int(blocking.fused)),
+        ("AVX512", int(device.avx512)),
     )
     sizes: tuple[Argument, ...] = (
         *size_arguments(problem, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
