@@ -32,8 +32,12 @@ class Backend(_Backend):
 
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> Prepared:
-        """Load a model."""
-        return Prepared(load(model))
+        """Load a model, with direct methods alone.
+
+        The tests hold models whose weights are all the same number: their channels must come out equal to the last bit, for
+        a softmax of large numbers makes everything of a difference. Strassen's product rounds two halves of them differently.
+        """
+        return Prepared(load(model, algorithm="direct"))
 
     @classmethod
     def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:

@@ -39,7 +39,7 @@ class Inverted:
     seconds: float
 
 
-def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem], float]) -> Graph:
+def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem], float], *, direct: bool = False) -> Graph:
     """Let one kernel do a pointwise, a depthwise and a pointwise convolution where that is predicted to be faster.
 
     Parameters
@@ -49,6 +49,8 @@ def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem
     device : DeviceInfo
     apart : callable
         Predicted time of a convolution by itself.
+    direct : bool
+        Rule out Strassen's product for what it is compared with.
     """
 
     def faster(problems: Sequence[ConvProblem]) -> bool:
@@ -56,7 +58,7 @@ def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem
         together = plan_inverted(first, middle, last, device)
         if together is None:
             return False
-        pair = plan_separable(middle, last, device)
+        pair = plan_separable(middle, last, device, direct=direct)
         rest = apart(middle) + separable.LAUNCH + apart(last)
         return together.seconds < apart(first) + separable.LAUNCH + (rest if pair is None else min(rest, pair.seconds))
 

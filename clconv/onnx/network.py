@@ -33,7 +33,11 @@ _KEPT = 16  # programs, one per set of input shapes; the least recently used one
 
 
 def load(
-    source: str | Path | bytes | onnx.ModelProto, *, dtype: str | None = None, queue: cl.CommandQueue | None = None
+    source: str | Path | bytes | onnx.ModelProto,
+    *,
+    dtype: str | None = None,
+    algorithm: str = "auto",
+    queue: cl.CommandQueue | None = None,
 ) -> Network:
     """Load a network of convolutions from ONNX.
 
@@ -42,6 +46,8 @@ def load(
     source : path, bytes or onnx.ModelProto
     dtype : {"float32", "float16"}, optional
         Element type to store tensors and weights in, if it is to differ from the model's. Sums are float32 in both.
+    algorithm : {"auto", "direct"}
+        ``"direct"`` rules out Winograd's and Strassen's methods, which are faster and round more.
     queue : pyopencl.CommandQueue, optional
         Where everything runs; :func:`clconv.default_queue` if left out.
 
@@ -50,7 +56,7 @@ def load(
     ClconvError
         If the file is damaged.
     UnsupportedError
-        If it has nodes that are not offered; all of them are named.
+        If it has nodes that are not offered, all of which are named; or for another dtype or algorithm.
 
     Examples
     --------
@@ -60,10 +66,12 @@ def load(
     >>> net(np.zeros((2, 3, 32, 32), "f")).shape
     (2, 1000)
     """
+    if algorithm not in ("auto", "direct"):
+        raise UnsupportedError(f"algorithm={algorithm!r} is not offered for networks; use auto or direct")
     graph = graph_of(read_model(source))
     if dtype is not None:
         graph = _converted(graph, dtype)
-    network = Network(graph, queue)
+    network = Network(graph, queue, algorithm)
     del graph
     _trim()
     return network
@@ -76,6 +84,7 @@ class Network:
     ----------
     graph : Graph
     queue : pyopencl.CommandQueue, optional
+    algorithm : {"auto", "direct"}
 
     Attributes
     ----------
@@ -90,7 +99,7 @@ class Network:
     Weights are packed once for all of them. Networks may be called from several threads.
     """
 
-    def __init__(self, graph: Graph, queue: cl.CommandQueue | None = None) -> None:
+    def __init__(self, graph: Graph, queue: cl.CommandQueue | None = None, algorithm: str = "auto") -> None:
         check_supported(graph)
         self.outputs = graph.outputs
         self.parameters = graph.parameters
@@ -98,7 +107,7 @@ class Network:
         self.inputs: tuple[Port, ...] = self._graph.inputs
         self.queue = queue if queue is not None else default_queue()
         self._runtime = runtime_of(self.queue)
-        self._store = Store(self._runtime, self.queue)
+        self._store = Store(self._runtime, self.queue, algorithm)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._accepted: set[Any] = set()
         self._lock = threading.Lock()
@@ -248,8 +257,8 @@ class Network:
         if not any(0 in shape for shape in graph.shapes.values()):
             plans, info = self._store.plans, self._runtime.info
             graph = choose_layout(graph, plans.seconds, info.bandwidth)
-            graph = fuse_inverted(graph, info, plans.seconds)
-            graph = fuse_separable(graph, info, plans.seconds)
+            graph = fuse_inverted(graph, info, plans.seconds, direct=plans.direct)
+            graph = fuse_separable(graph, info, plans.seconds, direct=plans.direct)
         return Program(graph, self._graph.constants, self._store)
 
     def _run_numpy(self, program: Program, tensors: Sequence[Any]) -> list[Any]:

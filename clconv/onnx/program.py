@@ -28,10 +28,10 @@ _TURN = (2, 3, 1, 0)  # OC IC KH KW to KH KW IC OC
 class Store:
     """Constants and packed filters on the device, shared by the programs of a network."""
 
-    def __init__(self, runtime: Runtime, queue: cl.CommandQueue) -> None:
+    def __init__(self, runtime: Runtime, queue: cl.CommandQueue, algorithm: str = "auto") -> None:
         self.runtime = runtime
         self.queue = queue
-        self.plans = Plans(runtime.info)
+        self.plans = Plans(runtime.info, algorithm)
         self.arena = Arena(runtime)
         self._buffers: dict[Any, cl.Buffer] = {}
         self._place: Array = np.empty(0, np.uint8)

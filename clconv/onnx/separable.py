@@ -47,7 +47,7 @@ class Separable:
     seconds: float
 
 
-def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem], float]) -> Graph:
+def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem], float], *, direct: bool = False) -> Graph:
     """Let one kernel do a depthwise convolution and the pointwise one behind it where that is predicted to be faster.
 
     Parameters
@@ -57,10 +57,12 @@ def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProble
     device : DeviceInfo
     apart : callable
         Predicted time of a convolution by itself.
+    direct : bool
+        Rule out Strassen's product.
     """
 
     def faster(problems: Sequence[ConvProblem]) -> bool:
-        together = plan_separable(problems[0], problems[1], device)
+        together = plan_separable(problems[0], problems[1], device, direct=direct)
         return together is not None and together.seconds < sum(map(apart, problems)) + LAUNCH
 
     fused, count = fuse_chains(graph, "Separable", 2, faster)
@@ -68,7 +70,7 @@ def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProble
     return fused.with_nodes(fused.nodes, note)
 
 
-def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo) -> Separable | None:
+def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo, *, direct: bool = False) -> Separable | None:
     """Return the plan of a depthwise and a pointwise convolution as one, None if the kernel does not serve them."""
     clamp = clamp_of(first.activation)
     plain = second.kind == "pointwise" and not second.padded and second.stride == (1, 1)
@@ -76,7 +78,7 @@ def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo) 
         return None
     plans = [
         _together(first, second, device, clamp, min(rows, second.OH), splits, form)
-        for form in FORMS
+        for form in ((_direct,) if direct else FORMS)
         for rows in sorted({1, 2, 4, 8, ceil_div(second.OH, device.compute_units)})
         for splits in (1, 2, 4)
     ]

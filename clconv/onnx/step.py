@@ -11,7 +11,7 @@ from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
 from clconv.problem import Activation, ConvProblem
-from clconv.select import select
+from clconv.select import Limits, select
 from clconv.tuning import recall
 
 __all__ = ["Argument", "Float", "Int", "Local", "Lowering", "Plans", "Step"]
@@ -63,15 +63,21 @@ class Step:
 class Plans:
     """The plan that is chosen for each convolution, found once: networks repeat theirs."""
 
-    def __init__(self, device: DeviceInfo) -> None:
+    def __init__(self, device: DeviceInfo, algorithm: str = "auto") -> None:
         self.device = device
+        self.limits = Limits(algorithm)
         self._found: dict[ConvProblem, Plan] = {}
+
+    @property
+    def direct(self) -> bool:
+        """Whether Winograd's and Strassen's methods are ruled out."""
+        return self.limits.algorithm == "direct"
 
     def of(self, problem: ConvProblem) -> Plan:
         """Return the plan for a problem."""
         plan = self._found.get(problem)
         if plan is None:
-            plan = self._found[problem] = select(problem, self.device, recall=recall).plan
+            plan = self._found[problem] = select(problem, self.device, self.limits, recall).plan
         return plan
 
     def seconds(self, problem: ConvProblem) -> float:

@@ -17,6 +17,7 @@ import pytest
 
 import clconv.onnx
 from clconv import networks
+from clconv.errors import UnsupportedError
 from clconv.onnx import layout
 from tests.onnx.models import exact, model, node, numbers
 
@@ -172,3 +173,17 @@ def test_a_new_batch_packs_no_filter_again(small: clconv.onnx.Network) -> None:
     before = small.explain((3, 3, 32, 32)).weight_bytes
     small(numbers(3, 3, 32, 32, seed=1))
     assert small.explain((3, 3, 32, 32)).weight_bytes == before
+
+
+def test_direct_methods_alone() -> None:
+    """A caller can rule out the methods that round more, in whole networks too; what is left stays near the other's answer."""
+    proto = networks.mobilenet_v1(size=64)
+    x = numbers(1, 3, 64, 64)
+    net = clconv.onnx.load(proto, algorithm="direct")
+    kernels = {launch.kernel for step in net._program_for([x]).steps for launch in step.launches}
+    assert not any("strassen" in k or "winograd" in k for k in kernels)
+    macros = [dict(launch.macros) for step in net._program_for([x]).steps for launch in step.launches]
+    assert not any(m.get("STRASSEN") for m in macros)
+    np.testing.assert_allclose(net(x), clconv.onnx.load(proto)(x), rtol=1e-3, atol=1e-5)
+    with pytest.raises(UnsupportedError, match="algorithm='winograd' is not offered for networks; use auto or direct"):
+        clconv.onnx.load(proto, algorithm="winograd")

@@ -16,7 +16,7 @@ def lower_separable(node: Node, to: Lowering) -> None:
     dtype = to.floating(node, x)
     depthwise = conv_problem(first, to.shapes[x], to.shapes[taps], dtype)
     pointwise = conv_problem(second, depthwise.output_shape, to.shapes[w], dtype)
-    plan = plan_separable(depthwise, pointwise, to.device)
+    plan = plan_separable(depthwise, pointwise, to.device, direct=to.plans.direct)
     if plan is None:
         raise UnsupportedError(f"the nodes {first.name!r} and {second.name!r} cannot run in one kernel; leave them apart")
     values = {"x": x, "w0": taps, "shift": shift, "w": w, "bias": bias, "residual": residual, "y": node.output}
