@@ -23,7 +23,7 @@ from clconv.device import DeviceInfo
 from clconv.onnx import separable
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
-from clconv.onnx.separable import TILES, clamp_of, plan_separable
+from clconv.onnx.separable import TILES, clamp_of, pixel_pitch, plan_separable
 from clconv.plan import Argument, Float, Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
 
@@ -90,9 +90,7 @@ def _plan(
     oc_block = vectors * lanes
     columns = next(tile for tile in TILES if tile <= p.OW)
     width = max((p.OW - 1) * middle.SW + middle.EKW, middle.PL + middle.IW)
-    pitch = round_up(middle.IC, oc_block)
-    if pitch * itemsize % 512 == 0:
-        pitch += lanes  # else the pixels of a tile would share few sets of the first cache
+    pitch = pixel_pitch(round_up(middle.IC, oc_block), lanes, itemsize)
     local = (Local((middle.EKH + 1) * width * pitch * itemsize), Local(p.OW * pitch * itemsize))
     if sum(each.bytes for each in local) > min(device.local_mem_bytes, device.l2_bytes // 2):
         return None

@@ -18,7 +18,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.packing import pack_filter, pack_strassen
-from clconv.algorithms.pointwise.items import LATE, START, seconds
+from clconv.algorithms.pointwise.items import START, few_items, seconds
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -172,9 +172,9 @@ FORMS: tuple[Form, ...] = (_direct, _strassen)
 """Of the pointwise part."""
 
 
-def _pitch(channels: int, lanes: int, itemsize: int) -> int:
-    """Elements from pixel to pixel in local memory; the pixels of a tile are not to share few sets of the first cache."""
-    pitch = round_up(channels, lanes)
+def pixel_pitch(filled: int, lanes: int, itemsize: int) -> int:
+    """Elements from pixel to pixel in local memory, ``filled`` or more, so that a tile does not share few sets of a cache."""
+    pitch = round_up(filled, lanes)
     return pitch + lanes if pitch * itemsize % 512 == 0 else pitch
 
 
@@ -192,7 +192,7 @@ def _together(
         return None
     itemsize = accumulator_bytes(p)
     columns = next(tile for tile in TILES if tile <= p.OW)
-    pitch = _pitch(p.IC, part.lanes, itemsize)
+    pitch = pixel_pitch(p.IC, part.lanes, itemsize)
     local = (Local((rows * p.OW + part.spare) * pitch * itemsize), Local(part.sums))
     if sum(each.bytes for each in local) > min(device.local_mem_bytes, device.l2_bytes * 5 // 8):
         return None
@@ -226,5 +226,5 @@ def _together(
         launch,
         Plan("network/separable", first, (), taps_plan.prepare, taps_plan.packed_bytes),
         Plan("network/separable", p, (), (pack,), packed_bytes, error_factor=part.error_factor),
-        seconds(p, device, ceil_div(math.prod(size), device.compute_units) * item + min(LATE * item, 40e3)),
+        seconds(p, device, few_items(math.prod(size), device, item, 40e3)),
     )

@@ -44,9 +44,7 @@
 #define PXS ((PXV - 1) * VEC)
 #include "include/strassen.clh"
 
-/* Operands in local memory: three quarters, then the sums; each ICH rows of PXB pixels. */
-enum { A11, A12, A22, RAW };
-#define OPERANDS (RAW + SUMS)
+DEFINE_SUMS(OCT, PXV, j < size)
 
 /* The operands of a tile of 2*vectors*VEC pixels, of which `pixels` exist, the others 0. x: pixel 0 of the tile, channel 0. */
 INLINE void put_tile(__global const real *x, __local acc_t *to, const int vectors, const int pixels, const int IC, const int ICH,
@@ -66,11 +64,7 @@ INLINE void put_tile(__global const real *x, __local acc_t *to, const int vector
       const vec a11 = LOAD_LANES(a1, upper[j]), a21 = LOAD_LANES(a2, lower[j]);
       const vec a12 = right ? LOAD_LANES(a1 + left, upper[j]) : VEC_OF(0);
       const vec a22 = right ? LOAD_LANES(a2 + left, lower[j]) : VEC_OF(0);
-      __local acc_t *at = to + j * VEC;
-      STORE_ACC_LOCAL(at + A11 * step, a11);
-      STORE_ACC_LOCAL(at + A12 * step, a12);
-      STORE_ACC_LOCAL(at + A22 * step, a22);
-      put_sums(at + RAW * step, step, a11, a12, a21, a22);
+      put_operands(to + j * VEC, step, a11, a12, a21, a22);
     }
   }
 }
@@ -85,19 +79,6 @@ INLINE void add_product(vec acc[OCT][PXV], const int vectors, __local const acc_
       UNROLL for (int j = 0; j < PXV; j++)
         if (j < vectors) acc[i][j] += w[i] * xv[j];
   }
-}
-
-/* to = a, or a + b; or 0 without a. */
-INLINE void add_sums(vec to[OCT][PXV], vec a[OCT][PXV], vec b[OCT][PXV], const int vectors, const bool add) {
-  UNROLL for (int i = 0; i < OCT; i++)
-    UNROLL for (int j = 0; j < PXV; j++)
-      if (j < vectors) to[i][j] = add ? a[i][j] + b[i][j] : a[i][j];
-}
-
-INLINE void no_sums(vec acc[OCT][PXV], const int vectors) {
-  UNROLL for (int i = 0; i < OCT; i++)
-    UNROLL for (int j = 0; j < PXV; j++)
-      if (j < vectors) acc[i][j] = VEC_OF(0);
 }
 
 /* Bias, residual and activation of `channels` channels by `pixels` pixels to y. Called for the last tile or block alone: unrolled
@@ -149,29 +130,13 @@ INLINE void quarters(const int vectors, const int pixels, __local const acc_t *a
                      const int OCH, const int OC, const long P, const acc_t act_a, const acc_t act_b) {
   const int lower = vectors * VEC; /* the first pixel of the lower half */
   vec acc[OCT][PXV], kept[OCT][PXV], more[OCT][PXV];
-#define ADD(STEP, OPERAND) add_product(acc, vectors, a + (OPERAND) * ICH * PXB, w + STEP * ICH * OCT, ICH)
-#define FINISH(TILE, FIRST, CHANNEL) \
-  finish_quarter(TILE, vectors, pixels - (FIRST), bias, residual + (FIRST), y + (FIRST), CHANNEL, OC, P, act_a, act_b)
-  no_sums(acc, vectors);
-  ADD(A11_B11, A11);
-  add_sums(kept, acc, acc, vectors, false);
-  ADD(A12_B21, A12);
-  FINISH(acc, 0, oc);
-  add_sums(acc, kept, kept, vectors, false);
-  ADD(S2_T2, RAW + S2);
-  add_sums(kept, acc, acc, vectors, false);
-  ADD(S3_T3, RAW + S3);
-  add_sums(more, acc, acc, vectors, false);
-  ADD(A22_T4, A22);
-  FINISH(acc, lower, oc);
-  no_sums(acc, vectors);
-  ADD(S1_T1, RAW + S1);
-  add_sums(more, more, acc, vectors, true);
-  FINISH(more, lower, oc + OCH);
-  add_sums(acc, acc, kept, vectors, true);
-  ADD(S4_B22, RAW + S4);
-  FINISH(acc, 0, oc + OCH);
-#undef ADD
+  const int operand[STEPS] = {A11, A12, RAW + S2, RAW + S3, A22, RAW + S1, RAW + S4};
+#define PRODUCT(STEP) add_product(acc, vectors, a + operand[STEP] * ICH * PXB, w + STEP * ICH * OCT, ICH)
+#define FINISH(TILE, LOWER, RIGHT)                                                                                          \
+  finish_quarter(TILE, vectors, pixels - LOWER * lower, bias, residual + LOWER * lower, y + LOWER * lower, oc + RIGHT * OCH, OC, P, \
+                 act_a, act_b)
+  SEVEN_PRODUCTS(vectors);
+#undef PRODUCT
 #undef FINISH
 }
 

@@ -50,18 +50,6 @@ typedef __local const acc_t *pixels_t;
 
 #define WIDE_PIXELS ((PXB + VEC - 1) / VEC * VEC) /* a half's pixels side by side, N C H W */
 
-/* Operands in local memory: three quarters, then the sums. */
-enum { A11, A12, A22, RAW };
-#define OPERANDS (RAW + SUMS)
-
-/* The operands from a vector of each quarter, `step` elements apart. */
-INLINE void put_operands(__local acc_t *to, const int step, const vec a11, const vec a12, const vec a21, const vec a22) {
-  STORE_ACC_LOCAL(to + A11 * step, a11);
-  STORE_ACC_LOCAL(to + A12 * step, a12);
-  STORE_ACC_LOCAL(to + A22 * step, a22);
-  put_sums(to + RAW * step, step, a11, a12, a21, a22);
-}
-
 /* Where pixel p lies in channel 0 of image 0: in N H W C counted over all images. */
 INLINE long pixel_at(const int p, const int IC, const int IH, const int IW, const int OH, const int OW) {
   const long step = NHWC ? IC : 1;

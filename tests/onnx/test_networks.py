@@ -17,8 +17,8 @@ import pytest
 
 import clconv.onnx
 from clconv import networks
-from clconv.errors import UnsupportedError
-from clconv.onnx import layout
+from clconv.errors import ShapeError, UnsupportedError
+from clconv.onnx import layout, separable
 from tests.onnx.models import exact, model, node, numbers
 
 PUBLISHED = {
@@ -175,15 +175,36 @@ def test_a_new_batch_packs_no_filter_again(small: clconv.onnx.Network) -> None:
     assert small.explain((3, 3, 32, 32)).weight_bytes == before
 
 
-def test_direct_methods_alone() -> None:
-    """A caller can rule out the methods that round more, in whole networks too; what is left stays near the other's answer."""
+def methods(net: clconv.onnx.Network, x: Any) -> set[str]:
+    """Words in the kernels' names and macros that stand for methods that round more."""
+    launches = [launch for step in net._program_for([x]).steps for launch in step.launches]
+    words = {w for w in ("winograd", "strassen") for launch in launches if w in launch.kernel}
+    return words | {"strassen" for launch in launches if dict(launch.macros).get("STRASSEN")}
+
+
+def test_direct_methods_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller can rule out the methods that round more, and the answer stays near the other one."""
     proto = networks.mobilenet_v1(size=64)
     x = numbers(1, 3, 64, 64)
     net = clconv.onnx.load(proto, algorithm="direct")
-    kernels = {launch.kernel for step in net._program_for([x]).steps for launch in step.launches}
-    assert not any("strassen" in k or "winograd" in k for k in kernels)
-    macros = [dict(launch.macros) for step in net._program_for([x]).steps for launch in step.launches]
-    assert not any(m.get("STRASSEN") for m in macros)
-    np.testing.assert_allclose(net(x), clconv.onnx.load(proto)(x), rtol=1e-3, atol=1e-5)
+    assert not methods(net, x)
+    monkeypatch.setattr(separable, "FORMS", separable.FORMS[1:])  # wherever the product of halves can be, on any device
+    usual = clconv.onnx.load(proto)
+    np.testing.assert_allclose(net(x), usual(x), rtol=1e-3, atol=1e-5)
+    monkeypatch.setattr(separable, "LAUNCH", 1.0)
+    assert "strassen" in methods(clconv.onnx.load(proto), x)
     with pytest.raises(UnsupportedError, match="algorithm='winograd' is not offered for networks; use auto or direct"):
         clconv.onnx.load(proto, algorithm="winograd")
+
+
+def test_an_input_like_an_earlier_one_is_told_from_one_that_is_not(small: clconv.onnx.Network) -> None:
+    """What was accepted once is not checked again; everything else is."""
+    x = numbers(1, 3, 32, 32)
+    want = small(x)
+    assert np.array_equal(small(x.copy()), want)
+    assert np.array_equal(small(np.asfortranarray(x)), want)
+    with pytest.raises(ShapeError, match="the element type float64; it must be float32"):
+        small(x.astype(np.float64))
+    with pytest.raises(ShapeError, match=r"the shape \(1, 3, 32\); it must be"):
+        small(x[..., 0])
+    assert np.array_equal(small(x), want)

@@ -18,6 +18,11 @@ def busiest_unit(items: int, device: DeviceInfo) -> float:
     return ceil_div(items, device.compute_units) + (LATE if device.compute_units > 1 else 0)
 
 
+def few_items(items: int, device: DeviceInfo, cycles: float, most: float) -> float:
+    """Clock cycles of the busiest compute unit where work-items are few and long: at the end it waits for ``most`` at most."""
+    return ceil_div(items, device.compute_units) * cycles + min(LATE * cycles, most)
+
+
 def seconds(problem: ConvProblem, device: DeviceInfo, cycles: float) -> float:
     """Time of a plan whose busiest compute unit works for so many clock cycles; no less than the tensors' way takes.
 

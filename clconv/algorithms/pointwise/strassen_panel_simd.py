@@ -14,7 +14,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import STEPS, pack_strassen
-from clconv.algorithms.pointwise.items import LATE, START, seconds
+from clconv.algorithms.pointwise.items import START, few_items, seconds
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -88,7 +88,7 @@ class StrassenPanelSimd(Algorithm):
             packed_bytes=packed_bytes,
             tile=f"{oc_tile} channels x 2 x {VECTORS} vectors of {lanes} pixels; {tiles_item} tiles x "
             f"{2 * blocks_item * oc_tile} channels a work-item",
-            seconds=seconds(p, device, ceil_div(math.prod(size), device.compute_units) * item + min(LATE * item, 20e3)),
+            seconds=seconds(p, device, few_items(math.prod(size), device, item, 20e3)),
             error_factor=error_factor(p),
             strassen=(*heights, blocks * oc_tile),
         )

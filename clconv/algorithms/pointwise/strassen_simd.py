@@ -16,7 +16,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import STEPS, pack_strassen
-from clconv.algorithms.pointwise.items import LATE, START, seconds
+from clconv.algorithms.pointwise.items import START, few_items, seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -153,7 +153,7 @@ class StrassenSimd(Algorithm):
             packed_bytes=packed_bytes,
             tile=f"2 x {height} pixels x {VECTORS} vectors of {tile.lanes} channels; {tiles_item} tiles x "
             f"{2 * blocks_item * tile.oc_block} channels a work-item",
-            seconds=seconds(p, device, ceil_div(math.prod(size), device.compute_units) * item + min(LATE * item, 20e3)),
+            seconds=seconds(p, device, few_items(math.prod(size), device, item, 20e3)),
             error_factor=error_factor(p),
             strassen=(*tile.heights, tile.blocks * tile.oc_block),
         )
