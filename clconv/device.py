@@ -6,6 +6,8 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clconv import amx
+
 if TYPE_CHECKING:
     import pyopencl as cl
 
@@ -38,6 +40,8 @@ class DeviceInfo:
     avx512 : bool
         The processor has AVX-512 though the driver compiles for less; single functions may ask for it, see
         include/wide.clh.
+    amx : bool
+        The processor has a matrix unit for bfloat16 that single functions may ask for, see include/matrix.clh.
     unified_memory : bool
         The device works on the host's memory in place.
     fp64 : bool
@@ -59,6 +63,7 @@ class DeviceInfo:
     vector_registers: int = 16
     unaligned_vectors: bool = False
     avx512: bool = False
+    amx: bool = False
     l1_bytes: int = 32768
     l2_bytes: int = 1 << 20
     unified_memory: bool = True
@@ -110,6 +115,7 @@ class DeviceInfo:
             vector_registers=32 if is_cpu and not pocl and device.native_vector_width_float >= 16 else 16,
             unaligned_vectors=pocl and is_cpu,
             avx512=pocl and is_cpu and _is_x86() and device.native_vector_width_float >= 16,
+            amx=pocl and is_cpu and amx.granted(),
             unified_memory=is_cpu and not simulator,
             fp64="cl_khr_fp64" in extensions,
         )

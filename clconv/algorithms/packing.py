@@ -60,3 +60,31 @@ def pack_strassen(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
         local_size=(oc_block, 1, 1),
     )
     return launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem)
+
+
+def pack_split(problem: ConvProblem, parts: int) -> tuple[Launch, int]:
+    """Return the launch that packs a filter as ``[G][BLOCKS][KH*KW][STEPS][parts]`` tiles, and the packed size in bytes.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    parts : int
+        bfloat16 numbers that an element is split into; a tile has 16 output channels by 32 input channels of them.
+    """
+    blocks, steps, taps = ceil_div(problem.OCG, 16), ceil_div(problem.ICG, 32), problem.KH * problem.KW
+    launch = Launch(
+        kernel="pack_split.cl",
+        entry="pack_split",
+        macros=(
+            *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
+            *(("PARTS", parts), ("VEC", 2), ("UNALIGNED_VECTORS", 0)),
+        ),
+        arguments=(
+            *("w", "packed"),
+            *size_arguments(problem, "OC", "ICG", "OCG"),
+            *(Int(taps), Int(steps), Int(blocks)),
+        ),
+        global_size=(256, taps * steps, problem.G * blocks),
+        local_size=(256, 1, 1),
+    )
+    return launch, problem.G * blocks * taps * steps * parts * 1024
