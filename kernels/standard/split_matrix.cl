@@ -31,8 +31,6 @@
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh, matrix.clh; NHWC; KH KW SH SW DH DW.
  */
-/* Asks for other instructions than the rest, so it comes first. */
-#include "include/matrix.clh"
 #include "include/wide.clh"
 
 #include "include/types.clh"
@@ -40,15 +38,23 @@
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
 #include "include/split.clh"
+#include "include/matrix.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
+#endif
+#if !defined(PARTS) || !defined(PRODUCTS)
+#error "PARTS and PRODUCTS must be set by the plan"
 #endif
 
 /* Rows and columns of the window that no tap reads have no plane. */
 #define LESSER(a, b) ((a) < (b) ? (a) : (b))
 #define PHASES_H LESSER(SH, (KH - 1) * DH + 1)
 #define PHASES_W LESSER(SW, (KW - 1) * DW + 1)
+
+/* From one position to the next, and from one row of a tile of them to the next, in bfloat16 numbers. */
+#define POSITION (NHWC ? STEP : 2)
+#define TILE_ROW(POSITIONS) (NHWC ? STEP : 2 * (POSITIONS))
 
 typedef struct {
   int STEPS, POSITIONS; /* of the panel */
@@ -138,13 +144,21 @@ INLINE void put_panel(__local ushort *panel, const shape *s, __global const real
 /* Where the sums belong. */
 typedef struct {
   __global const real *bias, *residual;
-  __global real *y;   /* at the item's first output, channel 0 */
+  __global real *y;   /* at the item's first output, channel 0 of the group */
   int rows, cols;     /* of the item */
   int WIDTH, OW, OC;  /* positions of a row of the panel */
-  int channels;       /* output channels that the group has, from the block on */
   long AREA;
   acc_t act_a, act_b;
 } target;
+
+/* Sums that wait in local memory, 2 x 2 tiles of 16 positions by 16 output channels, until the next ones are computed: what
+ * they need and the matrix unit do not get in each other's way. */
+typedef struct {
+  __local const float *sums;
+  int turn;       /* N H W C: next position, N C H W: next output channel; of 32 */
+  int v, row, col; /* N H W C: of the next position, N C H W: of the first */
+  int oc, channels; /* output channel, and how many there are from it on */
+} waiting;
 
 INLINE void finish_vec(vec v, const vec b, const long at, const lanes_t some, const target *to) {
   if (HAS_BIAS) v += b;
@@ -152,64 +166,146 @@ INLINE void finish_vec(vec v, const vec b, const long at, const lanes_t some, co
   STORE_LANES(to->y + at, activate_vec(v, to->act_a, to->act_b), some);
 }
 
-/* 32 positions by 32 output channels, from position v0 and channel oc on. */
 #if NHWC
-INLINE void finish(__local const float *sums, const int v0, const int oc, const target *to) {
-  int row = v0 / to->WIDTH, col = v0 % to->WIDTH;
-  for (int i = 0; i < 2 * TILE && row < to->rows; i++) {
-    if (col < to->cols) {
-      const long at = ((long)row * to->OW + col) * to->OC + oc;
+/* The next `count` positions. */
+INLINE void finish(waiting *from, int count, const target *to) {
+  for (; count > 0 && from->turn < 2 * TILE && from->row < to->rows; count--, from->turn++) {
+    if (from->col < to->cols) {
+      const long at = ((long)from->row * to->OW + from->col) * to->OC + from->oc;
+      __local const float *sums = from->sums + from->turn / TILE * (2 * TILE * TILE) + from->turn % TILE * TILE;
       UNROLL for (int c = 0; c < 2 * TILE; c += VEC) {
-        const lanes_t some = lanes_between(0, to->channels - c);
-        const vec b = HAS_BIAS ? LOAD_LANES(to->bias + oc + c, some) : VEC_OF(0);
-        const int tile = i / TILE * 2 + c / TILE;
-        finish_vec(LOAD_ACC_LOCAL(sums + (tile * TILE + i % TILE) * TILE + c % TILE), b, at + c, some, to);
+        const lanes_t some = lanes_between(0, from->channels - c);
+        const vec b = HAS_BIAS ? LOAD_LANES(to->bias + from->oc + c, some) : VEC_OF(0);
+        finish_vec(LOAD_ACC_LOCAL(sums + c / TILE * (TILE * TILE) + c % TILE), b, at + c, some, to);
       }
     }
-    if (++col == to->WIDTH) {
-      col = 0;
-      row++;
+    if (++from->col == to->WIDTH) {
+      from->col = 0;
+      from->row++;
     }
   }
 }
 #else
-INLINE void finish(__local const float *sums, const int v0, const int oc, const target *to) {
-  for (int i = 0; i < 2 * TILE; i += VEC) {
-    const int v = v0 + i;
-    for (int row = v / to->WIDTH; row < to->rows && row * to->WIDTH < v + VEC; row++) {
-      const int start = row * to->WIDTH - v; /* lane of the row's first column */
-      const lanes_t some = lanes_between(start, start + to->cols);
-      const long at = oc * to->AREA + (long)row * to->OW - start;
-      __local const float *from = sums + i / TILE * 2 * TILE * TILE + i % TILE;
-      for (int c = 0; c < 2 * TILE && c < to->channels; c++)
-        finish_vec(LOAD_ACC_LOCAL(from + c * TILE), HAS_BIAS ? VEC_OF(LOAD(to->bias, oc + c)) : VEC_OF(0), at + c * to->AREA,
-                   some, to);
+/* The next `count` output channels: the positions of each row of the image that are among them. */
+INLINE void finish(waiting *from, int count, const target *to) {
+  for (; count > 0 && from->turn < 2 * TILE && from->turn < from->channels; count--, from->turn++) {
+    const int c = from->oc + from->turn;
+    const vec b = HAS_BIAS ? VEC_OF(LOAD(to->bias, c)) : VEC_OF(0);
+    UNROLL for (int i = 0; i < 2 * TILE; i += VEC) {
+      const vec v = LOAD_ACC_LOCAL(from->sums + i / TILE * (2 * TILE * TILE) + from->turn * TILE + i % TILE);
+      for (int row = from->row, start = -from->col - i; row < to->rows && start < VEC; row++, start += to->WIDTH) {
+        const lanes_t some = lanes_between(start, start + to->cols); /* start: lane of the row's first column */
+        if (some) finish_vec(v, b, c * to->AREA + (long)row * to->OW - start, some, to);
+      }
     }
   }
 }
 #endif
 
-/* Blocks b0 .. b1-1 of the group's output channels; packed, to: of the group's channel 0. */
-ITEM void item(__global const real *x, __global const ushort *packed, __local ushort *panel, __local float *sums, __local int *table, target *to,
-               const shape *s, const int b0, const int b1, const int IC, const int ICG, const int OCG, const int IH, const int IW) {
-  __local int *shift = table;
+/* Tile numbers of sums, left and right operands for position tile i and filter tile j. */
+#if NHWC
+#define LOAD_POSITIONS(i, p, row) LOAD_LEFT(i, p, row)
+#define LOAD_FILTER(j, p) LOAD_RIGHT_GLOBAL(j, p, STEP)
+#define TIMES(i, j) MULTIPLY(2 * (i) + (j), i, j)
+#else
+#define LOAD_POSITIONS(i, p, row) LOAD_RIGHT(i, p, row)
+#define LOAD_FILTER(j, p) LOAD_LEFT_GLOBAL(j, p, STEP)
+#define TIMES(i, j) MULTIPLY(2 * (i) + (j), j, i)
+#endif
+
+#define POSITIONS_PART(part)                                      \
+  LOAD_POSITIONS(0, at + ((part) - 1) * plane, row);                      \
+  LOAD_POSITIONS(1, at + ((part) - 1) * plane + TILE * POSITION, row)
+#define FILTER_PART(part)               \
+  LOAD_FILTER(0, w0 + ((part) - 1) * TILE_NUMBERS); \
+  LOAD_FILTER(1, w1 + ((part) - 1) * TILE_NUMBERS)
+#define MULTIPLY_TILES \
+  TIMES(0, 0);   \
+  TIMES(0, 1);   \
+  TIMES(1, 0);   \
+  TIMES(1, 1)
+
+/* Blocks b0 .. b1-1 of the group's output channels; packed, to: of the group's channel 0. sums: for two times 2 x 2 tiles. */
+ITEM void item(__global const real *x, __global const ushort *packed, __local ushort *panel, __local float *sums,
+               __local int *shift, const target *to, const shape *s, const int b0, const int b1, const int IC, const int ICG,
+               const int OCG, const int IH, const int IW) {
   for (int kh = 0; kh < KH; kh++)
     for (int kw = 0; kw < KW; kw++) {
       const int plane = kh * DH % SH * PHASES_W + kw * DW % SW;
       shift[kh * KW + kw] = plane * s->PLANE + kh * DH / SH * s->WIDTH + kw * DW / SW;
     }
   put_panel(panel, s, x, IC, ICG, IH, IW);
+
   const int last = (to->rows - 1) * s->WIDTH + to->cols;
   const long block = (long)KH * KW * s->STEPS * PARTS * TILE_NUMBERS;
+  const long row = TILE_ROW(s->POSITIONS), plane = (long)STEP * s->POSITIONS;
+  const int share = (2 * TILE + KH * KW * s->STEPS - 1) / (KH * KW * s->STEPS);
+  int odd = 1; /* the second half of sums is free */
+  sums += 4 * TILE * TILE;
+  waiting before;
+  before.turn = 2 * TILE;
   MATRIX_BEGIN();
-  for (int b = b0; b < b1; b += 2) {
-    __global const ushort *w0 = packed + b * block;
-    to->channels = LESSER(OCG, b1 * TILE) - b * TILE;
+  for (int b = b0; b < b1; b += 2)
     for (int v = 0; v < last; v += 2 * TILE) {
-      multiply(panel + v * POSITION, shift, KH * KW, s->STEPS, s->POSITIONS, w0, b + 1 < b1 ? w0 + block : w0, sums);
-      finish(sums, v, b * TILE, to);
+      __global const ushort *w0 = packed + b * block, *w1 = b + 1 < b1 ? w0 + block : w0;
+      CLEAR(0);
+      CLEAR(1);
+      CLEAR(2);
+      CLEAR(3);
+      for (int t = 0; t < KH * KW; t++) {
+        __local const ushort *at = panel + (v + shift[t]) * POSITION;
+        for (int k = 0; k < s->STEPS; k++) {
+#if PARTS == 3
+          POSITIONS_PART(3);
+          FILTER_PART(1);
+          MULTIPLY_TILES;
+          POSITIONS_PART(2);
+          MULTIPLY_TILES;
+          FILTER_PART(2);
+          MULTIPLY_TILES;
+          POSITIONS_PART(1);
+          MULTIPLY_TILES;
+          FILTER_PART(1);
+          MULTIPLY_TILES;
+          FILTER_PART(3);
+          MULTIPLY_TILES;
+#elif PARTS == 2
+          POSITIONS_PART(2);
+#if PRODUCTS == 4
+          FILTER_PART(2);
+          MULTIPLY_TILES;
+#endif
+          FILTER_PART(1);
+          MULTIPLY_TILES;
+          POSITIONS_PART(1);
+          MULTIPLY_TILES;
+          FILTER_PART(2);
+          MULTIPLY_TILES;
+#else
+          FILTER_PART(1);
+          POSITIONS_PART(1);
+          MULTIPLY_TILES;
+#endif
+          at += PARTS * plane;
+          w0 += PARTS * TILE_NUMBERS;
+          w1 += PARTS * TILE_NUMBERS;
+          finish(&before, share, to);
+        }
+      }
+      sums += odd ? -4 * TILE * TILE : 4 * TILE * TILE;
+      odd = !odd;
+      STORE_SUMS(0, sums);
+      STORE_SUMS(1, sums + TILE * TILE);
+      STORE_SUMS(2, sums + 2 * TILE * TILE);
+      STORE_SUMS(3, sums + 3 * TILE * TILE);
+      before.sums = sums;
+      before.turn = 0;
+      before.row = v / s->WIDTH;
+      before.col = v % s->WIDTH;
+      before.oc = b * TILE;
+      before.channels = OCG - b * TILE;
     }
-  }
+  finish(&before, 2 * TILE, to);
   MATRIX_END();
 }
 WIDE_END

@@ -24,11 +24,15 @@ from clconv.problem import ConvProblem
 TILE, STEP = 16, 32
 """Rows and columns of a tile of sums, and input channels that one instruction multiplies."""
 
-PARTS = {"float32": 3, "float16": 2, "bfloat16": 1}
-"""bfloat16 numbers that hold an element."""
+METHODS = {"float32": ((2, 3), (3, 6)), "float16": ((2, 4),), "bfloat16": ((1, 1),)}
+"""By element type: bfloat16 parts of an element, and how many products of parts are computed; the most accurate last."""
 
-PRODUCTS = {3: 6, 2: 4, 1: 1}
-"""Products of parts that are computed, by the number of parts."""
+LEFT_OUT = {(2, 3): 256.0, (3, 6): 0.5}
+"""What the products of parts that are not computed may come to, in eps of the product: 2**-15, 2**-24."""
+
+
+SUMS_BYTES = 2 * 4 * 4 * TILE * TILE
+"""2 x 2 tiles that are being finished, and those that come next."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Window:
         furthest = (reach_h - 1) // p.SH * width + (reach_w - 1) // p.SW  # that a tap lies from its output
         sums = round_up((rows - 1) * width + cols, 2 * TILE)  # some of which are dropped
         used = max(phases_h * phases_w * plane, (phases_h * phases_w - 1) * plane + furthest + sums) + TILE
-        return cls(rows, cols, width, panel_rows, plane, round_up(used, 2 * TILE) + TILE)
+        return cls(rows, cols, width, panel_rows, plane, used | 1 if p.layout == "NHWC" else round_up(used, 2 * TILE) + TILE)
 
     @property
     def outputs(self) -> int:
@@ -99,10 +103,10 @@ class SplitMatrix(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Any problem but float64, if a row of the input fits the local memory."""
-        if problem.dtype not in PARTS:
+        if problem.dtype not in METHODS:
             return f"splits numbers of 24 bits at most, {problem.dtype} has more"
-        least = Window.of(flat(problem), 1, 1)
-        return too_little_local(_panel_bytes(problem, least) + _sums_bytes(problem), device, "the input of one output")
+        need = _local_bytes(problem, Window.of(flat(problem), 1, 1), METHODS[problem.dtype][0][0])
+        return too_little_local(need, device, "the input of one output")
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """Work-items of some rows or a part of one, and all output channels or a part, the least predicted time first."""
@@ -114,13 +118,20 @@ class SplitMatrix(Algorithm):
         windows = [(min(rows, p.OH), min(cols, p.OW)) for rows, cols in windows]
         windows.append((1, 1))
         laid_out = [Window.of(p, rows, cols) for rows, cols in dict.fromkeys(windows)]
-        fitting = [w for w in laid_out if _panel_bytes(p, w) + _sums_bytes(p) <= device.local_mem_bytes]
         blocks = ceil_div(p.OCG, TILE)
         splits = [s for s in (1, 2, 3, 4, 6, 8, 16) if s <= ceil_div(blocks, 2)]
-        return fastest_first(self._plan(problem, p, device, w, s) for w in fitting for s in splits)
+        plans = [
+            self._plan(problem, p, device, window, split, *method)
+            for method in METHODS[p.dtype]
+            for window in laid_out
+            if _local_bytes(p, window, method[0]) <= device.local_mem_bytes
+            for split in splits
+        ]
+        return fastest_first(dict.fromkeys(plans))
 
-    def _plan(self, whole: ConvProblem, p: ConvProblem, device: DeviceInfo, window: Window, splits: int) -> Plan:
-        parts = PARTS[p.dtype]
+    def _plan(
+        self, whole: ConvProblem, p: ConvProblem, device: DeviceInfo, window: Window, splits: int, parts: int, products: int
+    ) -> Plan:
         steps, blocks = ceil_div(p.ICG, STEP), ceil_div(p.OCG, TILE)
         blocks_item = round_up(ceil_div(blocks, splits), 2)
         splits = ceil_div(blocks, blocks_item)
@@ -135,11 +146,11 @@ class SplitMatrix(Algorithm):
             entry="split_matrix",
             macros=(
                 *common_macros(p, device),
-                *(("VEC", lanes), ("AVX512", int(avx512)), ("PARTS", parts), ("AMX", amx)),
+                *(("VEC", lanes), ("AVX512", int(avx512)), ("PARTS", parts), ("PRODUCTS", products), ("AMX", amx)),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
-                *(Local(_panel_bytes(p, window)), Local(4 * 4 * TILE * TILE), Local(4 * p.KH * p.KW)),
+                *(Local(_panel_bytes(p, window, parts)), Local(SUMS_BYTES), Local(4 * p.KH * p.KW)),
                 *size_arguments(p, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
                 *(Int(steps), Int(window.positions), Int(window.width), Int(window.panel_rows), Int(window.plane)),
                 *(Int(cuts), Int(window.rows), Int(window.cols), Int(splits), Int(blocks_item)),
@@ -148,12 +159,12 @@ class SplitMatrix(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        products = steps * p.KH * p.KW * PRODUCTS[parts]
+        terms = steps * p.KH * p.KW
         pairs = ceil_div(window.outputs, 2 * TILE) * ceil_div(blocks_item, 2)
-        multiply = 4 * products * (TILE if amx else 4 * TILE * TILE * STEP)
+        multiply = 4 * terms * products * (TILE if amx else 4 * TILE * TILE * STEP)
         finish = 250 if avx512 else 1000
         put = window.positions * steps * (6 if p.itemsize == 4 else 60) * parts
-        filter_bytes = blocks_item * products // PRODUCTS[parts] * parts * TILE * STEP * 2
+        filter_bytes = blocks_item * terms * parts * TILE * STEP * 2
         item = START + put + pairs * (multiply + finish) + filter_bytes / 30
         return Plan(
             algorithm=self.name,
@@ -164,20 +175,23 @@ class SplitMatrix(Algorithm):
             tile=f"{2 * TILE} positions x {2 * TILE} channels; {window.rows} x {window.cols} pixels x {blocks_item * TILE} "
             "channels a work-item",
             seconds=seconds(whole, device, few_items(size[0] * size[1] * size[2], device, item, 20e3)),
-            error_factor=error_factor(p, device),
+            error_factor=error_factor(terms, parts, products, device),
         )
 
 
-def error_factor(problem: ConvProblem, device: DeviceInfo) -> float:
-    """Count rounding errors: of the parts' products left out, of the sums of an instruction, and of the instructions'."""
-    parts = PARTS[problem.dtype]
-    products = ceil_div(problem.ICG, STEP) * problem.KH * problem.KW * PRODUCTS[parts]
-    return 4.0 + 4.0 + (STEP + products if device.amx else STEP * products)
+def error_factor(terms: int, parts: int, products: int, device: DeviceInfo) -> float:
+    """Count the errors in eps of the absolute products: of those left out, then roundings.
+
+    An instruction rounds once for each of the numbers it adds to a sum, and its result once more; there are ``products`` for
+    each of the ``terms`` pieces of an output's sum. Parts are a little larger together than what they are parts of.
+    """
+    roundings = STEP + terms * products if device.amx else STEP * terms * products
+    return LEFT_OUT.get((parts, products), 0.0) + 1.02 * (roundings + 4)
 
 
-def _panel_bytes(p: ConvProblem, window: Window) -> int:
-    return 2 * PARTS[p.dtype] * ceil_div(p.ICG, STEP) * STEP * window.positions
+def _panel_bytes(p: ConvProblem, window: Window, parts: int) -> int:
+    return 2 * parts * ceil_div(p.ICG, STEP) * STEP * window.positions
 
 
-def _sums_bytes(p: ConvProblem) -> int:
-    return 4 * 4 * TILE * TILE + 4 * p.KH * p.KW
+def _local_bytes(p: ConvProblem, window: Window, parts: int) -> int:
+    return _panel_bytes(p, window, parts) + SUMS_BYTES + 4 * p.KH * p.KW
