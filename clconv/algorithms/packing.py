@@ -62,7 +62,7 @@ def pack_strassen(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
     return launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem)
 
 
-def pack_split(problem: ConvProblem, parts: int) -> tuple[Launch, int]:
+def pack_split(problem: ConvProblem, parts: int, left: bool) -> tuple[Launch, int]:
     """Return the launch that packs a filter as ``[G][BLOCKS][KH*KW][STEPS][parts]`` tiles, and the packed size in bytes.
 
     Parameters
@@ -70,6 +70,8 @@ def pack_split(problem: ConvProblem, parts: int) -> tuple[Launch, int]:
     problem : ConvProblem
     parts : int
         bfloat16 numbers that an element is split into; a tile has 16 output channels by 32 input channels of them.
+    left : bool
+        Positions are left operands of the matrix unit, the filter right ones.
     """
     blocks, steps, taps = ceil_div(problem.OCG, 16), ceil_div(problem.ICG, 32), problem.KH * problem.KW
     launch = Launch(
@@ -77,7 +79,7 @@ def pack_split(problem: ConvProblem, parts: int) -> tuple[Launch, int]:
         entry="pack_split",
         macros=(
             *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
-            *(("PARTS", parts), ("VEC", 2), ("UNALIGNED_VECTORS", 0)),
+            *(("PARTS", parts), ("LEFT", int(left)), ("VEC", 2), ("UNALIGNED_VECTORS", 0)),
         ),
         arguments=(
             *("w", "packed"),

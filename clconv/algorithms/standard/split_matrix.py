@@ -45,6 +45,8 @@ class Window:
         Of the output.
     width, panel_rows, plane, positions : int
         Positions of a row of the panel; rows of a plane; positions of a plane, with zeros behind it; of the panel.
+    left : bool
+        Positions are left operands. In NCHW they need not be transposed for right ones, but taps are misaligned then.
     """
 
     rows: int
@@ -53,9 +55,10 @@ class Window:
     panel_rows: int
     plane: int
     positions: int
+    left: bool
 
     @classmethod
-    def of(cls, p: ConvProblem, rows: int, cols: int) -> Window:
+    def of(cls, p: ConvProblem, rows: int, cols: int, left: bool = True) -> Window:
         """Lay out the panel for so many rows and columns of the output."""
         reach_h, reach_w = (p.KH - 1) * p.DH + 1, (p.KW - 1) * p.DW + 1
         high, wide_ = (rows - 1) * p.SH + reach_h, (cols - 1) * p.SW + reach_w
@@ -68,7 +71,7 @@ class Window:
         furthest = (reach_h - 1) // p.SH * width + (reach_w - 1) // p.SW  # that a tap lies from its output
         sums = round_up((rows - 1) * width + cols, 2 * TILE)  # some of which are dropped
         used = max(phases_h * phases_w * plane, (phases_h * phases_w - 1) * plane + furthest + sums) + TILE
-        return cls(rows, cols, width, panel_rows, plane, used | 1 if p.layout == "NHWC" else round_up(used, 2 * TILE) + TILE)
+        return cls(rows, cols, width, panel_rows, plane, used | 1 if left else round_up(used, 2 * TILE) + TILE, left)
 
     @property
     def outputs(self) -> int:
@@ -117,7 +120,8 @@ class SplitMatrix(Algorithm):
         windows += [(ceil_div(p.OH, n), p.OW) for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 28, 56)]
         windows = [(min(rows, p.OH), min(cols, p.OW)) for rows, cols in windows]
         windows.append((1, 1))
-        laid_out = [Window.of(p, rows, cols) for rows, cols in dict.fromkeys(windows)]
+        sides = (False, True) if p.layout == "NCHW" and (p.KH, p.KW) == (1, 1) else (True,)
+        laid_out = [Window.of(p, rows, cols, left) for rows, cols in dict.fromkeys(windows) for left in sides]
         blocks = ceil_div(p.OCG, TILE)
         splits = [s for s in (1, 2, 3, 4, 6, 8, 16) if s <= ceil_div(blocks, 2)]
         plans = [
@@ -139,14 +143,15 @@ class SplitMatrix(Algorithm):
         avx512 = wide(p, device)
         lanes = 16 if avx512 else max(2, min(16, device.lanes(4)))
         amx = int(device.amx)
+        left = window.left
         size = (ceil_div(p.OH, window.rows) * cuts, p.G * splits, p.N)
-        pack, packed_bytes = pack_split(p, parts)
+        pack, packed_bytes = pack_split(p, parts, left)
         launch = Launch(
             kernel=self.kernel,
             entry="split_matrix",
             macros=(
                 *common_macros(p, device),
-                *(("VEC", lanes), ("AVX512", int(avx512)), ("PARTS", parts), ("PRODUCTS", products), ("AMX", amx)),
+                *(("VEC", lanes), ("AVX512", int(avx512)), ("LEFT", int(left)), ("PARTS", parts), ("PRODUCTS", products), ("AMX", amx)),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
@@ -173,7 +178,7 @@ class SplitMatrix(Algorithm):
             prepare=(pack,),
             packed_bytes=packed_bytes,
             tile=f"{2 * TILE} positions x {2 * TILE} channels; {window.rows} x {window.cols} pixels x {blocks_item * TILE} "
-            "channels a work-item",
+            f"channels a work-item; {'positions' if left else 'filter'} left, {products} products",
             seconds=seconds(whole, device, few_items(size[0] * size[1] * size[2], device, item, 20e3)),
             error_factor=error_factor(terms, parts, products, device),
         )
