@@ -52,7 +52,7 @@ class Convolution:
     stride, padding, dilation, groups, layout, activation
         As in :class:`ConvProblem`.
     algorithm : str
-        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"reference"``), or a name that
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"split"``, ``"reference"``), or a name that
         :meth:`explain` prints.
     workspace : int, optional
         Most scratch memory of a call, in bytes.

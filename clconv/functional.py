@@ -65,7 +65,7 @@ def conv2d(
     residual : array, optional
         Of the shape of the result; added before the activation.
     algorithm : str
-        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"reference"``) or a name that
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"split"``, ``"reference"``) or a name that
         ``clconv explain`` prints.
     out : array, optional
         Takes the result.

@@ -27,7 +27,7 @@ class Limits:
     Parameters
     ----------
     algorithm : str
-        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"reference"``) or a name
+        ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"split"``, ``"reference"``) or a name
         (``"pointwise/panel_simd"``).
     workspace : int, optional
         Most scratch memory of one call, in bytes.

@@ -15,7 +15,7 @@ from clconv.select import Limits
 
 @click.command()
 @click.argument("problem", nargs=-1, required=True)
-@click.option("--algorithm", default="auto", help="auto, a family (direct, winograd, strassen, reference) or a name.")
+@click.option("--algorithm", default="auto", help="auto, a family (direct, winograd, strassen, split, reference) or a name.")
 @click.option("--workspace", type=int, help="Most scratch memory, in bytes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, as_json: bool) -> None:
