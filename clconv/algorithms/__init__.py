@@ -22,6 +22,7 @@ from clconv.algorithms.reference import Reference
 from clconv.algorithms.standard.direct_simd import DirectSimd
 from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt
 from clconv.algorithms.standard.pixel_simd import PixelSimd
+from clconv.algorithms.standard.run_matrix import RunMatrix
 from clconv.algorithms.standard.split_matrix import SplitMatrix
 from clconv.algorithms.standard.winograd_simd import WinogradSimd
 
@@ -35,6 +36,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     PixelSimd(),
     WinogradSimd(),
     SplitMatrix(),
+    RunMatrix(),
     GroupedChannelSimd(),
     GroupedDirectSimd(),
     GroupedLaneSimd(),

@@ -90,3 +90,35 @@ def pack_split(problem: ConvProblem, parts: int, left: bool) -> tuple[Launch, in
         local_size=(256, 1, 1),
     )
     return launch, problem.G * blocks * taps * steps * parts * 1024
+
+
+def pack_run(problem: ConvProblem, parts: int, run: int, bunches: int, blocks: int) -> tuple[Launch, int]:
+    """Return the launch that packs a filter as ``[bunches][blocks][KH][STEPS][parts]`` tiles, and the packed size in bytes.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    parts : int
+        bfloat16 numbers that an element is split into; a tile has 16 output channels by 32 numbers of a row.
+    run : int
+        Channels of a position in such a row.
+    bunches, blocks : int
+        Of 16 output channels each; blocks in a bunch.
+    """
+    steps = ceil_div(problem.KW * run, 32)
+    launch = Launch(
+        kernel="pack_run.cl",
+        entry="pack_run",
+        macros=(
+            *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
+            *(("PARTS", parts), ("VEC", 2), ("UNALIGNED_VECTORS", 0)),
+        ),
+        arguments=(
+            *("w", "packed"),
+            *size_arguments(problem, "OC", "ICG", "OCG", "KH", "KW"),
+            *(Int(run), Int(steps), Int(blocks)),
+        ),
+        global_size=(256, problem.KH * steps, bunches * blocks),
+        local_size=(256, 1, 1),
+    )
+    return launch, bunches * blocks * problem.KH * steps * parts * 1024

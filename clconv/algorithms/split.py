@@ -1,0 +1,219 @@
+"""What kernels/standard/split_matrix.cl and run_matrix.cl have in common: methods, their errors, and the plan of a launch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
+from clconv.algorithms.pointwise.items import START, few_items, seconds
+from clconv.algorithms.wide import wide
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Local, Macro, Plan
+from clconv.problem import ConvProblem
+
+TILE, STEP = 16, 32
+"""Rows and columns of a tile of sums, and numbers of a row that one instruction multiplies."""
+
+SUMS_BYTES = 2 * 4 * 4 * TILE * TILE
+"""Four tiles that are being finished, and those that come next."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How accurately elements are split and multiplied.
+
+    Attributes
+    ----------
+    parts : int
+        bfloat16 numbers that stand for an element.
+    products : int
+        Products of parts that are computed.
+    left_out : float
+        What the others may come to, in eps of the product of the elements.
+    """
+
+    parts: int
+    products: int
+    left_out: float = 0.0
+
+
+METHODS = {
+    "float32": (Method(2, 3, 256.0), Method(3, 6, 0.5)),  # 2**-15: two numbers lose 2**-17 each, and 2**-16 in their product
+    "float16": (Method(2, 4),),
+    "bfloat16": (Method(1, 1),),
+}
+"""By element type, the most accurate last."""
+
+
+def unsplit(problem: ConvProblem) -> str | None:
+    """Refuse element types that no method splits."""
+    return None if problem.dtype in METHODS else f"splits numbers of 24 bits at most, {problem.dtype} has more"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A work-item's part of the output, and the panel with its input.
+
+    Attributes
+    ----------
+    rows, cols : int
+        Of the output.
+    width, panel_rows, plane, positions : int
+        Positions of a row of the panel; rows of a plane; positions of a plane, with zeros behind it; of the panel.
+    row_outputs : int
+        Outputs that a row of the panel stands for, with those that are dropped.
+    left : bool
+        Positions are left operands. In NCHW they need not be transposed for right ones, but taps are misaligned then.
+    """
+
+    rows: int
+    cols: int
+    width: int
+    panel_rows: int
+    plane: int
+    positions: int
+    row_outputs: int
+    left: bool = True
+
+    @property
+    def outputs(self) -> int:
+        """Positions of the output, those between the rows included."""
+        return (self.rows - 1) * self.row_outputs + self.cols
+
+
+def shared_zeros(p: ConvProblem, cols: int, width: int) -> int:
+    """Columns of padding that serve as the right side of a row of the panel and as the left side of the next."""
+    if p.SW > 1 or cols < p.OW:
+        return 0
+    return min(p.PL, max(0, width - p.PL - p.IW), width - cols)
+
+
+def cuts(p: ConvProblem, most: int) -> list[tuple[int, int]]:
+    """Rows and columns of the output that work-items may take: bands of rows, and parts of a row that is long."""
+    pieces: list[tuple[int, int]] = []
+    if p.OH == 1 or p.OW > 8 * TILE:
+        lengths = (round_up(ceil_div(p.OW, n), 2 * TILE) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64))
+        pieces += [(1, min(length, p.OW)) for length in lengths]
+    pieces += [(ceil_div(p.OH, n), p.OW) for n in range(1, most + 1) if n <= 8 or n % 2 == 0]
+    return list(dict.fromkeys([*pieces, (1, 1)]))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the work-items of a launch do, counted.
+
+    Attributes
+    ----------
+    window : Window
+    method : Method
+    groups : int
+        That are computed apart.
+    channels : int
+        Output channels of one of them.
+    terms : int
+        Steps of 32 numbers in the sum of an output.
+    numbers : int
+        Of the panel, for one part.
+    panel_vectors : float
+        Vectors that a panel's position is put together from.
+    position_tiles : int
+        Tiles of positions in a block of four tiles: 2 or 4.
+    splits : int
+        Work-items that share a group's output channels.
+    """
+
+    window: Window
+    method: Method
+    groups: int
+    channels: int
+    terms: int
+    numbers: int
+    panel_vectors: float
+    position_tiles: int
+    splits: int
+
+    @property
+    def blocks(self) -> int:
+        """Of 16 output channels, in a group."""
+        return ceil_div(self.channels, TILE)
+
+    @property
+    def blocks_item(self) -> int:
+        """Blocks of a work-item."""
+        return round_up(ceil_div(self.blocks, self.splits), 4 // self.position_tiles)
+
+    @property
+    def panel_bytes(self) -> int:
+        """Local memory for the panel."""
+        return 2 * self.method.parts * self.numbers
+
+    @property
+    def local_bytes(self) -> int:
+        """Local memory in all, but for the places of the taps."""
+        return self.panel_bytes + SUMS_BYTES
+
+    def cycles(self, p: ConvProblem, device: DeviceInfo) -> float:
+        """Clock cycles of a work-item."""
+        tiles = ceil_div(self.window.outputs, self.position_tiles * TILE) * ceil_div(self.blocks_item, 4 // self.position_tiles)
+        product = TILE if device.amx else 4 * TILE * TILE * STEP
+        multiply = self.terms * (4 * product * self.method.products + 20)
+        finish = 400 if wide(p, device) else 1200
+        put = self.window.positions * self.panel_vectors * self.method.parts * (6 if p.itemsize == 4 else 60)
+        filter_bytes = self.blocks_item * self.terms * self.method.parts * TILE * STEP * 2
+        return START + put + tiles * (multiply + finish) + filter_bytes / 12
+
+
+def split_plan(
+    name: str, entry: str, problem: ConvProblem, p: ConvProblem, device: DeviceInfo, work: Work, macros: tuple[Macro, ...],
+    sizes: tuple[Int, ...], taps: int, pack: Launch, packed_bytes: int,
+) -> Plan:
+    """Return the plan of ``problem``, computed as ``p``: the two differ where images are strung together."""
+    window, method = work.window, work.method
+    columns = ceil_div(p.OW, window.cols)
+    splits = ceil_div(work.blocks, work.blocks_item)
+    avx512 = wide(p, device)
+    size = (ceil_div(p.OH, window.rows) * columns, work.groups * splits, p.N)
+    launch = Launch(
+        kernel=f"{name}.cl",
+        entry=entry,
+        macros=(
+            *common_macros(p, device),
+            *(("VEC", 16 if avx512 else max(4, min(16, device.lanes(4)))), ("AVX512", int(avx512)), ("AMX", int(device.amx))),
+            *(("PARTS", method.parts), ("PRODUCTS", method.products), ("LEFT", int(window.left))),
+            ("PTILES", work.position_tiles),
+            *macros,
+        ),
+        arguments=(
+            *("x", "packed", "bias", "residual", "y"),
+            *(Local(work.panel_bytes), Local(SUMS_BYTES), Local(4 * taps)),
+            *size_arguments(p, "IC", "IH", "IW", "OC", "OH", "OW", "PT", "PL"),
+            *sizes,
+            *map(Int, (window.positions, window.width, window.panel_rows, window.plane)),
+            *map(Int, (columns, window.rows, window.cols, splits, work.blocks_item)),
+            *epilogue_arguments(p),
+        ),
+        global_size=size,
+        local_size=(1, 1, 1),
+    )
+    return Plan(
+        algorithm=name,
+        problem=problem,
+        launches=(launch,),
+        prepare=(pack,),
+        packed_bytes=packed_bytes,
+        tile=f"{work.position_tiles * TILE} positions x {4 // work.position_tiles * TILE} channels; {window.rows} x {window.cols} "
+        f"pixels x {work.blocks_item * TILE} channels a work-item; {method.products} products of parts",
+        seconds=seconds(problem, device, few_items(math.prod(size), device, work.cycles(p, device), 20e3)),
+        error_factor=error_factor(work.terms, method, device),
+    )
+
+
+def error_factor(terms: int, method: Method, device: DeviceInfo) -> float:
+    """Count the errors in eps of the absolute products: of those left out, then roundings.
+
+    An instruction rounds once for each of the numbers it adds to a sum, and its result once more; there are ``products`` for
+    each of the ``terms`` of an output's sum. Parts are a little larger together than what they are parts of.
+    """
+    roundings = STEP + terms * method.products if device.amx else STEP * terms * method.products
+    return method.left_out + 1.02 * (roundings + 4)
