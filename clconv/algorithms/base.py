@@ -18,7 +18,8 @@ class Algorithm(ABC):
     name : str
         Folder and file of kernel and host side alike: ``"pointwise/panel_simd"``.
     family : str
-        What a caller may ask for instead of the full name: ``"reference"``, ``"direct"``, ``"winograd"``, ``"strassen"``, ``"split"``.
+        What a caller may ask for instead of the full name: ``"reference"``, ``"direct"``, ``"winograd"``, ``"strassen"``,
+        ``"split"``.
     """
 
     name: str

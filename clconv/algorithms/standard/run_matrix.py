@@ -51,9 +51,7 @@ class RunMatrix(Algorithm):
         run = run_of(p)
         pack, packed_bytes = pack_run(p, work.method.parts, run, work.groups, work.blocks)
         macros = (("RUN", run),)
-        return split_plan(
-            self.name, "run_matrix", p, p, device, work, macros, (Int(_bunch(p)),), _taps(p), pack, packed_bytes
-        )
+        return split_plan(self.name, "run_matrix", p, p, device, work, macros, (Int(_bunch(p)),), _taps(p), pack, packed_bytes)
 
 
 def run_of(p: ConvProblem) -> int:
@@ -103,4 +101,3 @@ def _work(p: ConvProblem, window: Window, method: Method, position_tiles: int, s
         position_tiles=position_tiles,
         splits=splits,
     )
-

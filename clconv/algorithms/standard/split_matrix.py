@@ -5,7 +5,19 @@ from __future__ import annotations
 from clconv.algorithms.base import Algorithm, ceil_div, fastest_first, round_up
 from clconv.algorithms.packing import pack_split
 from clconv.algorithms.reasons import too_little_local
-from clconv.algorithms.split import METHODS, STEP, SUMS_BYTES, TILE, Method, Window, Work, cuts, shared_zeros, split_plan, unsplit
+from clconv.algorithms.split import (
+    METHODS,
+    STEP,
+    SUMS_BYTES,
+    TILE,
+    Method,
+    Window,
+    Work,
+    cuts,
+    shared_zeros,
+    split_plan,
+    unsplit,
+)
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Plan
 from clconv.problem import ConvProblem
