@@ -1,10 +1,11 @@
-"""MobileNet V2's block as one step: kernels/network/inverted_residual.cl, and where it is faster."""
+"""MobileNet V2's block as one step: its kernels, and where one of them is faster."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from clconv.algorithms.base import (
     accumulator_bytes,
@@ -21,11 +22,15 @@ from clconv.algorithms.pointwise.items import START, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.onnx import separable
+from clconv.onnx.block_matrix import plan_block
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
 from clconv.onnx.separable import TILES, clamp_of, pixel_pitch, plan_separable
 from clconv.plan import Argument, Float, Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
+
+Limits: TypeAlias = tuple[float, float, float, float]
+"""Least and greatest values of what the first and the middle convolution give."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,12 @@ def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem
     apart : callable
         Predicted time of a convolution by itself.
     direct : bool
-        Rule out Strassen's product for what it is compared with.
+        Rule out the matrix unit, and Strassen's product for what it is compared with.
     """
 
     def faster(problems: Sequence[ConvProblem]) -> bool:
         first, middle, last = problems
-        together = plan_inverted(first, middle, last, device)
+        together = plan_inverted(first, middle, last, device, direct=direct)
         if together is None:
             return False
         pair = plan_separable(middle, last, device, direct=direct)
@@ -67,21 +72,45 @@ def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem
     return fused.with_nodes(fused.nodes, note)
 
 
-def plan_inverted(first: ConvProblem, middle: ConvProblem, last: ConvProblem, device: DeviceInfo) -> Inverted | None:
+def plan_inverted(
+    first: ConvProblem, middle: ConvProblem, last: ConvProblem, device: DeviceInfo, *, direct: bool = False
+) -> Inverted | None:
     """Return the plan of three convolutions as one, None if the kernel does not serve them."""
     lift, shift = clamp_of(first.activation), clamp_of(middle.activation)
     plain = all(p.kind == "pointwise" and not p.padded and p.stride == (1, 1) for p in (first, last))
     if not plain or lift is None or shift is None or not device.is_cpu or middle.SH > middle.EKH:
         return None
-    if DepthwisePixelSimd().supports(middle, device) is not None:
+    if DepthwisePixelSimd().supports(middle, device) is not None or wide(middle, device) != wide(last, device):
         return None
-    bands = sorted({min(last.OH, count * device.compute_units) for count in (1, 2, 4, 8)})
-    plans = [_plan(first, middle, last, device, (*lift, *shift), ceil_div(last.OH, count)) for count in bands]
+    forms = (simd_form,) if direct else FORMS
+    plans = [form(first, middle, last, device, (*lift, *shift)) for form in forms]
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 
 
+def matrix_form(
+    first: ConvProblem, middle: ConvProblem, last: ConvProblem, device: DeviceInfo, limits: Limits
+) -> Inverted | None:
+    """Return the best plan with pointwise parts on the matrix unit."""
+    block = plan_block(first, middle, last, device, limits)
+    if block is None or block.expand is None:
+        return None
+    return Inverted(block.launch, block.expand, block.taps, block.packed, block.seconds)
+
+
+def simd_form(
+    first: ConvProblem, middle: ConvProblem, last: ConvProblem, device: DeviceInfo, limits: Limits
+) -> Inverted | None:
+    """Return the best plan with vectors alone."""
+    bands = sorted({min(last.OH, count * device.compute_units) for count in (1, 2, 4, 8)})
+    plans = [_plan(first, middle, last, device, limits, ceil_div(last.OH, count)) for count in bands]
+    return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
+
+
+FORMS = (simd_form, matrix_form)
+
+
 def _plan(
-    first: ConvProblem, middle: ConvProblem, p: ConvProblem, device: DeviceInfo, limits: tuple[float, ...], rows: int
+    first: ConvProblem, middle: ConvProblem, p: ConvProblem, device: DeviceInfo, limits: Limits, rows: int
 ) -> Inverted | None:
     itemsize = accumulator_bytes(p)
     avx512 = wide(p, device)

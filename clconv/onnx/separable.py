@@ -1,4 +1,4 @@
-"""Depthwise and the pointwise convolution behind it as one step: kernels/network/separable.cl, and where it is faster."""
+"""Depthwise and the pointwise convolution behind it as one step: its kernels, and where one of them is faster."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from clconv.algorithms.pointwise.items import START, few_items, seconds
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
+from clconv.onnx.block_matrix import plan_block
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
@@ -58,7 +59,7 @@ def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProble
     apart : callable
         Predicted time of a convolution by itself.
     direct : bool
-        Rule out Strassen's product.
+        Rule out Strassen's product and the matrix unit.
     """
 
     def faster(problems: Sequence[ConvProblem]) -> bool:
@@ -76,12 +77,9 @@ def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo, 
     plain = second.kind == "pointwise" and not second.padded and second.stride == (1, 1)
     if not plain or clamp is None or not device.is_cpu or DepthwisePixelSimd().supports(first, device) is not None:
         return None
-    plans = [
-        _together(first, second, device, clamp, min(rows, second.OH), splits, form)
-        for form in ((_direct,) if direct else FORMS)
-        for rows in sorted({1, 2, 4, 8, ceil_div(second.OH, device.compute_units)})
-        for splits in (1, 2, 4)
-    ]
+    if wide(first, device) != wide(second, device):  # the taps are packed for other vectors
+        return None
+    plans = [form(first, second, device, clamp) for form in ((direct_form,) if direct else FORMS)]
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 
 
@@ -123,7 +121,8 @@ class _Part:
     error_factor: float
 
 
-Form: TypeAlias = Callable[[ConvProblem, DeviceInfo, int], "_Part | None"]
+_Make: TypeAlias = Callable[[ConvProblem, DeviceInfo, int], "_Part | None"]
+Form: TypeAlias = Callable[[ConvProblem, ConvProblem, DeviceInfo, tuple[float, float]], "Separable | None"]
 
 
 def _direct(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
@@ -168,8 +167,35 @@ def _strassen(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
     )
 
 
-FORMS: tuple[Form, ...] = (_direct, _strassen)
+def direct_form(first: ConvProblem, second: ConvProblem, device: DeviceInfo, clamp: tuple[float, float]) -> Separable | None:
+    """Return the best plan with a pointwise part of plain sums."""
+    return _best(first, second, device, clamp, _direct)
+
+
+def strassen_form(first: ConvProblem, second: ConvProblem, device: DeviceInfo, clamp: tuple[float, float]) -> Separable | None:
+    """Return the best plan with a pointwise part by Strassen's product."""
+    return _best(first, second, device, clamp, _strassen)
+
+
+def matrix_form(first: ConvProblem, second: ConvProblem, device: DeviceInfo, clamp: tuple[float, float]) -> Separable | None:
+    """Return the best plan with a pointwise part on the matrix unit."""
+    block = plan_block(None, first, second, device, (-math.inf, math.inf, *clamp))
+    return None if block is None else Separable(block.launch, block.taps, block.packed, block.seconds)
+
+
+FORMS: tuple[Form, ...] = (direct_form, strassen_form, matrix_form)
 """Of the pointwise part."""
+
+
+def _best(
+    first: ConvProblem, second: ConvProblem, device: DeviceInfo, clamp: tuple[float, float], make: _Make
+) -> Separable | None:
+    plans = [
+        _together(first, second, device, clamp, min(rows, second.OH), splits, make)
+        for rows in sorted({1, 2, 4, 8, ceil_div(second.OH, device.compute_units)})
+        for splits in (1, 2, 4)
+    ]
+    return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 
 
 def pixel_pitch(filled: int, lanes: int, itemsize: int) -> int:
@@ -185,9 +211,9 @@ def _together(
     clamp: tuple[float, float],
     rows: int,
     splits: int,
-    form: Form,
+    make: _Make,
 ) -> Separable | None:
-    part = form(p, device, rows * p.OW)
+    part = make(p, device, rows * p.OW)
     if part is None:
         return None
     itemsize = accumulator_bytes(p)

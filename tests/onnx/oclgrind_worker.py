@@ -8,14 +8,12 @@ import pyopencl as cl
 
 import clconv.runtime
 from clconv.device import DeviceInfo
-from clconv.onnx import layout, separable
+from clconv.onnx import inverted, layout, separable
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
+from tests.onnx import test_inverted, test_separable
 from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
-from tests.onnx.test_inverted import models as inverted_models
-from tests.onnx.test_separable import models as separable_models
-from tests.onnx.test_separable import pointwise_part
 
 
 def keep_buffers() -> None:
@@ -51,16 +49,18 @@ def main() -> None:
     for name in channels_last_cases():
         print(name, "in N H W C", flush=True)  # noqa: T201
         assert deviation(name, "float32", queue) < BOUND["float32"], name
-    for name, proto in inverted_models().items():
-        print(name, flush=True)  # noqa: T201
-        assert fused_deviation(proto, "network/inverted_residual", queue) < BOUND["float32"], name
+    for shape in inverted.FORMS:
+        inverted.FORMS = (shape,)
+        for name, proto in test_inverted.models().items():
+            print(name, shape.__name__, flush=True)  # noqa: T201
+            assert fused_deviation(proto, test_inverted.kernel_of(shape), queue) < BOUND["float32"], name
     for form in separable.FORMS:
-        for name, proto in separable_models().items():
-            if form(pointwise_part(proto), DeviceInfo.of(queue.device), 1) is None:
+        separable.FORMS = (form,)
+        for name, proto in test_separable.models().items():
+            if not test_separable.serves(form, proto, DeviceInfo.of(queue.device)):
                 continue
             print(name, form.__name__, flush=True)  # noqa: T201
-            separable.FORMS = (form,)
-            assert fused_deviation(proto, "network/separable", queue) < BOUND["float32"], name
+            assert fused_deviation(proto, test_separable.kernel_of(form), queue) < BOUND["float32"], name
     own = (kernel.removeprefix("network/").removesuffix(".cl") for kernel in used if kernel.startswith("network/"))
     print("kernels:", *sorted(own))  # noqa: T201
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from pyopencl import CommandQueue
 
-from clconv.onnx import layout
+from clconv.onnx import inverted, layout
 from clconv.onnx.inverted import fuse_inverted
 from tests.onnx.fused import deviation, left
 from tests.onnx.models import model, node, numbers
@@ -79,10 +79,17 @@ def models() -> dict[str, onnx.ModelProto]:
     return {f"inverted residual, {name}": proto for name, proto in blocks.items()}
 
 
+def kernel_of(form: object) -> str:
+    """Name of a form's kernel."""
+    return "network/block_matrix" if form is inverted.matrix_form else "network/inverted_residual"
+
+
+@pytest.mark.parametrize("form", inverted.FORMS)
 @pytest.mark.parametrize("name", models())
-def test_the_same_as_apart(name: str, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_as_apart(name: str, form: Any, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
-    assert deviation(models()[name], "network/inverted_residual", queue) < BOUND["float32"]
+    monkeypatch.setattr(inverted, "FORMS", (form,))
+    assert deviation(models()[name], kernel_of(form), queue) < BOUND["float32"]
 
 
 def test_fused_where_it_is_faster() -> None:

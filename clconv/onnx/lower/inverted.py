@@ -18,11 +18,11 @@ def lower_inverted(node: Node, to: Lowering) -> None:
     for part, weights in zip(parts, (expand, taps, w), strict=True):
         problems.append(conv_problem(part, shape, to.shapes[weights], dtype))
         shape = problems[-1].output_shape
-    plan = plan_inverted(problems[0], problems[1], problems[2], to.device)
+    plan = plan_inverted(problems[0], problems[1], problems[2], to.device, direct=to.plans.direct)
     if plan is None:
         names = " and ".join(repr(part.name) for part in parts)
         raise UnsupportedError(f"the nodes {names} cannot run in one kernel; leave them apart")
     values = {"x": x, "w0": expand, "lift": lift, "w1": taps, "shift": shift, "w": w, "bias": bias, "residual": residual}
     packs = {"expand": (plan.expand, expand), "taps": (plan.taps, taps), "packed": (plan.packed, w)}
     flops = sum(problem.flops for problem in problems)
-    to.emit("network/inverted_residual", plan.launch, {**values, "y": node.output}, flops=flops, packs=packs, turned=True)
+    to.emit(plan.packed.algorithm, plan.launch, {**values, "y": node.output}, flops=flops, packs=packs, turned=True)
