@@ -20,7 +20,7 @@ from clconv.source import expand, options
 
 _COMPLETE = cl.command_execution_status.COMPLETE
 _give_up_processor = getattr(os, "sched_yield", lambda: time.sleep(0))
-_LOOKS = 100
+_LOOKS = 400
 
 
 class QueueState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
@@ -96,7 +97,7 @@ def cuts(p: ConvProblem, most: int) -> list[tuple[int, int]]:
         lengths = (round_up(ceil_div(p.OW, n), 2 * TILE) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64))
         pieces += [(1, min(length, p.OW)) for length in lengths]
     pieces += [(ceil_div(p.OH, n), p.OW) for n in range(1, most + 1) if n <= 8 or n % 2 == 0]
-    return list(dict.fromkeys([*pieces, (1, 1)]))
+    return list(dict.fromkeys(pieces))
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,11 @@ def busiest(items: int, device: DeviceInfo, cycles: float) -> float:
     """Clock cycles of the busiest compute unit; units begin at different times, and long items leave them so at the end."""
     late = min(0.8 * cycles, 64e3) if device.compute_units > 1 else 0.0
     return ceil_div(items, device.compute_units) * cycles + late
+
+
+def fitting(works: Iterable[Work], taps: int, device: DeviceInfo) -> list[Work]:
+    """Work that the local memory has room for."""
+    return [work for work in works if work.local_bytes + 4 * taps <= device.local_mem_bytes]
 
 
 def split_plan(

@@ -109,8 +109,8 @@ def _plan(
     product = TILE if device.amx else 4 * TILE * TILE * STEP
     term = 4 * product * method.products + 55
     unit = 16 / lanes  # vectors of 16 numbers
-    expand = ceil_div(inside, 2 * TILE) * (steps_x * term + 650 * unit) if first else inside * 6 * unit
-    window_cycles = middle.KH * middle.KW * 1.3 + 12  # of a vector of outputs
+    expand = ceil_div(inside, 2 * TILE) * (steps_x * term + 350 * unit) if first else inside * 6 * unit
+    window_cycles = middle.KH * middle.KW * 0.75 + 5  # of a vector of outputs
     depthwise = rows * ceil_div(p.OW, columns) * columns * 2 * window_cycles * unit
     project = ceil_div(p.OC, 2 * TILE) * ceil_div(rows * p.OW, 2 * TILE) * (steps * term + 320 * unit)
     filters = (steps_x * middle.IC + steps * p.OC) * STEP * method.parts * 2

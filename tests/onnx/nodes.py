@@ -14,6 +14,9 @@ ELEMENT = {"float16": onnx.TensorProto.FLOAT16, "float32": onnx.TensorProto.FLOA
 BOUND = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}
 """Largest deviation as a share of the largest output: some roundings of each type, more for float16's storage."""
 
+SPLIT_BOUND = 5e-5
+"""The same for three products of split elements, each of which may lack 2**-15 of itself."""
+
 Case = tuple[onnx.NodeProto, list[tuple[int, ...]], dict[str, Array]]
 
 

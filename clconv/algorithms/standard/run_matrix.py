@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clconv.algorithms.base import Algorithm, ceil_div, fastest_first, round_up
 from clconv.algorithms.packing import pack_run
 from clconv.algorithms.reasons import too_little_local
-from clconv.algorithms.split import METHODS, STEP, TILE, Method, Window, Work, cuts, shared_zeros, split_plan, unsplit
+from clconv.algorithms.split import METHODS, STEP, TILE, Method, Window, Work, cuts, fitting, shared_zeros, split_plan, unsplit
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Plan
 from clconv.problem import ConvProblem
@@ -36,16 +38,19 @@ class RunMatrix(Algorithm):
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """Work-items of some rows or a part of one, and 16 channels of groups, the least predicted time first."""
         blocks = ceil_div(_bunch(problem), TILE)
-        works = [
-            _work(problem, _window(problem, rows, cols), method, tiles, splits)
-            for method in METHODS[problem.dtype]
-            for rows, cols in cuts(problem, 56)
-            for tiles in ((2, 4) if blocks % 2 else (2,))
-            for splits in (1, 2, 4)
-            if splits <= ceil_div(blocks, 2)
-        ]
-        fitting = [work for work in works if work.local_bytes + 4 * _taps(problem) <= device.local_mem_bytes]
-        return fastest_first(dict.fromkeys(self._plan(problem, device, work) for work in fitting))
+
+        def works(pieces: Iterable[tuple[int, int]]) -> list[Work]:
+            made = (
+                _work(problem, _window(problem, rows, cols), method, tiles, splits)
+                for method in METHODS[problem.dtype]
+                for rows, cols in pieces
+                for tiles in ((2, 4) if blocks % 2 else (2,))
+                for splits in (1, 2, 4)
+                if splits <= ceil_div(blocks, 2)
+            )
+            return fitting(made, _taps(problem), device)
+
+        return fastest_first(self._plan(problem, device, work) for work in works(cuts(problem, 56)) or works([(1, 1)]))
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, work: Work) -> Plan:
         run = run_of(p)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clconv.algorithms.base import Algorithm, ceil_div, fastest_first, round_up
 from clconv.algorithms.packing import pack_split
 from clconv.algorithms.reasons import too_little_local
@@ -14,6 +16,7 @@ from clconv.algorithms.split import (
     Window,
     Work,
     cuts,
+    fitting,
     shared_zeros,
     split_plan,
     unsplit,
@@ -30,9 +33,11 @@ class SplitMatrix(Algorithm):
     family = "split"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Any problem but float64, if the input of an output fits the local memory."""
+        """Any problem but depthwise and float64, if the input of an output fits the local memory."""
         if reason := unsplit(problem):
             return reason
+        if problem.kind == "depthwise":
+            return f"multiplies {STEP} channels of a group at once, a depthwise problem has one"
         p = flat(problem)
         need = _panel_numbers(p, window_of(p, 1, 1)) * 2 * METHODS[p.dtype][0].parts + SUMS_BYTES + 4 * p.KH * p.KW
         return too_little_local(need, device, "the input of one output")
@@ -41,19 +46,21 @@ class SplitMatrix(Algorithm):
         """Work-items of some rows or a part of one, and all output channels or a part, the least predicted time first."""
         p = flat(problem)
         sides = (False, True) if p.layout == "NCHW" and (p.KH, p.KW) == (1, 1) else (True,)
-        windows = [window_of(p, rows, cols, left) for rows, cols in cuts(p, 16) for left in sides]
         blocks = ceil_div(p.OCG, TILE)
-        tall = (2, 4) if blocks % 2 else (2,)
-        works = [
-            _work(p, window, method, tiles, splits)
-            for method in METHODS[p.dtype]
-            for window in windows
-            for tiles in tall
-            for splits in (1, 2, 3, 4, 6, 8, 16)
-            if splits <= ceil_div(blocks, 2)
-        ]
-        fitting = [work for work in works if work.local_bytes + 4 * p.KH * p.KW <= device.local_mem_bytes]
-        return fastest_first(dict.fromkeys(self._plan(problem, p, device, work) for work in fitting))
+
+        def works(pieces: Iterable[tuple[int, int]]) -> list[Work]:
+            made = (
+                _work(p, window_of(p, rows, cols, left), method, tiles, splits)
+                for method in METHODS[p.dtype]
+                for rows, cols in pieces
+                for left in sides
+                for tiles in ((2, 4) if blocks % 2 else (2,))
+                for splits in (1, 2, 3, 4, 6, 8, 16)
+                if splits <= ceil_div(blocks, 2)
+            )
+            return fitting(made, p.KH * p.KW, device)
+
+        return fastest_first(self._plan(problem, p, device, work) for work in works(cuts(p, 16)) or works([(1, 1)]))
 
     def _plan(self, problem: ConvProblem, p: ConvProblem, device: DeviceInfo, work: Work) -> Plan:
         pack, packed_bytes = pack_split(p, work.method.parts, work.window.left)

@@ -1,0 +1,157 @@
+"""Split elements: nothing is lost in three parts, two lose what their bound says, and a caller can rule them out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyopencl as cl
+import pytest
+
+from clconv import amx
+from clconv.algorithms.split import METHODS
+from clconv.algorithms.standard.run_matrix import RunMatrix
+from clconv.algorithms.standard.split_matrix import SplitMatrix, flat, window_of
+from clconv.device import DeviceInfo
+from clconv.notation import parse
+from clconv.plan import Plan
+from clconv.problem import ConvProblem
+from clconv.reference import error_bound, reference
+from clconv.select import Limits, select
+from tests.harness import Array, Data, check_plan, run_plan
+
+MADE_UP = DeviceInfo(
+    "made up", "Portable Computing Language", unaligned_vectors=True, avx512=True, amx=True, local_mem_bytes=1 << 21
+)
+ALGORITHMS = (SplitMatrix(), RunMatrix())
+SMALL = (
+    "1x1 40->48 @5x7 batch 2",
+    "3x3 33->17 @9 stride 2 padding 1",
+    "3x3 3->20 @12 padding 1",
+    "3x3 32->32 @9 padding 1 groups 8",
+)
+
+
+def plan_with(problem: ConvProblem, queue: cl.CommandQueue, products: int) -> Plan:
+    """The first plan that computes so many products of parts."""
+    plans = SplitMatrix().plans(problem, DeviceInfo.of(queue.device))
+    return next(plan for plan in plans if dict(plan.launches[0].macros)["PRODUCTS"] == products)
+
+
+def copied(x: Array, queue: cl.CommandQueue, products: int) -> Array:
+    """Numbers that a filter of a single one multiplies by 1."""
+    problem = ConvProblem((1, 1, 1, x.size), (1, 1, 1, 1))
+    data = Data(x.astype(np.float32).reshape(problem.x_shape), np.ones((1, 1, 1, 1), np.float32), None, None)
+    return run_plan(plan_with(problem, queue, products), queue, data).ravel()
+
+
+NUMBERS = np.random.default_rng(1).standard_normal(500).astype(np.float32) * 10.0 ** np.random.default_rng(2).integers(
+    -20, 20, 500
+)
+
+
+def test_three_parts_hold_every_bit(queue: cl.CommandQueue) -> None:
+    x = np.concatenate([NUMBERS, [1 + 2.0**-23, -1 - 2.0**-8, 3.4e38, -3.3895314e38, 0.0, 2.0**-100]]).astype(np.float32)
+    np.testing.assert_array_equal(copied(x, queue, 6), x)
+
+
+def test_two_parts_lose_little(queue: cl.CommandQueue) -> None:
+    y = copied(NUMBERS, queue, 3)
+    error = np.abs(y - NUMBERS.astype(np.float32)) / np.abs(NUMBERS)
+    assert 0 < error.max() <= 2.0**-17
+
+
+def test_a_number_that_is_not_finite_spoils_the_outputs_that_it_meets_and_no_others(queue: cl.CommandQueue) -> None:
+    problem = parse("3x3 32->16 @6 padding 1")
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal(problem.x_shape).astype(np.float32)
+    w = rng.standard_normal(problem.w_shape).astype(np.float32)
+    x[0, 3, 0, 0], x[0, 5, 5, 5] = np.inf, np.nan
+    y = run_plan(plan_with(problem, queue, 3), queue, Data(x, w, None, None))
+    met = np.zeros((6, 6), bool)
+    met[:2, :2] = met[4:, 4:] = True
+    assert not np.isfinite(y[0][:, met]).any()
+    assert np.isfinite(y[0][:, ~met]).all()
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, queue: cl.CommandQueue) -> None:
+    """All numbers lie in the middle between two bfloat16 numbers, and all errors have one sign."""
+    problem = parse(f"1x1 32->16 @8 {layout}")
+    x = np.full(problem.x_shape, 1 + 2.0**-8 - 2.0**-16, np.float32)
+    w = np.full(problem.w_shape, 1 + 2.0**-8 - 2.0**-16, np.float32)
+    want = reference(problem, x, w)
+    direct = select(problem, DeviceInfo.of(queue.device), Limits("direct")).plan
+    for products, worse in ((3, True), (6, False)):
+        plan = plan_with(problem, queue, products)
+        error = np.abs(run_plan(plan, queue, Data(x, w, None, None)) - want)
+        assert (error <= error_bound(problem, plan, x, w)).all()
+        assert (error > error_bound(problem, direct, x, w)).any() == worse
+
+
+@pytest.mark.parametrize("dtype", METHODS)
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1x1 40->48 @5x7 batch 2",
+        "3x3 33->17 @9 stride 2 padding 1",
+        "3x3 3->20 @12 padding 1",
+        "3x3 32->32 @9 padding 1 groups 8",
+    ],
+)
+def test_the_instructions_in_plain_c_do_the_same(text: str, layout: str, dtype: str, queue: cl.CommandQueue) -> None:
+    problem = replace(parse(f"{text} {layout}"), dtype=dtype, bias=True)
+    device = replace(DeviceInfo.of(queue.device), amx=False)
+    for algorithm in ALGORITHMS:
+        if algorithm.supports(problem, device) is None:
+            check_plan(next(iter(algorithm.plans(problem, device))), queue)
+            check_plan(next(iter(algorithm.plans(problem, device))), queue, integers=True)
+
+
+def test_a_caller_can_rule_it_out() -> None:
+    """By a family, a name, or a limit of the error, under which six products may remain."""
+    problem = parse("1x1 512->512 @14 nhwc")
+
+    def products(limits: Limits | None = None, device: DeviceInfo = MADE_UP) -> int | None:
+        return dict(select(problem, device, limits).plan.launches[0].macros).get("PRODUCTS")  # type: ignore[return-value]  # a number
+
+    assert products() == 3
+    assert products(Limits(error_factor=200)) == 6
+    assert products(Limits("direct")) is None
+    assert products(Limits(error_factor=1000)) == 3
+    assert products(device=replace(MADE_UP, amx=False)) is None
+
+
+@pytest.mark.parametrize("text", ["1x1 512->512 @14", "3x3 256->256 @14 padding 1", "7x7 3->64 @224 stride 2 padding 3"])
+def test_a_matrix_unit_is_used_where_there_is_one(text: str) -> None:
+    for layout in ("nchw", "nhwc"):
+        problem = parse(f"{text} {layout}")
+        assert select(problem, MADE_UP).plan.algorithm.endswith("_matrix")
+        assert not select(problem, replace(MADE_UP, amx=False)).plan.algorithm.endswith("_matrix")
+
+
+def test_sixteen_bits_lose_no_more_than_their_storage() -> None:
+    """Their parts hold every bit, so that only the sums round."""
+    for dtype in ("float16", "bfloat16"):
+        problem = replace(parse("3x3 64->64 @14 padding 1"), dtype=dtype)
+        for plan in SplitMatrix().plans(problem, MADE_UP):
+            assert plan.error_factor < 64 * 9
+
+
+def test_images_of_a_batch_are_strung_together() -> None:
+    assert flat(parse("1x1 8->8 @7 batch 4 nhwc")).x_shape == (1, 1, 4 * 49, 8)
+    assert flat(parse("1x1 8->8 @7 batch 4")).x_shape == (4, 8, 1, 49)
+    assert flat(parse("1x1 8->8 @7 stride 2")).x_shape == (1, 8, 7, 7)
+
+
+def test_one_column_of_zeros_serves_two_rows() -> None:
+    """Seven columns and two of padding lie eight apart, unless a part of a row is all there is."""
+    problem = parse("3x3 32->32 @7 padding 1 nhwc")
+    assert window_of(problem, 7, 7).width == 8
+    assert window_of(problem, 1, 3).width == 5
+    assert window_of(parse("3x3 32->32 @14 padding 1 stride 2 nhwc"), 7, 7).width == 8
+
+
+def test_the_permission_is_asked_for_once() -> None:
+    assert amx.granted() is amx.granted()
