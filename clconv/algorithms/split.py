@@ -20,6 +20,10 @@ SUMS_BYTES = 2 * 4 * 4 * TILE * TILE
 """Four tiles that are being finished, and those that come next."""
 
 
+MOST_PLANS = 16
+"""Candidates for each method: the predicted times of those behind are far off."""
+
+
 @dataclass(frozen=True)
 class Method:
     """How accurately elements are split and multiplied.
@@ -154,6 +158,11 @@ class Work:
         """Local memory in all, but for the places of the taps."""
         return self.panel_bytes + SUMS_BYTES
 
+    def size(self, p: ConvProblem) -> tuple[int, int, int]:
+        """Work-items: pieces of the output, groups and shares of their channels, images."""
+        pieces = ceil_div(p.OH, self.window.rows) * ceil_div(p.OW, self.window.cols)
+        return (pieces, self.groups * ceil_div(self.blocks, self.blocks_item), p.N)
+
     def cycles(self, p: ConvProblem, device: DeviceInfo) -> float:
         """Clock cycles of a work-item; the constants are fitted to a thousand plans on a Xeon of 2024."""
         window, channel_tiles = self.window, 4 // self.position_tiles
@@ -181,9 +190,14 @@ def busiest(items: int, device: DeviceInfo, cycles: float) -> float:
     return ceil_div(items, device.compute_units) * cycles + late
 
 
-def fitting(works: Iterable[Work], taps: int, device: DeviceInfo) -> list[Work]:
-    """Work that the local memory has room for."""
-    return [work for work in works if work.local_bytes + 4 * taps <= device.local_mem_bytes]
+def shortlist(works: Iterable[Work], taps: int, p: ConvProblem, device: DeviceInfo) -> list[Work]:
+    """Work that the local memory has room for, of each method that with the least predicted times."""
+    fitting = (work for work in works if work.local_bytes + 4 * taps <= device.local_mem_bytes)
+    # What differs in nothing but how many work-items were asked for is the same.
+    distinct = {(w.method, w.window, w.position_tiles, w.blocks_item): w for w in fitting}.values()
+    ranked = sorted(distinct, key=lambda work: busiest(math.prod(work.size(p)), device, work.cycles(p, device)))
+    methods = dict.fromkeys(work.method for work in ranked)
+    return [work for method in methods for work in [w for w in ranked if w.method == method][:MOST_PLANS]]
 
 
 def split_plan(
@@ -204,7 +218,7 @@ def split_plan(
     columns = ceil_div(p.OW, window.cols)
     splits = ceil_div(work.blocks, work.blocks_item)
     avx512 = wide(p, device)
-    size = (ceil_div(p.OH, window.rows) * columns, work.groups * splits, p.N)
+    size = work.size(p)
     launch = Launch(
         kernel=f"{name}.cl",
         entry=entry,

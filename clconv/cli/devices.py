@@ -65,6 +65,7 @@ def _table(infos: list[DeviceInfo], default: int) -> Table:
         "shares the host's memory": ["yes" if i.unified_memory else "no" for i in infos],
         "float64": ["yes" if i.fp64 else "no" for i in infos],
         "float16": ["stored, computed in float32" for _ in infos],
+        "matrix unit": ["AMX, for bfloat16" if i.amx else "none that is used" for i in infos],
         "vectors are read": ["through pointers" if i.unaligned_vectors else "with vload" for i in infos],
     }
     for name, values in facts.items():

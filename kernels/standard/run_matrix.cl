@@ -31,8 +31,8 @@
 #include "include/types.clh"
 #include "include/vector.clh"
 
-#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(RUN) || !defined(PARTS)
-#error "KH, KW, SH, SW, DH, RUN and PARTS must be set by the plan"
+#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH)
+#error "KH, KW, SH, SW and DH must be set by the plan"
 #endif
 
 #include "include/run_panel.clh"

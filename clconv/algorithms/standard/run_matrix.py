@@ -7,7 +7,19 @@ from collections.abc import Iterable
 from clconv.algorithms.base import Algorithm, ceil_div, fastest_first, round_up
 from clconv.algorithms.packing import pack_run
 from clconv.algorithms.reasons import too_little_local
-from clconv.algorithms.split import METHODS, STEP, TILE, Method, Window, Work, cuts, fitting, shared_zeros, split_plan, unsplit
+from clconv.algorithms.split import (
+    METHODS,
+    STEP,
+    TILE,
+    Method,
+    Window,
+    Work,
+    cuts,
+    shared_zeros,
+    shortlist,
+    split_plan,
+    unsplit,
+)
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Plan
 from clconv.problem import ConvProblem
@@ -48,7 +60,7 @@ class RunMatrix(Algorithm):
                 for splits in (1, 2, 4)
                 if splits <= ceil_div(blocks, 2)
             )
-            return fitting(made, _taps(problem), device)
+            return shortlist(made, _taps(problem), problem, device)
 
         return fastest_first(self._plan(problem, device, work) for work in works(cuts(problem, 56)) or works([(1, 1)]))
 

@@ -16,8 +16,8 @@ from clconv.algorithms.split import (
     Window,
     Work,
     cuts,
-    fitting,
     shared_zeros,
+    shortlist,
     split_plan,
     unsplit,
 )
@@ -58,7 +58,7 @@ class SplitMatrix(Algorithm):
                 for splits in (1, 2, 3, 4, 6, 8, 16)
                 if splits <= ceil_div(blocks, 2)
             )
-            return fitting(made, p.KH * p.KW, device)
+            return shortlist(made, p.KH * p.KW, p, device)
 
         return fastest_first(self._plan(problem, p, device, work) for work in works(cuts(p, 16)) or works([(1, 1)]))
 
