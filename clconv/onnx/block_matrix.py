@@ -52,7 +52,7 @@ def plan_block(
     """
     if last.dtype != "float32":
         return None
-    bands = sorted({min(last.OH, count * device.compute_units) for count in (1, 2, 3, 4, 8)})
+    bands = sorted({min(last.OH, count * device.compute_units) for count in (1, 2, 3, 4, 8, last.OH)})
     plans = [_plan(first, middle, last, device, limits, ceil_div(last.OH, count)) for count in bands]
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 

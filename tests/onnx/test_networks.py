@@ -18,7 +18,7 @@ import pytest
 import clconv.onnx
 from clconv import networks
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx import layout, separable
+from clconv.onnx import inverted, layout, separable
 from tests.onnx.models import exact, model, node, numbers
 
 PUBLISHED = {
@@ -178,7 +178,7 @@ def test_a_new_batch_packs_no_filter_again(small: clconv.onnx.Network) -> None:
 def methods(net: clconv.onnx.Network, x: Any) -> set[str]:
     """Words in the kernels' names and macros that stand for methods that round more."""
     launches = [launch for step in net._program_for([x]).steps for launch in step.launches]
-    words = {w for w in ("winograd", "strassen") for launch in launches if w in launch.kernel}
+    words = {w for w in ("winograd", "strassen", "matrix") for launch in launches if w in launch.kernel}
     return words | {"strassen" for launch in launches if dict(launch.macros).get("STRASSEN")}
 
 
@@ -188,7 +188,9 @@ def test_direct_methods_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     x = numbers(1, 3, 64, 64)
     net = clconv.onnx.load(proto, algorithm="direct")
     assert not methods(net, x)
-    monkeypatch.setattr(separable, "FORMS", separable.FORMS[1:])  # wherever the product of halves can be, on any device
+    # Wherever the product of halves can be, on any device.
+    monkeypatch.setattr(separable, "FORMS", (separable.strassen_form,))
+    monkeypatch.setattr(inverted, "FORMS", ())
     usual = clconv.onnx.load(proto)
     np.testing.assert_allclose(net(x), usual(x), rtol=1e-3, atol=1e-5)
     monkeypatch.setattr(separable, "LAUNCH", 1.0)
