@@ -20,7 +20,7 @@ SUMS_BYTES = 2 * 4 * 4 * TILE * TILE
 """Four tiles that are being finished, and those that come next."""
 
 
-MOST_PLANS = 16
+MOST_PLANS = 12
 """Candidates for each method: the predicted times of those behind are far off."""
 
 

@@ -52,11 +52,12 @@ class RunMatrix(Algorithm):
         blocks = ceil_div(_bunch(problem), TILE)
 
         def works(pieces: Iterable[tuple[int, int]]) -> list[Work]:
+            windows = [_window(problem, rows, cols) for rows, cols in pieces]
             made = (
-                _work(problem, _window(problem, rows, cols), method, tiles, splits)
+                _work(problem, window, method, tiles, splits)
                 for method in METHODS[problem.dtype]
-                for rows, cols in pieces
-                for tiles in ((2, 4) if blocks % 2 else (2,))
+                for window in windows
+                for tiles in ((2, 4) if blocks % 2 or problem.layout == "NCHW" else (2,))
                 for splits in (1, 2, 4)
                 if splits <= ceil_div(blocks, 2)
             )

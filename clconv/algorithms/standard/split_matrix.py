@@ -49,11 +49,11 @@ class SplitMatrix(Algorithm):
         blocks = ceil_div(p.OCG, TILE)
 
         def works(pieces: Iterable[tuple[int, int]]) -> list[Work]:
+            windows = [window_of(p, rows, cols, left) for rows, cols in pieces for left in sides]
             made = (
-                _work(p, window_of(p, rows, cols, left), method, tiles, splits)
+                _work(p, window, method, tiles, splits)
                 for method in METHODS[p.dtype]
-                for rows, cols in pieces
-                for left in sides
+                for window in windows
                 for tiles in ((2, 4) if blocks % 2 else (2,))
                 for splits in (1, 2, 3, 4, 6, 8, 16)
                 if splits <= ceil_div(blocks, 2)
