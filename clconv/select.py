@@ -32,8 +32,8 @@ class Limits:
     workspace : int, optional
         Most scratch memory of one call, in bytes.
     error_factor : float, optional
-        Largest ``error_factor`` of a plan; rules out Winograd and Strassen where they lose too much. (Where a
-        pixel is infinite or NaN, they spread NaN over what it meets in a tile; direct methods do not.)
+        Largest ``error_factor`` of a plan; rules out Winograd, Strassen and split elements where they lose too much. (Where a
+        pixel is infinite or NaN, they may spread NaN over what it meets in a tile; direct methods do not.)
 
     Raises
     ------
