@@ -164,7 +164,7 @@ class Work:
         return (pieces, self.groups * ceil_div(self.blocks, self.blocks_item), p.N)
 
     def cycles(self, p: ConvProblem, device: DeviceInfo) -> float:
-        """Clock cycles of a work-item; the constants are fitted to a thousand plans on a Xeon of 2024."""
+        """Clock cycles of a work-item; the constants are fitted to a thousand plans on a Xeon with AMX."""
         window, channel_tiles = self.window, 4 // self.position_tiles
         passes = ceil_div(self.blocks_item, channel_tiles)  # through the panel
         tiles = ceil_div(window.outputs, self.position_tiles * TILE) * passes
