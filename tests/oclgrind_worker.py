@@ -60,7 +60,7 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False) -> It
     for number, problem in enumerate(problems(SMALL)):
         if algorithm.supports(problem, info) is None:
             plan = next(p for p in algorithm.plans(problem, info) if over_limit(p, info) is None)
-            # Work-groups of many work-items are slow to simulate, and so is a matrix unit: layouts take turns from shape to shape.
+            # Work-groups of many work-items are slow to simulate, and so is a matrix unit: their layouts take turns.
             slow = math.prod(plan.launches[0].local_size) > 1 or "AMX" in dict(plan.launches[0].macros)
             turn = number % 2 == number // 2 % 2 or not slow
             if not avx512 and (turn or variant(plan) not in seen):
