@@ -9,13 +9,14 @@ import onnx
 import pytest
 from pyopencl import CommandQueue
 
+import clconv.onnx
 from clconv.device import DeviceInfo
 from clconv.notation import parse
 from clconv.onnx import layout, separable
 from clconv.onnx.separable import fuse_separable
 from clconv.problem import ConvProblem
 from tests.onnx.fused import deviation, left
-from tests.onnx.models import model, node, numbers
+from tests.onnx.models import exact, model, node, numbers
 from tests.onnx.nodes import BOUND, SPLIT_BOUND
 
 SHAPES = {
@@ -31,7 +32,13 @@ SHAPES = {
 
 
 def pair(
-    shape: tuple[int, int, int, int, int], *, stride: int = 1, dilation: int = 1, act: str = "Clip", residual: bool = False
+    shape: tuple[int, int, int, int, int],
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    act: str = "Clip",
+    residual: bool = False,
+    last: str = "Relu",
 ) -> onnx.ModelProto:
     """A depthwise 3x3 with an activation, a pointwise convolution, and perhaps the addition of a third one."""
     n, ic, h, w, oc = shape
@@ -53,7 +60,7 @@ def pair(
         constants["w2"] = numbers(oc, ic, 1, 1, seed=5, scale=0.3)
         nodes += [node("Conv", "x w2", "r", strides=[stride] * 2), node("Add", "p r", "s"), node("Relu", "s", "y")]
     else:
-        nodes.append(node("Relu", "p", "y"))
+        nodes.append(node(last, "p", "y"))
     return model(nodes, {"x": [n, ic, h, w]}, ["y"], constants)
 
 
@@ -91,6 +98,16 @@ def test_the_same_as_apart(name: str, form: Any, queue: CommandQueue, monkeypatc
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
     monkeypatch.setattr(separable, "FORMS", (form,))
     assert deviation(proto, kernel_of(form), queue) < (SPLIT_BOUND if form is separable.matrix_form else BOUND["float32"])
+
+
+def test_a_last_activation_that_takes_shorter_vectors(queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A built-in function of vectors cannot have AVX-512, for which the taps of the first part are packed: they stay apart."""
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    monkeypatch.setattr(separable, "LAUNCH", 1.0)
+    proto = pair((1, 32, 14, 14, 64), last="Sigmoid")
+    x = numbers(1, 32, 14, 14, seed=7)
+    want = exact(proto, {"x": x})[0]
+    assert np.abs(clconv.onnx.load(proto, queue=queue)(x) - want).max() < SPLIT_BOUND
 
 
 def test_both_forms_are_chosen() -> None:
