@@ -1,10 +1,11 @@
-/* Convolution on the processor's matrix unit, which multiplies bfloat16 numbers: each element is split into three of them.
+/* Convolution on the processor's matrix unit, which multiplies bfloat16 numbers: each element is split into two or three of them.
  *
  *   y[n, oc, oh, ow] = act( bias[oc] + residual[n, oc, oh, ow]
  *                           + sum over ic, kh, kw of x[n, g*ICG + ic, oh*SH - PT + kh*DH, ow*SW - PL + kw*DW] * w[oc, ic, kh, kw] )
  *
- * with g = oc / OCG. include/split.clh splits, include/matrix.clh multiplies: no bit of an element is lost, and the products of
- * parts that are left out come to less than the rounding of a float sum.
+ * with g = oc / OCG. include/split.clh splits, include/matrix.clh multiplies. For float32, two parts and three products leave out up
+ * to 2^-15 of a product of elements; three parts hold every bit, and with six products less is left out than a float sum rounds. Two
+ * parts and four products are exact for float16, one is for bfloat16.
  *
  * x, y, residual   N H W C, or N C H W     (macro NHWC)
  * packed           G BLOCKS KH KW STEPS PARTS 512     from pack_split.cl: tiles of 16 output channels by 32 input channels

@@ -27,7 +27,7 @@ from clconv.problem import ConvProblem
 
 
 class SplitMatrix(Algorithm):
-    """Elements are split into bfloat16 numbers, which a matrix unit multiplies: accurate, or as accurate as sums in float."""
+    """Elements are split into bfloat16 numbers for a matrix unit: three products of them, or six for every bit."""
 
     name = "standard/split_matrix"
     family = "split"
