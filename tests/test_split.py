@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import replace
 
 import numpy as np
@@ -45,9 +46,8 @@ def copied(x: Array, queue: cl.CommandQueue, products: int) -> Array:
     return run_plan(plan_with(problem, queue, products), queue, data).ravel()
 
 
-NUMBERS = np.random.default_rng(1).standard_normal(500).astype(np.float32) * 10.0 ** np.random.default_rng(2).integers(
-    -20, 20, 500
-)
+RNG = np.random.default_rng(1)
+NUMBERS = RNG.standard_normal(500).astype(np.float32) * 10.0 ** RNG.integers(-20, 20, 500)
 
 
 def test_three_parts_hold_every_bit(queue: cl.CommandQueue) -> None:
@@ -91,15 +91,7 @@ def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, q
 
 @pytest.mark.parametrize("dtype", METHODS)
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1x1 40->48 @5x7 batch 2",
-        "3x3 33->17 @9 stride 2 padding 1",
-        "3x3 3->20 @12 padding 1",
-        "3x3 32->32 @9 padding 1 groups 8",
-    ],
-)
+@pytest.mark.parametrize("text", SMALL)
 def test_the_instructions_in_plain_c_do_the_same(text: str, layout: str, dtype: str, queue: cl.CommandQueue) -> None:
     problem = replace(parse(f"{text} {layout}"), dtype=dtype, bias=True)
     device = replace(DeviceInfo.of(queue.device), amx=False)
@@ -153,5 +145,17 @@ def test_one_column_of_zeros_serves_two_rows() -> None:
     assert window_of(parse("3x3 32->32 @14 padding 1 stride 2 nhwc"), 7, 7).width == 8
 
 
-def test_the_permission_is_asked_for_once() -> None:
-    assert amx.granted() is amx.granted()
+def test_no_permission_without_the_processor_or_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "_NEEDED", frozenset({"a flag that no processor has"}))
+    assert not amx.granted.__wrapped__()
+    monkeypatch.setattr(amx, "_NEEDED", frozenset())
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert not amx.granted.__wrapped__()
+
+
+@pytest.mark.skipif(not amx.granted(), reason="the processor has no matrix unit, or the system keeps it")
+def test_the_system_knows_of_the_permission() -> None:
+    mask = ctypes.c_uint64()
+    get_permission = 0x1022  # ARCH_GET_XCOMP_PERM
+    assert ctypes.CDLL(None).syscall(amx._ARCH_PRCTL, get_permission, ctypes.byref(mask)) == 0
+    assert mask.value >> amx._TILE_DATA & 1

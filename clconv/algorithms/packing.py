@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import accumulator_bytes, ceil_div, size_arguments
-from clconv.plan import Int, Launch
+from clconv.plan import Int, Launch, Macro
 from clconv.problem import ConvProblem
 
 
@@ -74,22 +74,15 @@ def pack_split(problem: ConvProblem, parts: int, left: bool) -> tuple[Launch, in
         Positions are left operands of the matrix unit, the filter right ones.
     """
     blocks, steps, taps = ceil_div(problem.OCG, 16), ceil_div(problem.ICG, 32), problem.KH * problem.KW
-    launch = Launch(
-        kernel="pack_split.cl",
-        entry="pack_split",
-        macros=(
-            *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
-            *(("PARTS", parts), ("LEFT", int(left)), ("VEC", 2), ("UNALIGNED_VECTORS", 0)),
-        ),
-        arguments=(
-            *("w", "packed"),
-            *size_arguments(problem, "OC", "ICG", "OCG"),
-            *(Int(taps), Int(steps), Int(blocks)),
-        ),
-        global_size=(256, taps * steps, problem.G * blocks),
-        local_size=(256, 1, 1),
+    return _pack_tiles(
+        "pack_split",
+        problem,
+        parts,
+        (("LEFT", int(left)),),
+        (*size_arguments(problem, "OC", "ICG", "OCG"), Int(taps), Int(steps), Int(blocks)),
+        taps * steps,
+        problem.G * blocks,
     )
-    return launch, problem.G * blocks * taps * steps * parts * 1024
 
 
 def pack_run(problem: ConvProblem, parts: int, run: int, bunches: int, blocks: int) -> tuple[Launch, int]:
@@ -106,19 +99,31 @@ def pack_run(problem: ConvProblem, parts: int, run: int, bunches: int, blocks: i
         Of 16 output channels each; blocks in a bunch.
     """
     steps = ceil_div(problem.KW * run, 32)
+    return _pack_tiles(
+        "pack_run",
+        problem,
+        parts,
+        (),
+        (*size_arguments(problem, "OC", "ICG", "OCG", "KH", "KW"), Int(run), Int(steps), Int(blocks)),
+        problem.KH * steps,
+        bunches * blocks,
+    )
+
+
+def _pack_tiles(
+    entry: str, problem: ConvProblem, parts: int, macros: tuple[Macro, ...], sizes: tuple[Int, ...], terms: int, blocks: int
+) -> tuple[Launch, int]:
+    """Return the launch that packs ``blocks`` of 16 output channels, ``terms`` tiles each for every part, and their bytes."""
     launch = Launch(
-        kernel="pack_run.cl",
-        entry="pack_run",
+        kernel=f"{entry}.cl",
+        entry=entry,
         macros=(
             *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
             *(("PARTS", parts), ("VEC", 2), ("UNALIGNED_VECTORS", 0)),
+            *macros,
         ),
-        arguments=(
-            *("w", "packed"),
-            *size_arguments(problem, "OC", "ICG", "OCG", "KH", "KW"),
-            *(Int(run), Int(steps), Int(blocks)),
-        ),
-        global_size=(256, problem.KH * steps, bunches * blocks),
+        arguments=("w", "packed", *sizes),
+        global_size=(256, terms, blocks),
         local_size=(256, 1, 1),
     )
-    return launch, bunches * blocks * problem.KH * steps * parts * 1024
+    return launch, blocks * terms * parts * 1024

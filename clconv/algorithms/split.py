@@ -19,7 +19,6 @@ TILE, STEP = 16, 32
 SUMS_BYTES = 2 * 4 * 4 * TILE * TILE
 """Four tiles that are being finished, and those that come next."""
 
-
 MOST_PLANS = 12
 """Candidates for each method: the predicted times of those behind are far off."""
 

@@ -107,6 +107,7 @@ def simd_form(
 
 
 FORMS = (simd_form, matrix_form)
+"""Of the pointwise parts."""
 
 
 def _plan(

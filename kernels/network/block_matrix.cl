@@ -201,17 +201,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void block_matrix(
   const long n = get_global_id(1); /* 0 .. N-1 */
   const middle m = {ih0, first, min(ih0 + rows_e, IH) - first, WIDTH, PL, IW, EC, TAP_PITCH, low0, high0, low, high};
   const long out = (n * OH + oh0) * OW * OC;
-  target to;
-  to.bias = bias;
-  to.residual = residual + (HAS_RESIDUAL ? out : 0);
-  to.y = y + out;
-  to.rows = 1; /* the band's pixels follow each other */
-  to.cols = to.WIDTH = rows * OW;
-  to.OW = OW;
-  to.OC = to.OCG = OC;
-  to.AREA = (long)OH * OW;
-  to.act_a = act_a;
-  to.act_b = act_b;
+  const int pixels = rows * OW; /* of the band: they follow each other, like one row */
+  const target to = {bias, residual + (HAS_RESIDUAL ? out : 0), y + out, 1, pixels, pixels, OW, OC, OC, (long)OH * OW, act_a, act_b};
   item(x + n * IH * IW * IC, expand, lift, taps + VEC, shift, packed, panel, e, d, sums, &m, &to, rows, rows_e, IC,
        X_POSITIONS, POSITIONS);
 }

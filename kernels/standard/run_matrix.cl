@@ -63,24 +63,13 @@ void run_matrix(__global const real *restrict x, __global const ushort *restrict
   const int oh0 = get_global_id(0) / CUTS * ROWS_ITEM, ow0 = get_global_id(0) % CUTS * COLS_ITEM;
   const int bunch = get_global_id(1) / SPLITS, n = get_global_id(2);
   const int oc = bunch * TILE, ic = bunch * TILE;        /* the bunch's first channels; 0 without groups */
-  const int channels = min(BUNCH, OC - oc), blocks = (BUNCH + TILE - 1) / TILE;
+  const int blocks = (BUNCH + TILE - 1) / TILE;
   const int b0 = get_global_id(1) % SPLITS * BLOCKS_ITEM, b1 = min(b0 + BLOCKS_ITEM, blocks);
   const shape s = {POSITIONS, WIDTH, ROWS, PLANE, oh0 * SH - PT, ow0 * SW - PL};
   const long area = (long)OH * OW, pixel = (long)oh0 * OW + ow0;
   const long out = NHWC ? (n * area + pixel) * OC + oc : ((long)n * OC + oc) * area + pixel;
-  target to;
-  to.bias = bias + (HAS_BIAS ? oc : 0);
-  to.residual = residual + (HAS_RESIDUAL ? out : 0);
-  to.y = y + out;
-  to.rows = min(ROWS_ITEM, OH - oh0);
-  to.cols = min(COLS_ITEM, OW - ow0);
-  to.WIDTH = WIDTH / SW;
-  to.OW = OW;
-  to.OC = OC;
-  to.OCG = channels;
-  to.AREA = area;
-  to.act_a = act_a;
-  to.act_b = act_b;
+  const target to = {bias + (HAS_BIAS ? oc : 0), residual + (HAS_RESIDUAL ? out : 0), y + out, min(ROWS_ITEM, OH - oh0),
+                     min(COLS_ITEM, OW - ow0), WIDTH / SW, OW, OC, min(BUNCH, OC - oc), area, act_a, act_b};
   x += (long)n * IC * IH * IW + (NHWC ? ic : (long)ic * IH * IW);
   item(x, packed + (long)bunch * blocks * KH * STEPS * PARTS * TILE_NUMBERS, panel, sums, table, &to, &s, b0, b1,
        min(RUN, IC - ic), IC, IH, IW);

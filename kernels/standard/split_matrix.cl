@@ -67,7 +67,8 @@ void split_matrix(__global const real *restrict x, __global const ushort *restri
                   __local float *sums, __local int *table, const int IC, const int IH, const int IW, const int OC,
                   const int OH, const int OW, const int PT, const int PL, const int ICG, const int OCG, const int STEPS,
                   const int POSITIONS, const int WIDTH, const int ROWS, const int PLANE, const int CUTS,
-                  const int ROWS_ITEM, const int COLS_ITEM, const int SPLITS, const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b) {
+                  const int ROWS_ITEM, const int COLS_ITEM, const int SPLITS, const int BLOCKS_ITEM, const acc_t act_a,
+                  const acc_t act_b) {
   const int oh0 = get_global_id(0) / CUTS * ROWS_ITEM, ow0 = get_global_id(0) % CUTS * COLS_ITEM;
   const int g = get_global_id(1) / SPLITS, n = get_global_id(2);
   const int blocks = (OCG + TILE - 1) / TILE;
@@ -75,19 +76,9 @@ void split_matrix(__global const real *restrict x, __global const ushort *restri
   const shape s = {STEPS, POSITIONS, WIDTH, ROWS, PLANE, oh0 * SH - PT, ow0 * SW - PL};
   const long area = (long)OH * OW, pixel = (long)oh0 * OW + ow0;
   const long out = NHWC ? (n * area + pixel) * OC + g * OCG : ((long)n * OC + g * OCG) * area + pixel;
-  target to;
-  to.bias = bias + (HAS_BIAS ? g * OCG : 0);
-  to.residual = residual + (HAS_RESIDUAL ? out : 0);
-  to.y = y + out;
-  to.rows = min(ROWS_ITEM, OH - oh0);
-  to.cols = min(COLS_ITEM, OW - ow0);
-  to.WIDTH = WIDTH;
-  to.OW = OW;
-  to.OC = OC;
-  to.OCG = OCG;
-  to.AREA = area;
-  to.act_a = act_a;
-  to.act_b = act_b;
+  const target to = {bias + (HAS_BIAS ? g * OCG : 0), residual + (HAS_RESIDUAL ? out : 0), y + out, min(ROWS_ITEM, OH - oh0),
+                     min(COLS_ITEM, OW - ow0), WIDTH, OW, OC, OCG, area, act_a, act_b};
   x += (long)n * IC * IH * IW + (NHWC ? g * ICG : (long)g * ICG * IH * IW);
-  item(x, packed + (long)g * blocks * KH * KW * STEPS * PARTS * TILE_NUMBERS, panel, sums, table, &to, &s, b0, b1, IC, ICG, IH, IW);
+  item(x, packed + (long)g * blocks * KH * KW * STEPS * PARTS * TILE_NUMBERS, panel, sums, table, &to, &s, b0, b1, IC, ICG,
+       IH, IW);
 }

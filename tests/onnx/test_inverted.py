@@ -61,6 +61,11 @@ def block(
     return model(nodes, {"x": list(x)}, ["y"], constants)
 
 
+def bound_of(form: object) -> float:
+    """Largest deviation that a form may have."""
+    return SPLIT_BOUND if form is inverted.matrix_form else BOUND["float32"]
+
+
 def models() -> dict[str, onnx.ModelProto]:
     """Models by what is special about them."""
     blocks = {
@@ -89,9 +94,7 @@ def kernel_of(form: object) -> str:
 def test_the_same_as_apart(name: str, form: Any, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
     monkeypatch.setattr(inverted, "FORMS", (form,))
-    assert deviation(models()[name], kernel_of(form), queue) < (
-        SPLIT_BOUND if form is inverted.matrix_form else BOUND["float32"]
-    )
+    assert deviation(models()[name], kernel_of(form), queue) < bound_of(form)
 
 
 def test_fused_where_it_is_faster() -> None:

@@ -81,6 +81,11 @@ def kernel_of(form: separable.Form) -> str:
     return "network/block_matrix" if form is separable.matrix_form else "network/separable"
 
 
+def bound_of(form: object) -> float:
+    """Largest deviation that a form may have."""
+    return SPLIT_BOUND if form is separable.matrix_form else BOUND["float32"]
+
+
 def models() -> dict[str, onnx.ModelProto]:
     """Models by what is special about them."""
     made = {f"separable {name}": pair(shape, residual=name == "tails") for name, shape in SHAPES.items()}
@@ -97,7 +102,7 @@ def test_the_same_as_apart(name: str, form: Any, queue: CommandQueue, monkeypatc
         pytest.skip("the channels are no halves of whole vectors")
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
     monkeypatch.setattr(separable, "FORMS", (form,))
-    assert deviation(proto, kernel_of(form), queue) < (SPLIT_BOUND if form is separable.matrix_form else BOUND["float32"])
+    assert deviation(proto, kernel_of(form), queue) < bound_of(form)
 
 
 def test_a_last_activation_that_takes_shorter_vectors(queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
