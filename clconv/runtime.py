@@ -12,6 +12,7 @@ from typing import Any
 
 import pyopencl as cl
 
+from clconv import binaries
 from clconv.device import DeviceInfo
 from clconv.discovery import require_linker
 from clconv.errors import DeviceError, KernelBuildError
@@ -56,10 +57,14 @@ class QueueState:
 
     def hold(self, event: cl.Event, things: object) -> None:
         """Keep things alive until the event is complete; let go of what has completed."""
+        self.let_go()
+        self._in_flight.append((event, things))
+
+    def let_go(self) -> None:
+        """Forget the things whose events are complete."""
         pending = self._in_flight
         while pending and pending[0][0].command_execution_status <= _COMPLETE:
             pending.popleft()
-        pending.append((event, things))
 
 
 class Runtime:
@@ -103,12 +108,14 @@ class Runtime:
     def _build(self, kernel: str, opts: tuple[str, ...]) -> cl.Program:
         require_linker(self.info)
         text = expand(kernel)
+        kept = binaries.place(self.device, self.info, text, opts)
+        if kept is not None and (found := binaries.load(kept, self.context, self.device, opts)) is not None:
+            return found
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers chatter; errors are raised
                 program = cl.Program(self.context, text)
                 program.build(list(opts), devices=[self.device])
-                return program
         except cl.Error as error:
             log = str(error)
             first = next((line for line in log.splitlines() if "error:" in line), "the driver's log has no error line").strip()
@@ -120,6 +127,9 @@ class Runtime:
                 log=log,
                 device=self.info.name,
             ) from error
+        if kept is not None:
+            binaries.save_later(kept, program)
+        return program
 
 
 _runtimes: dict[tuple[int, int], Runtime] = {}  # of a context and a device: a context may have several

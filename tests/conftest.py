@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pyopencl as cl
 import pytest
 
 import clconv
 from clconv.device import DeviceInfo
+
+# Programs are built from their sources here, and the user's are left alone; test_binaries.py has a folder of its own.
+os.environ["CLCONV_CACHE"] = "off"
 
 
 def find_devices(*, simulator: bool) -> list[cl.Device]:

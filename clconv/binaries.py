@@ -1,0 +1,130 @@
+"""Compiled programs, kept between processes for PoCL.
+
+PoCL has a cache of its own, but goes there by way of the source: it runs Clang's preprocessor and reads the intermediate
+code, 20 ms and 1.5 MiB a program that then stay in memory. From the binary of a program it takes 1.5 ms and a third of
+that. Making the binary has PoCL compile the kernels once more, for work-groups of any size; so it is done when Python ends
+and nobody waits for a result, for a second at most, and what is left over by a later process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import platformdirs
+import pyopencl as cl
+
+from clconv.device import DeviceInfo
+
+SECONDS = 1.0
+"""How long the end of Python may be put off."""
+MOST = 1000
+"""Files to keep; the oldest half goes when there are more."""
+
+_MARK = b"clconv program 1\n"
+_DIGEST = 32
+_unsaved: dict[Path, cl.Program] = {}
+
+
+def folder() -> Path | None:
+    """Return where binaries are kept: ``CLCONV_CACHE`` or the user's cache folder; None for ``CLCONV_CACHE=off``."""
+    named = os.environ.get("CLCONV_CACHE")
+    if named == "off":
+        return None
+    return Path(named or platformdirs.user_cache_dir("clconv", appauthor=False)) / "programs"
+
+
+def place(device: cl.Device, info: DeviceInfo, source: str, options: Sequence[str]) -> Path | None:
+    """Return the file for a program's binary, whether it exists or not; None where none is kept.
+
+    Parameters
+    ----------
+    device : pyopencl.Device
+    info : DeviceInfo
+        Of that device. Other drivers than PoCL keep binaries themselves.
+    source : str
+        With its includes expanded.
+    options : sequence of str
+        For the compiler.
+    """
+    where = folder() if info.is_pocl else None
+    if where is None:
+        return None
+    parts = (device.platform.version, device.version, info.driver, info.name, *options, source)
+    return where / hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[str]) -> cl.Program | None:
+    """Return the program whose binary is in a file; None if there is none that is whole and that the driver takes."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    binary = content[len(_MARK) + _DIGEST :]
+    if content[: len(_MARK) + _DIGEST] != _MARK + hashlib.sha256(binary).digest():
+        path.unlink(missing_ok=True)
+        return None
+    try:
+        program = cl.Program(context, [device], [binary])
+        program.build(list(options), devices=[device])
+    except cl.Error:  # made for another processor, which shares this folder
+        return None
+    return program
+
+
+def save_later(path: Path, program: cl.Program) -> None:
+    """Write the binary of a program, built from its source, when Python ends."""
+    if not _unsaved:
+        atexit.register(save)
+    _unsaved[path] = program
+
+
+def save(seconds: float = SECONDS) -> int:
+    """Write the binaries of programs that were built from source in this process, and return of how many.
+
+    Parameters
+    ----------
+    seconds : float
+        No further one is begun after this time.
+    """
+    end = time.monotonic() + seconds
+    saved = 0
+    try:
+        while _unsaved and time.monotonic() < end:
+            path, program = _unsaved.popitem()
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.exists():  # another process was faster
+                continue
+            binary: bytes = cast("Any", program).get_info(cl.program_info.BINARIES)[0]  # pyopencl's types say object
+            _write(path, _MARK + hashlib.sha256(binary).digest() + binary)
+            saved += 1
+        if saved:
+            _prune(path.parent)
+    except (OSError, cl.Error, KeyboardInterrupt):  # nothing is lost but time
+        _unsaved.clear()
+    return saved
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that others see all of it or nothing."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _prune(where: Path) -> None:
+    files = list(where.iterdir())
+    if len(files) > MOST:
+        for path in sorted(files, key=lambda p: p.stat().st_mtime)[: len(files) - MOST // 2]:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,132 @@
+"""Programs kept as binaries between processes: found, refused when damaged, left alone when switched off."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyopencl as cl
+import pytest
+
+import clconv
+from clconv import binaries
+from clconv.device import DeviceInfo
+from tests.conftest import find_devices
+
+POCL = [d for d in find_devices(simulator=False) if DeviceInfo.of(d).is_pocl]
+pytestmark = pytest.mark.skipif(not POCL, reason="only PoCL's programs are kept")
+
+X = np.random.default_rng(0).standard_normal((1, 4, 9, 9), dtype=np.float32)
+W = np.random.default_rng(1).standard_normal((4, 1, 3, 3), dtype=np.float32)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, and no programs that other tests built."""
+    monkeypatch.setenv("CLCONV_CACHE", str(tmp_path))
+    monkeypatch.setattr(binaries, "_unsaved", {})
+    monkeypatch.setattr(atexit, "register", lambda function: function)
+    return tmp_path / "programs"
+
+
+def convolve() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """A convolution in a new context, which has no programs yet."""
+    context = cl.Context([POCL[0]])
+    return np.asarray(clconv.depthwise_conv2d(X, W, padding=1, queue=cl.CommandQueue(context)))
+
+
+def test_a_saved_program_is_not_built_again(cache: Path) -> None:
+    first = convolve()
+    waiting = len(binaries._unsaved)
+    assert waiting > 0
+    assert not cache.exists()  # nothing is written while somebody waits for a result
+    assert binaries.save(60) == waiting == len(list(cache.iterdir()))
+    second = convolve()
+    assert not binaries._unsaved  # else it was built from its source
+    assert (second == first).all()
+
+
+@pytest.mark.parametrize("damage", [b"", b"clconv program 1\n", b"nonsense" * 100])
+def test_a_damaged_file_is_built_anew(cache: Path, damage: bytes) -> None:
+    first = convolve()
+    binaries.save(60)
+    for path in cache.iterdir():
+        path.write_bytes(damage)
+    assert (convolve() == first).all()
+    assert binaries.save(60) > 0
+    assert all(path.read_bytes() != damage for path in cache.iterdir())
+
+
+def test_half_a_file_is_built_anew(cache: Path) -> None:
+    convolve()
+    count = binaries.save(60)
+    for path in cache.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    convolve()
+    assert len(binaries._unsaved) == count
+
+
+def test_a_binary_that_the_driver_refuses_is_built_anew(cache: Path) -> None:
+    first = convolve()
+    binaries.save(60)
+    foreign = b"made for another processor"
+    for path in cache.iterdir():
+        path.write_bytes(binaries._MARK + hashlib.sha256(foreign).digest() + foreign)
+    assert (convolve() == first).all()
+    assert binaries._unsaved
+
+
+def test_off(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setenv("CLCONV_CACHE", "off")
+    convolve()
+    assert not binaries._unsaved
+    assert not cache.exists()
+
+
+def test_nothing_is_begun_after_the_time_is_up(cache: Path) -> None:
+    convolve()
+    assert binaries.save(0) == 0
+    assert not cache.exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.write_text("a file in the folder's place")
+    convolve()
+    assert binaries.save(60) == 0
+
+
+def test_the_oldest_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binaries, "MOST", 4)
+    for age in range(5):
+        path = tmp_path / str(age)
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    binaries._prune(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_a_program_is_kept_by_source_options_and_device(cache: Path) -> None:
+    info = DeviceInfo.of(POCL[0])
+    places = {
+        binaries.place(POCL[0], info, source, options) for source in ("a", "b") for options in ((), ("-DX",), ("-D", "X"))
+    }
+    assert len(places) == 6
+
+
+def test_the_end_of_python_saves(tmp_path: Path) -> None:
+    """In a process of its own, as users have it."""
+    code = (
+        "import numpy as np, clconv\n"
+        "x = np.ones((1, 4, 5, 5), 'f')\n"
+        "print(clconv.conv2d(x, np.ones((4, 4, 1, 1), 'f'))[0, 0, 0, 0])\n"
+    )
+    environment = dict(os.environ, CLCONV_CACHE=str(tmp_path), CLCONV_DEVICE="Portable")
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "4.0", "")
+        assert list((tmp_path / "programs").iterdir())
