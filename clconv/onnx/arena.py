@@ -11,7 +11,7 @@ import pyopencl as cl
 from clconv.runtime import Runtime, allocate
 
 _HUGE = 2 << 20
-_PIECE = 8 << 20
+_PIECE = 64 << 20  # addresses; memory comes when they are written to, and what is never used takes none
 _ALIGN = 128
 
 

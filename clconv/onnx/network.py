@@ -26,6 +26,7 @@ from clconv.onnx.program import Program, Store
 from clconv.onnx.read import graph_of, read_model
 from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
+from clconv.onnx.spill import Spill
 from clconv.runtime import host_buffer, read_back, runtime_of
 from clconv.tensors import Tensor, as_tensor, check_context, device_buffer, is_device_array
 
@@ -103,11 +104,13 @@ class Network:
         check_supported(graph)
         self.outputs = graph.outputs
         self.parameters = graph.parameters
-        self._graph = run(graph, BEFORE)
+        graph = run(graph, BEFORE)
+        spill = Spill(graph.constants)
+        self._graph = graph.with_nodes(graph.nodes, constants=spill.arrays)
         self.inputs: tuple[Port, ...] = self._graph.inputs
         self.queue = queue if queue is not None else default_queue()
         self._runtime = runtime_of(self.queue)
-        self._store = Store(self._runtime, self.queue, algorithm)
+        self._store = Store(self._runtime, self.queue, spill, algorithm)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._accepted: set[Any] = set()
         self._lock = threading.Lock()

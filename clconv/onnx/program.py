@@ -17,6 +17,7 @@ from clconv.onnx.arena import Arena, piece
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
+from clconv.onnx.spill import Spill
 from clconv.onnx.step import Lowering, Plans, Step
 from clconv.plan import Float, Int, Launch, Local, Plan
 from clconv.runtime import Runtime, host_buffer
@@ -26,11 +27,22 @@ _TURN = (2, 3, 1, 0)  # OC IC KH KW to KH KW IC OC
 
 
 class Store:
-    """Constants and packed filters on the device, shared by the programs of a network."""
+    """Constants and packed filters on the device, shared by the programs of a network.
 
-    def __init__(self, runtime: Runtime, queue: cl.CommandQueue, algorithm: str = "auto") -> None:
+    Parameters
+    ----------
+    runtime : Runtime
+    queue : pyopencl.CommandQueue
+        On which filters are packed.
+    spill : Spill
+        The file that large constants are read from.
+    algorithm : {"auto", "direct"}
+    """
+
+    def __init__(self, runtime: Runtime, queue: cl.CommandQueue, spill: Spill, algorithm: str = "auto") -> None:
         self.runtime = runtime
         self.queue = queue
+        self.spill = spill
         self.plans = Plans(runtime.info, algorithm)
         self.arena = Arena(runtime)
         self._buffers: dict[Any, cl.Buffer] = {}
@@ -38,20 +50,30 @@ class Store:
 
     def constant(self, name: str, array: Array, lasting: bool, turned: bool = False) -> cl.Buffer:
         """Return the buffer of a constant; one that may differ between programs is told apart by its contents."""
-        key = (_key(name, array, lasting), turned)
+        key = (self._key(name, array, lasting), turned)
         if key not in self._buffers:
             self._buffers[key] = self._upload(array.transpose(_TURN) if turned else array)
         return self._buffers[key]
 
     def packed(self, plan: Plan, name: str, array: Array, lasting: bool, turned: bool) -> cl.Buffer:
         """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
-        key = (plan.prepare, _key(name, array, lasting))
+        key = (plan.prepare, self._key(name, array, lasting))
         if key not in self._buffers:
-            filt = self._in_place(array.transpose(_TURN)) if turned else np.ascontiguousarray(array)
+            filt = array.transpose(_TURN) if turned else array
+            if not filt.flags.c_contiguous:
+                filt = self._in_place(filt)
+                self.spill.release()
             source = host_buffer(self.runtime, filt)
             self._buffers[key] = self.arena.allocate(plan.packed_bytes)
             self._pack(plan, {"w": source, "packed": self._buffers[key]})
+            self.spill.release()
         return self._buffers[key]
+
+    def _key(self, name: str, array: Array, lasting: bool) -> Any:
+        if lasting:
+            return name
+        where = self.spill.place(array)
+        return where or (name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest())
 
     def _in_place(self, array: Array) -> Array:
         """Return a contiguous copy in memory that the next one will use again: large blocks would stay with the process."""
@@ -64,6 +86,10 @@ class Store:
     def finish(self) -> None:
         """Wait until filters are packed, and let go of what only packing needed."""
         self.queue.finish()
+        state = self.runtime.queue_state(self.queue)
+        with state.lock:
+            state.let_go()
+        self.spill.release()
         self._place = np.empty(0, np.uint8)
 
     def _pack(self, plan: Plan, buffers: Mapping[str, cl.Buffer]) -> None:
@@ -86,12 +112,6 @@ class Store:
     def bytes(self) -> int:
         """Memory of constants and packed filters, in bytes."""
         return sum(b.size for b in self._buffers.values())
-
-
-def _key(name: str, array: Array, lasting: bool) -> Any:
-    if lasting:
-        return name
-    return name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).digest()
 
 
 class _Command:

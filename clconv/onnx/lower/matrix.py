@@ -75,7 +75,7 @@ def _batch_strides(batch: Shape, size: int) -> tuple[int, int]:
 def _emit_dense(node: Node, to: Lowering, a: str, w: Array, bias: Array | None, m: int) -> None:
     """Add the product with a constant matrix: ``m`` pixels in NHWC, a channel per column."""
     k, n = w.shape
-    filt = to.constant("w", np.ascontiguousarray(w).reshape(1, 1, k, n))
+    filt = to.constant("w", w.reshape(1, 1, k, n))  # a view: the matrix stays in the file that it is read from
     shift = "" if bias is None else to.constant("bias", bias)
     activation = node.get("activation")
     late = activation is not None and activation.kind not in ACTIVATIONS
