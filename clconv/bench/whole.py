@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
-from clconv.bench import case
+from clconv.bench import case, memory
 from clconv.bench.peers import Peer
 from clconv.bench.process import Process, WorkerDiedError
+from clconv.bench.whole_loaders import options_of
 from clconv.bench.whole_results import NetworkResults, NetworkTiming
 from clconv.errors import ShapeError
-from clconv.networks import NETWORKS
+from clconv.networks import NETWORKS, build
 
 
 def cases_of(networks: Sequence[str], batches: Sequence[int]) -> list[tuple[str, int]]:
@@ -82,6 +84,19 @@ def _measure(
     finally:
         for _, process in runs:
             process.close()
+    tell(f"{network}, batch {batch}: memory", done)
+    _weigh([timing for timing, _ in runs], reference.with_suffix(".onnx"), results.threads)
+
+
+def _weigh(timings: Sequence[NetworkTiming], model: Path, threads: int) -> None:
+    """Find the memory that each library takes, where it is measured."""
+    wanted = [t for t in timings if t.counts and t.library in memory.LOADERS]
+    if wanted:
+        network = wanted[0].network
+        onnx.save(build(network, **options_of(network)), model)
+    for timing in wanted:
+        timing.peak_mib = memory.peak_mib(timing.library, model, timing.batch, threads)
+    model.unlink(missing_ok=True)
 
 
 def _round(timing: NetworkTiming, process: Process, seconds: float, reference: Path) -> None:

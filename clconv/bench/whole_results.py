@@ -31,7 +31,10 @@ TARGETS = {
 
 @dataclass
 class NetworkTiming:
-    """A network at one batch size in one library: milliseconds of a forward pass, least and median of each round."""
+    """A network at one batch size in one library: milliseconds of a forward pass, least and median of each round.
+
+    ``peak_mib`` is the most memory of a process that loads and runs it, 0 if that was not measured.
+    """
 
     network: str
     batch: int
@@ -40,6 +43,7 @@ class NetworkTiming:
     medians: list[float] = field(default_factory=list)
     error: float = 0.0
     failed: str = ""
+    peak_mib: float = 0.0
 
     @property
     def median_ms(self) -> float:

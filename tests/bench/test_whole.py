@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from clconv import ClconvError, networks
-from clconv.bench import peers
+from clconv.bench import memory, peers
 from clconv.bench.whole import cases_of, check_network, measure
 from clconv.bench.whole_formats import ncnn_network, simplified
 from clconv.bench.whole_results import NetworkResults, NetworkTiming, failures
@@ -111,3 +113,22 @@ def test_every_library_gives_the_same_result(name: str) -> None:
     made = NetworkResults(2, 1, 0.01, "", {})
     measure(made, [(name, 1)], [peers.OURS, *others])
     assert all(t.counts for t in made.timings), made
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of a process")
+def test_memory_of_a_process(tmp_path: Path) -> None:
+    """A network with a large filter takes more than one with a small filter, by what the filter takes at least."""
+    peaks = []
+    for channels in (8, 8192):
+        path = tmp_path / f"{channels}.onnx"
+        w = np.ones((channels, 3, 16, 16), np.float32)
+        nodes = [node("Conv", "x w", "y", strides=[16, 16])]
+        onnx.save(model(nodes, {"x": [1, 3, 224, 224]}, ["y"], {"w": w}), path)
+        peaks.append(memory.peak_mib("clconv", path, 1, 2))
+    assert peaks[0] > 20
+    assert peaks[1] - peaks[0] > 8192 * 3 * 16 * 16 * 4 / 2**20
+
+
+def test_memory_that_is_not_known(tmp_path: Path) -> None:
+    assert memory.peak_mib("litert", tmp_path / "m.onnx", 1, 2) == 0
+    assert memory.peak_mib("clconv", tmp_path / "absent.onnx", 1, 2) == 0

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import CliRunner, Result
 
-from clconv.bench import peers, whole, whole_command
+from clconv.bench import memory, peers, whole, whole_command
 from clconv.bench.command import bench_command
 from clconv.bench.peers import Peer
 from clconv.bench.process import WorkerDiedError
@@ -57,6 +57,7 @@ def _told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole, "Process", Told)
     monkeypatch.setattr(whole_command, "Process", Told)
     monkeypatch.setattr(whole_command, "measure_machine", lambda process: MACHINE)
+    monkeypatch.setattr(memory, "peak_mib", lambda library, model, batch, threads: 100.0 * batch * model.is_file())
 
 
 def _run(*arguments: str) -> Result:
@@ -73,8 +74,8 @@ def test_batches_one_and_eight_in_rounds(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     result = _run("--against", "torch,ncnn", "--json", str(path))
     assert result.exit_code == 0, result.output
-    assert _row(result.output, 1) == ["4.000", "6.000", "1.50", "1.15", "8.000", "6.000"]
-    assert _row(result.output, 8) == ["4.000", "6.000", "1.50", "1", "-", "6.000"]
+    assert _row(result.output, 1) == ["4.000", "6.000", "1.50", "1.15", "8.000", "6.000", "100", "/", "-"]
+    assert _row(result.output, 8) == ["4.000", "6.000", "1.50", "1", "-", "6.000", "800", "/", "-"]
     assert "torch, resnet50, batch 8: RuntimeError: no" in result.output
     assert "2 threads, batch 1 and 8" in _run("--threads", "2").output
     assert [(t.library, t.batch, len(t.medians)) for t in NetworkResults.load(path).timings] == [
@@ -101,13 +102,13 @@ def test_readme_gets_the_table(tmp_path: Path) -> None:
     text = readme.read_text()
     assert text.startswith("before\n<!-- networks:begin -->\n| forward pass, ms |")
     assert text.endswith("<!-- networks:end -->\nafter\n")
-    assert "| ResNet-50 | 1 | 4.000 | **2.00** | 1.15 | 8.000 |" in text
+    assert "| ResNet-50 | 1 | 4.000 | **2.00** | 1.15 | 8.000 | 100 / - |" in text
 
 
 def test_times_of_an_earlier_run_stand_for_libraries(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     assert _run("--batch", "1", "--json", str(path)).exit_code == 0
-    assert _row(_run("--against", str(path), "--batch", "1").output, 1)[2:] == ["2.00", "1.15", "8.000"]
+    assert _row(_run("--against", str(path), "--batch", "1").output, 1)[2:] == ["2.00", "1.15", "8.000", "100", "/", "-"]
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +119,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
     assert "interrupted after 6 of 8 measurements" in result.output
     kept = [(t.library, t.batch, len(t.medians)) for t in NetworkResults.load(path).timings]
     assert kept == [("clconv", 1, 2), ("torch", 1, 2), ("clconv", 8, 1), ("torch", 8, 0)]
-    assert _row(result.output, 8) == ["4.000", "6.000", "-", "1", "-"]
+    assert _row(result.output, 8) == ["4.000", "6.000", "-", "1", "-", "-", "/", "-"]
 
 
 @pytest.mark.parametrize(
