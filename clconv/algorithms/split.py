@@ -67,6 +67,8 @@ class Window:
         Positions of a row of the panel; rows of a plane; positions of a plane, with zeros behind it; of the panel.
     row_outputs : int
         Outputs that a row of the panel stands for, with those that are dropped.
+    columns : int
+        Columns of x that follow each other in the vectors which a row is put together from.
     left : bool
         Positions are left operands. In NCHW they need not be transposed for right ones, but taps are misaligned then.
     """
@@ -78,6 +80,7 @@ class Window:
     plane: int
     positions: int
     row_outputs: int
+    columns: int
     left: bool = True
 
     @property
@@ -171,9 +174,9 @@ class Work:
         step = 4 * product * self.method.products + 55
         nchw = p.layout == "NCHW"
         finish = (580 if nchw else 320) if wide(p, device) else 1500
-        # Vectors of positions end with the row.
-        positions = window.positions * (round_up(window.width, TILE) / window.width if nchw else 1)
-        move = (10 if window.left else 9) * (1.2 if p.SW > 1 else 1) if nchw else 7.7
+        # Vectors of columns end with the row.
+        positions = window.positions * (round_up(window.columns, TILE) / window.columns if nchw else 1)
+        move = (10 if window.left else 9) * (1.2 if p.SW > 1 and window.columns == window.width else 1) if nchw else 7.7
         if p.itemsize < 4 or not device.avx512:
             move *= 8
         put = positions * self.panel_vectors * self.method.parts * move

@@ -103,7 +103,7 @@ def _window(p: ConvProblem, rows: int, cols: int) -> Window:
     # Vectors of a plane's last row run on by less than a tile.
     used = max(phases * plane + TILE, (phases - 1) * plane + (reach_h - 1) // p.SH * width + sums)
     steps = ceil_div(p.KW * run, STEP)
-    return Window(rows, cols, width, panel_rows, plane, used + ceil_div(steps * STEP + TILE, run), row_outputs)
+    return Window(rows, cols, width, panel_rows, plane, used + ceil_div(steps * STEP + TILE, run), row_outputs, width)
 
 
 def _work(p: ConvProblem, window: Window, method: Method, position_tiles: int, splits: int) -> Work:
