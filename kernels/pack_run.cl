@@ -5,6 +5,8 @@
  * with kw = k / RUN and c = k % RUN for number k = 32*step + 2*i + h of a row, oc = 16*bunch + 16*b + o, and ic the place of channel c
  * in its group, if that is the group of oc: c / ICG = (16*b + o) / OCG.
  *
+ * For taps that are folded, the filter is one row of KH*KW taps: KH is 1.
+ *
  * w        OC ICG KH KW, or KH KW ICG OC          (macro NHWC), elements of real
  * packed   BUNCHES BLOCKS KH STEPS PARTS 16 16 2  bfloat16 numbers; BLOCKS in a bunch, STEPS = ceil(KW*RUN/32)
  *

@@ -74,6 +74,25 @@ def test_a_number_that_is_not_finite_spoils_the_outputs_that_it_meets_and_no_oth
     assert np.isfinite(y[0][:, ~met]).all()
 
 
+def test_folded_taps_end_in_zeros(queue: cl.CommandQueue) -> None:
+    """What lies behind an output's last tap belongs to others, and may not be finite."""
+    problem = parse("3x3 3->16 @10 padding 1 nhwc")
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal(problem.x_shape).astype(np.float32)
+    x[0, 4, 5] = np.nan
+    plans = RunMatrix().plans(problem, DeviceInfo.of(queue.device))
+    folded = [plan for plan in plans if dict(plan.launches[0].macros)["FOLD"]]
+    assert folded
+    assert len(folded) < len(plans)
+    data = Data(x, rng.standard_normal(problem.w_shape).astype(np.float32), None, None)
+    for plan in folded[:3]:
+        y = run_plan(plan, queue, data)[0]
+        met = np.zeros((10, 10), bool)
+        met[3:6, 4:7] = True
+        assert np.isnan(y[met]).all()
+        assert np.isfinite(y[~met]).all()
+
+
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, queue: cl.CommandQueue) -> None:
     """All numbers lie in the middle between two bfloat16 numbers, and all errors have one sign."""

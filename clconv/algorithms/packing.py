@@ -85,12 +85,16 @@ def pack_split(problem: ConvProblem, parts: int, left: bool) -> tuple[Launch, in
     )
 
 
-def pack_run(problem: ConvProblem, parts: int, run: int, bunches: int, blocks: int) -> tuple[Launch, int]:
-    """Return the launch that packs a filter as ``[bunches][blocks][KH][STEPS][parts]`` tiles, and the packed size in bytes.
+def pack_run(
+    problem: ConvProblem, taps: tuple[int, int], parts: int, run: int, bunches: int, blocks: int
+) -> tuple[Launch, int]:
+    """Return the launch that packs a filter as ``[bunches][blocks][rows][STEPS][parts]`` tiles, and the packed size in bytes.
 
     Parameters
     ----------
     problem : ConvProblem
+    taps : tuple of int
+        Rows of taps, and taps of a row that lie side by side.
     parts : int
         bfloat16 numbers that an element is split into; a tile has 16 output channels by 32 numbers of a row.
     run : int
@@ -98,14 +102,14 @@ def pack_run(problem: ConvProblem, parts: int, run: int, bunches: int, blocks: i
     bunches, blocks : int
         Of 16 output channels each; blocks in a bunch.
     """
-    steps = ceil_div(problem.KW * run, 32)
+    steps = ceil_div(taps[1] * run, 32)
     return _pack_tiles(
         "pack_run",
         problem,
         parts,
         (),
-        (*size_arguments(problem, "OC", "ICG", "OCG", "KH", "KW"), Int(run), Int(steps), Int(blocks)),
-        problem.KH * steps,
+        (*size_arguments(problem, "OC", "ICG", "OCG"), *map(Int, (*taps, run, steps, blocks))),
+        taps[0] * steps,
         bunches * blocks,
     )
 

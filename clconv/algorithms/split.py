@@ -19,6 +19,9 @@ TILE, STEP = 16, 32
 SUMS_BYTES = 2 * 4 * 4 * TILE * TILE
 """Four tiles that are being finished, and those that come next."""
 
+COPY = 2.0
+"""Clock cycles for a vector that is copied from one place of local memory to another."""
+
 MOST_PLANS = 12
 """Candidates for each method: the predicted times of those behind are far off."""
 
@@ -128,6 +131,8 @@ class Work:
         Tiles of positions in a block of four tiles: 2 or 4.
     splits : int
         Work-items that share a group's output channels.
+    copies : int
+        Vectors that are copied for each position of the output before it is multiplied, for one part.
     """
 
     window: Window
@@ -139,6 +144,7 @@ class Work:
     panel_vectors: float
     position_tiles: int
     splits: int
+    copies: int = 0
 
     @property
     def blocks(self) -> int:
@@ -180,6 +186,7 @@ class Work:
         if p.itemsize < 4 or not device.avx512:
             move *= 8
         put = positions * self.panel_vectors * self.method.parts * move
+        put += window.outputs * self.copies * self.method.parts * COPY
         # A panel that the second cache does not hold comes from the third in each pass.
         outside = max(0.0, self.panel_bytes - 0.66 * device.l2_bytes) / 32
         filter_bytes = self.blocks_item * self.terms * self.method.parts * TILE * STEP * 2
@@ -196,7 +203,7 @@ def shortlist(works: Iterable[Work], taps: int, p: ConvProblem, device: DeviceIn
     """Work that the local memory has room for, of each method that with the least predicted times."""
     fitting = (work for work in works if work.local_bytes + 4 * taps <= device.local_mem_bytes)
     # What differs in nothing but how many work-items were asked for is the same.
-    distinct = {(w.method, w.window, w.position_tiles, w.blocks_item): w for w in fitting}.values()
+    distinct = {(w.method, w.window, w.position_tiles, w.blocks_item, w.copies): w for w in fitting}.values()
     ranked = sorted(distinct, key=lambda work: busiest(math.prod(work.size(p)), device, work.cycles(p, device)))
     methods = dict.fromkeys(work.method for work in ranked)
     return [work for method in methods for work in [w for w in ranked if w.method == method][:MOST_PLANS]]

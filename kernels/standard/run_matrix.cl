@@ -9,7 +9,7 @@
  * Groups of up to 16 channels go 16 channels at a time; the packed filter has zeros where an output meets another group's input.
  *
  * x, y, residual   N H W C, or N C H W     (macro NHWC)
- * packed           BUNCHES BLOCKS KH STEPS PARTS 512     from pack_run.cl: tiles of 32 numbers of a row by 16 output channels
+ * packed           BUNCHES BLOCKS TERMS PARTS 512     from pack_run.cl: tiles of 32 numbers by 16 output channels
  * bias             OC
  *
  * Work-items, one in a work-group:
@@ -17,14 +17,14 @@
  *   gid 1   SPLITS*bunch + blocks of 16 output channels from s*BLOCKS_ITEM on; a bunch is 16 channels of groups, or all without groups
  *   gid 2   image n, 0 .. N-1
  *
- * A work-item splits its window of x into the panel, then computes CTILES blocks of output channels and PTILES times 16 positions at
+ * A work-item splits its window of x into the panel, with FOLD copies all taps of an output together (include/run_fold.clh), computes CTILES blocks of output channels and PTILES times 16 positions at
  * a time (include/split_multiply.clh), and brings the sums to their end (include/split_finish.clh). Position oh*WIDTH/SW + ow is
  * output (oh, ow).
  *
  * x is read once per work-item, the filter once per 16*PTILES positions.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh, matrix.clh; NHWC; LEFT (1); PARTS (1, 2, 3), PRODUCTS (1, 3, 4, 6),
- * PTILES (2, 4); RUN (channels of a position in the panel, see run_panel.clh); KH KW SH SW DH; DW (1).
+ * PTILES (2, 4); RUN (channels of a position in the panel, see run_panel.clh); FOLD (0, 1); KH KW SH SW DH; DW (1).
  */
 #include "include/wide.clh"
 
@@ -34,22 +34,39 @@
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH)
 #error "KH, KW, SH, SW and DH must be set by the plan"
 #endif
+#if !defined(FOLD)
+#error "FOLD must be set by the plan"
+#endif
 
+#include "include/run_fold.clh"
 #include "include/run_panel.clh"
+
+#define POSITION (FOLD ? FOLD_WIDTH : SW * RUN) /* from one output to the next in the panel that is multiplied */
+
 #include "include/split_finish.clh"
 #include "include/split_multiply.clh"
 
-#define STEPS ((KW * RUN + STEP - 1) / STEP) /* of a row's taps */
+#define STEPS ((KW * RUN + STEP - 1) / STEP)    /* of a row's taps */
+#define TERMS (FOLD ? FOLD_STEPS : KH * STEPS)  /* of an output */
 
 /* Blocks b0 .. b1-1 of the bunch's output channels; x: the image's pixel 0 of its channel 0, of which there are `some`. */
 ITEM void item(__global const real *x, __global const ushort *packed, __local ushort *panel, __local float *sums,
                __local int *shift, const target *to, const shape *s, const int b0, const int b1, const int some,
                const int IC, const int IH, const int IW) {
+  long plane = (long)s->POSITIONS * RUN;
+  put_panel(panel, s, x, IC, IH, IW, some);
+#if FOLD
+  __local ushort *folded = panel + PARTS * plane;
+  fold(folded, panel, s, to->rows, to->WIDTH);
+  plane = (long)FOLD_COUNT(to->rows * to->WIDTH) * FOLD_WIDTH + VEC;
+  panel = folded;
+  for (int step = 0; step < TERMS; step++) shift[step] = step * STEP;
+#else
   for (int kh = 0; kh < KH; kh++)
     for (int step = 0; step < STEPS; step++)
       shift[kh * STEPS + step] = (kh * DH % SH * s->PLANE + kh * DH / SH * s->WIDTH) * RUN + step * STEP;
-  put_panel(panel, s, x, IC, IH, IW, some);
-  multiply(panel, packed, sums, shift, KH * STEPS, 1, (long)s->POSITIONS * RUN, POSITION, b0, b1, to);
+#endif
+  multiply(panel, packed, sums, shift, TERMS, 1, plane, POSITION, b0, b1, to);
 }
 WIDE_END
 
@@ -71,6 +88,6 @@ void run_matrix(__global const real *restrict x, __global const ushort *restrict
   const target to = {bias + (HAS_BIAS ? oc : 0), residual + (HAS_RESIDUAL ? out : 0), y + out, min(ROWS_ITEM, OH - oh0),
                      min(COLS_ITEM, OW - ow0), WIDTH / SW, OW, OC, min(BUNCH, OC - oc), area, act_a, act_b};
   x += (long)n * IC * IH * IW + (NHWC ? ic : (long)ic * IH * IW);
-  item(x, packed + (long)bunch * blocks * KH * STEPS * PARTS * TILE_NUMBERS, panel, sums, table, &to, &s, b0, b1,
+  item(x, packed + (long)bunch * blocks * TERMS * PARTS * TILE_NUMBERS, panel, sums, table, &to, &s, b0, b1,
        min(RUN, IC - ic), IC, IH, IW);
 }

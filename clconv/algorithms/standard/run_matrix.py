@@ -44,32 +44,36 @@ class RunMatrix(Algorithm):
                 "serves groups of 2, 4, 8 or 16 channels in and as many out, "
                 f"these have {problem.ICG} and {problem.OCG}; standard/split_matrix serves the rest"
             )
-        work = _work(problem, _window(problem, 1, 1), METHODS[problem.dtype][0], 2, 1)
-        return too_little_local(work.local_bytes + 4 * _taps(problem), device, "the input of one output")
+        work = _work(problem, _window(problem, 1, 1), METHODS[problem.dtype][0], 2, 1, fold=False)
+        return too_little_local(work.local_bytes + 4 * _terms(problem), device, "the input of one output")
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """Work-items of some rows or a part of one, and 16 channels of groups, the least predicted time first."""
         blocks = ceil_div(_bunch(problem), TILE)
+        folds = (False, True) if 2 * _terms(problem, fold=True) <= _terms(problem) else (False,)
 
         def works(pieces: Iterable[tuple[int, int]]) -> list[Work]:
             windows = [_window(problem, rows, cols) for rows, cols in pieces]
             made = (
-                _work(problem, window, method, tiles, splits)
+                _work(problem, window, method, tiles, splits, fold=fold)
                 for method in METHODS[problem.dtype]
                 for window in windows
+                for fold in folds
                 for tiles in ((2, 4) if blocks % 2 or problem.layout == "NCHW" else (2,))
                 for splits in (1, 2, 4)
                 if splits <= ceil_div(blocks, 2)
             )
-            return shortlist(made, _taps(problem), problem, device)
+            return shortlist(made, _terms(problem), problem, device)
 
         return fastest_first(self._plan(problem, device, work) for work in works(cuts(problem, 56)) or works([(1, 1)]))
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, work: Work) -> Plan:
         run = run_of(p)
-        pack, packed_bytes = pack_run(p, work.method.parts, run, work.groups, work.blocks)
-        macros = (("RUN", run),)
-        return split_plan(self.name, "run_matrix", p, p, device, work, macros, (Int(_bunch(p)),), _taps(p), pack, packed_bytes)
+        taps = (1, p.KH * p.KW) if work.copies else (p.KH, p.KW)
+        pack, packed_bytes = pack_run(p, taps, work.method.parts, run, work.groups, work.blocks)
+        macros = (("RUN", run), ("FOLD", int(work.copies > 0)))
+        sizes = (Int(_bunch(p)),)
+        return split_plan(self.name, "run_matrix", p, p, device, work, macros, sizes, work.terms, pack, packed_bytes)
 
 
 def run_of(p: ConvProblem) -> int:
@@ -86,8 +90,10 @@ def _bunch(p: ConvProblem) -> int:
     return p.OC if p.G == 1 else TILE
 
 
-def _taps(p: ConvProblem) -> int:
-    return p.KH * ceil_div(p.KW * run_of(p), STEP)
+def _terms(p: ConvProblem, *, fold: bool = False) -> int:
+    """Return the steps of 32 numbers in the sum of an output: of the taps of each row, or of all taps together."""
+    rows, taps = (1, p.KH * p.KW) if fold else (p.KH, p.KW)
+    return rows * ceil_div(taps * run_of(p), STEP)
 
 
 def _window(p: ConvProblem, rows: int, cols: int) -> Window:
@@ -106,16 +112,19 @@ def _window(p: ConvProblem, rows: int, cols: int) -> Window:
     return Window(rows, cols, width, panel_rows, plane, used + ceil_div(steps * STEP + TILE, run), row_outputs, width)
 
 
-def _work(p: ConvProblem, window: Window, method: Method, position_tiles: int, splits: int) -> Work:
-    run = run_of(p)
+def _work(p: ConvProblem, window: Window, method: Method, position_tiles: int, splits: int, *, fold: bool) -> Work:
+    run, terms, numbers = run_of(p), _terms(p, fold=fold), window.positions * run_of(p)
+    if fold:
+        numbers += round_up(window.rows * window.row_outputs, 4 * TILE) * terms * STEP + TILE
     return Work(
         window,
         method,
         groups=1 if p.G == 1 else ceil_div(p.OC, TILE),
         channels=_bunch(p),
-        terms=_taps(p),
-        numbers=window.positions * run,
+        terms=terms,
+        numbers=numbers,
         panel_vectors=max(run / TILE, 0.25),
         position_tiles=position_tiles,
         splits=splits,
+        copies=p.KH * ceil_div(p.KW * run, TILE) + 1 if fold else 0,
     )
