@@ -25,6 +25,9 @@ from clconv.problem import ConvProblem
 TILES = ((4, 3), (4, 2), (4, 1))
 """(output channels, output rows) of a tile: twelve vectors of sums at most, of sixteen registers."""
 
+CACHED, MEMORY = 64 << 20, 8e9
+"""Bytes of tensors that a third cache may hold, and bytes a second at which larger ones were written."""
+
 WIDE_TILES = ((4, 7), (4, 6), (8, 3), (4, 5), (8, 2), (8, 1))
 """The same with thirty-two registers."""
 
@@ -76,7 +79,9 @@ class PixelSimd(Algorithm):
             if found:
                 best.append(min(found, key=lambda item: item[0]))
         best.sort(key=lambda item: item[0])
-        return [self._plan(p, device, cut, cycles / (BOOST * device.clock_mhz * 1e6)) for cycles, cut in best[:4]]
+        # Lines of many channels and rows at a time go to memory slowly, once no cache holds the tensors.
+        memory = p.bytes / MEMORY if p.bytes > CACHED else 0.0
+        return [self._plan(p, device, cut, max(memory, cycles / (BOOST * device.clock_mhz * 1e6))) for cycles, cut in best[:4]]
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, cut: _Cut, seconds: float) -> Plan:
         prepare, packed_bytes = pack_filter(p, cut.block)
@@ -127,7 +132,8 @@ def _panel(p: ConvProblem, cut: _Cut) -> int:
 def _cycles(p: ConvProblem, device: DeviceInfo, cut: _Cut) -> float:
     """Predict the clock cycles of one call. The constants were measured on a Zen 4 core."""
     sums = cut.block * cut.rows
-    half = 1.0 if cut.wide else 0.5  # of a cycle for a multiply-add or a load of a vector
+    # Cycles of a multiply-add or a load of a vector: Zen 4 takes AVX-512's in two halves, Intel's servers with AMX do not.
+    half = 1.0 if cut.wide and not device.amx else 0.5
     loads = half * (1.5 * cut.rows + cut.block)
     tap = max(half * sums, loads, 4.0) * 1.05
     panel = _panel(p, cut)
