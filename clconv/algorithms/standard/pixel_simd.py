@@ -14,7 +14,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.channel_tile import BOOST, lanes_of
+from clconv.algorithms.channel_tile import boost, lanes_of
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.reasons import too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
@@ -81,7 +81,8 @@ class PixelSimd(Algorithm):
         best.sort(key=lambda item: item[0])
         # Lines of many channels and rows at a time go to memory slowly, once no cache holds the tensors.
         memory = p.bytes / MEMORY if p.bytes > CACHED else 0.0
-        return [self._plan(p, device, cut, max(memory, cycles / (BOOST * device.clock_mhz * 1e6))) for cycles, cut in best[:4]]
+        clock = boost(device) * device.clock_mhz * 1e6
+        return [self._plan(p, device, cut, max(memory, cycles / clock)) for cycles, cut in best[:4]]
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, cut: _Cut, seconds: float) -> Plan:
         prepare, packed_bytes = pack_filter(p, cut.block)

@@ -14,7 +14,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.channel_tile import BOOST
+from clconv.algorithms.channel_tile import boost
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Int, Launch, Local, Macro, Plan
 from clconv.problem import ConvProblem
@@ -62,7 +62,7 @@ class WinogradSimd(Algorithm):
         chosen.sort(key=lambda item: item[0])
         # With less than half a vector of input channels the fit, made with more, promises too much.
         filled = device.lanes(accumulator_bytes(problem)) <= 2 * problem.ICG
-        clock = device.clock_mhz * 1e6 * (BOOST if filled else 1.0)
+        clock = device.clock_mhz * 1e6 * (boost(device) if filled else 1.0)
         return [plan_of(problem, device, b, c / clock) for c, b in chosen]
 
 
