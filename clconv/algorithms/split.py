@@ -258,7 +258,7 @@ def split_plan(
         packed_bytes=packed_bytes,
         tile=f"{work.position_tiles * TILE} positions x {4 // work.position_tiles * TILE} channels; "
         f"{window.rows} x {window.cols} pixels x {work.blocks_item * TILE} channels a work-item; "
-        f"{method.products} products of parts",
+        f"{method.products} products of parts{'; folded taps' if work.copies else ''}{'' if window.left else '; columns'}",
         seconds=seconds(problem, device, busiest(math.prod(size), device, work.cycles(p, device))),
         error_factor=error_factor(work.terms, method, device),
     )

@@ -45,8 +45,12 @@ def store_path() -> Path:
 
 
 def device_key(device: DeviceInfo) -> str:
-    """Return what records are filed under: times of another driver or another number of units say little."""
-    return f"{device.platform} | {device.name} | {device.driver} | {device.compute_units} units"
+    """Return what records are filed under: times of another driver or another number of units say little.
+
+    Virtual machines call all of Intel's servers the same, with a matrix unit or without.
+    """
+    unit = " | amx" if device.amx else ""
+    return f"{device.platform} | {device.name} | {device.driver} | {device.compute_units} units{unit}"
 
 
 def problem_key(problem: ConvProblem) -> str:
