@@ -9,10 +9,12 @@ and nobody waits for a result, for a second at most, and what is left over by a 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -68,11 +70,14 @@ def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[s
         return None
     binary = content[len(_MARK) + _DIGEST :]
     if content[: len(_MARK) + _DIGEST] != _MARK + hashlib.sha256(binary).digest():
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that is not ours to write to
+            path.unlink()
         return None
     try:
-        program = cl.Program(context, [device], [binary])
-        program.build(list(options), devices=[device])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cl.CompilerWarning)  # as for sources
+            program = cl.Program(context, [device], [binary])
+            program.build(list(options), devices=[device])
     except cl.Error:  # made for another processor, which shares this folder
         return None
     return program

@@ -100,6 +100,18 @@ def test_a_folder_that_cannot_be_written_to_is_no_error(cache: Path, monkeypatch
     assert binaries.save(60) == 0
 
 
+def test_a_damaged_file_in_a_folder_of_others_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    first = convolve()
+    binaries.save(60)
+    for path in cache.iterdir():
+        path.write_bytes(b"damaged")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert (convolve() == first).all()
+
+
 def test_the_oldest_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "MOST", 4)
     for age in range(5):
