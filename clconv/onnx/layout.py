@@ -59,7 +59,7 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
         reads = [node.inputs[0]]
         if node.op == "MaxPool" and any(node.outputs[1:]):
             return None
-    elif node.op in BINARY or node.op == "Concat":
+    elif node.op in BINARY or node.op in ("Concat", "Shuffle"):
         reads = [name for name in node.inputs if name not in graph.constants]
         if node.op == "Concat" and len(reads) < len(node.inputs):
             return None

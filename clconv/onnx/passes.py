@@ -15,6 +15,7 @@ import numpy as np
 from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import Array, Graph, Node, without_dead
 from clconv.onnx.infer import fold_constants
+from clconv.onnx.shuffle import fuse_shuffle
 from clconv.problem import ACTIVATIONS
 
 Pass = Callable[[Graph], Graph]
@@ -268,7 +269,7 @@ def fuse_activation(graph: Graph) -> Graph:
 
 
 BEFORE: tuple[Pass, ...] = (mark_steering, fold_constants, fold_pad, fold_batchnorm, fuse_products)
-AFTER: tuple[Pass, ...] = (own_outputs, drop_views, fuse_residual, fuse_activation, without_dead)
+AFTER: tuple[Pass, ...] = (own_outputs, drop_views, fuse_shuffle, fuse_residual, fuse_activation, without_dead)
 
 
 def run(graph: Graph, passes: tuple[Pass, ...]) -> Graph:

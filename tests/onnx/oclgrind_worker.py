@@ -11,7 +11,7 @@ from clconv.device import DeviceInfo
 from clconv.onnx import inverted, layout, separable
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
-from tests.onnx import test_inverted, test_separable
+from tests.onnx import test_inverted, test_separable, test_shuffle
 from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
@@ -45,7 +45,12 @@ def main() -> None:
             continue  # convolutions, which have a test of their own
         print(name, flush=True)  # noqa: T201 - says where, should the simulator die
         assert deviation(name, "float32", queue) < BOUND["float32"], name
-    layout._gain = lambda *_: 1.0
+    gain = layout._gain
+    for always in (False, True):
+        layout._gain = (lambda *_: 1.0) if always else gain
+        for name, sizes in test_shuffle.SHAPES.items():
+            print("shuffle", name, always, flush=True)  # noqa: T201
+            test_shuffle.check(sizes, "float32", queue)
     for name in channels_last_cases():
         print(name, "in N H W C", flush=True)  # noqa: T201
         assert deviation(name, "float32", queue) < BOUND["float32"], name

@@ -122,6 +122,25 @@ def lower_split(node: Node, to: Lowering) -> None:
         at += part[axis]
 
 
+def lower_shuffle(node: Node, to: Lowering) -> None:
+    """Deal out the channels of two images in turn, into one or into halves."""
+    last = node.get("layout", "NCHW") == "NHWC"
+    shape, out = to.shapes[node.inputs[0]], to.shapes[node.output]
+    channels, half = (shape[3], out[3]) if last else (shape[1], out[1])
+    area = shape[1] * shape[2] if last else shape[2] * shape[3]
+    rows, inner = (shape[0] * area, 2 * channels) if last else (shape[0] * 2 * channels, area)
+    per_item = max(1, pieces(rows * inner, 1, to.device) // max(inner, 1))
+    macros = (
+        ("BYTES", itemsize(to.dtypes[node.output])),
+        ("NHWC", int(last)),
+        ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
+    )
+    arguments: tuple[Argument, ...] = ("a", "b", "y", "z", *map(Int, (shape[0], channels, area, half, per_item)))
+    launch = to.launch("channel_shuffle", macros, arguments, (-(-rows // per_item),))
+    outputs = (*node.outputs, "")
+    to.emit("network/channel_shuffle", launch, {"a": node.inputs[0], "b": node.inputs[1], "y": outputs[0], "z": outputs[1]})
+
+
 def required(node: Node, to: Lowering, index: int, what: str) -> Array:
     """Return an input that must be constant.
 
