@@ -72,10 +72,13 @@ def load(
     graph = graph_of(read_model(source))
     if dtype is not None:
         graph = _converted(graph, dtype)
-    network = Network(graph, queue, algorithm)
-    del graph
-    _trim()
-    return network
+    check_supported(graph)
+    parameters = graph.parameters
+    graph = run(graph, BEFORE)
+    spill = Spill(graph.constants)
+    graph = graph.with_nodes(graph.nodes, constants=spill.arrays)
+    _trim()  # before the driver takes its memory, too
+    return Network(graph, spill, parameters, queue, algorithm)
 
 
 class Network:
@@ -84,6 +87,11 @@ class Network:
     Parameters
     ----------
     graph : Graph
+        After the passes that need no shapes.
+    spill : Spill
+        The file with its large constants.
+    parameters : int
+        Numbers in the model's weights.
     queue : pyopencl.CommandQueue, optional
     algorithm : {"auto", "direct"}
 
@@ -100,14 +108,13 @@ class Network:
     Weights are packed once for all of them. Networks may be called from several threads.
     """
 
-    def __init__(self, graph: Graph, queue: cl.CommandQueue | None = None, algorithm: str = "auto") -> None:
-        check_supported(graph)
+    def __init__(
+        self, graph: Graph, spill: Spill, parameters: int, queue: cl.CommandQueue | None = None, algorithm: str = "auto"
+    ) -> None:
         self.outputs = graph.outputs
-        self.parameters = graph.parameters
-        graph = run(graph, BEFORE)
-        spill = Spill(graph.constants)
-        self._graph = graph.with_nodes(graph.nodes, constants=spill.arrays)
-        self.inputs: tuple[Port, ...] = self._graph.inputs
+        self.parameters = parameters
+        self._graph = graph
+        self.inputs: tuple[Port, ...] = graph.inputs
         self.queue = queue if queue is not None else default_queue()
         self._runtime = runtime_of(self.queue)
         self._store = Store(self._runtime, self.queue, spill, algorithm)

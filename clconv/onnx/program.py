@@ -6,6 +6,7 @@ Beside :mod:`clconv.executable`, the only place of this package that talks to py
 from __future__ import annotations
 
 import hashlib
+import mmap
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from clconv.onnx.arena import Arena, piece
+from clconv.onnx.arena import Arena
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
@@ -23,6 +24,7 @@ from clconv.plan import Float, Int, Launch, Local, Plan
 from clconv.runtime import Runtime, host_buffer
 
 _enqueue = cl.enqueue_nd_range_kernel
+_COPIED = 1 << 20  # bytes of a filter at a time
 _TURN = (2, 3, 1, 0)  # OC IC KH KW to KH KW IC OC
 
 
@@ -62,7 +64,6 @@ class Store:
             filt = array.transpose(_TURN) if turned else array
             if not filt.flags.c_contiguous:
                 filt = self._in_place(filt)
-                self.spill.release()
             source = host_buffer(self.runtime, filt)
             self._buffers[key] = self.arena.allocate(plan.packed_bytes)
             self._pack(plan, {"w": source, "packed": self._buffers[key]})
@@ -76,11 +77,19 @@ class Store:
         return where or (name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest())
 
     def _in_place(self, array: Array) -> Array:
-        """Return a contiguous copy in memory that the next one will use again: large blocks would stay with the process."""
+        """Return a contiguous copy in memory that the next one will use again: large blocks would stay with the process.
+
+        It is made in pieces along the axis that comes first in the file, so that there is little of that in memory as well.
+        """
         if self._place.size < array.nbytes:
-            self._place = piece(array.nbytes)
+            self._place = np.frombuffer(mmap.mmap(-1, array.nbytes), np.uint8)
         copy: Array = self._place[: array.nbytes].view(array.dtype).reshape(array.shape)
-        np.copyto(copy, array)
+        axis = int(np.argmax(array.strides))
+        to, source = np.moveaxis(copy, axis, 0), np.moveaxis(array, axis, 0)
+        step = max(1, len(source) * _COPIED // array.nbytes)
+        for start in range(0, len(source), step):
+            to[start : start + step] = source[start : start + step]
+            self.spill.release()
         return copy
 
     def finish(self) -> None:
