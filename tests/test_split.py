@@ -10,6 +10,7 @@ import pyopencl as cl
 import pytest
 
 from clconv import amx
+from clconv.algorithms import split
 from clconv.algorithms.split import METHODS
 from clconv.algorithms.standard.run_matrix import RunMatrix
 from clconv.algorithms.standard.split_matrix import SplitMatrix, flat, window_of
@@ -91,6 +92,22 @@ def test_folded_taps_end_in_zeros(queue: cl.CommandQueue) -> None:
         met[3:6, 4:7] = True
         assert np.isnan(y[met]).all()
         assert np.isfinite(y[~met]).all()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
+@pytest.mark.parametrize("text", ["3x3 3->48 @9x7 padding 1 nhwc batch 2", "3x3 16->37 @8 stride 2 padding 1 nhwc relu"])
+def test_outputs_past_the_caches(
+    algorithm: SplitMatrix | RunMatrix, text: str, queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole vectors where they are aligned, the rest as always; so far it was too small to be streamed."""
+    device = DeviceInfo.of(queue.device)
+    plans = algorithm.plans(parse(text), device)
+    assert not any(dict(plan.launches[0].macros)["STREAM"] for plan in plans)
+    monkeypatch.setattr(split, "STREAMED", 0)
+    streamed = algorithm.plans(parse(text), device)[:2]
+    assert all(dict(plan.launches[0].macros)["STREAM"] == device.unaligned_vectors for plan in streamed)
+    for plan in streamed:
+        check_plan(plan, queue)
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])

@@ -19,6 +19,9 @@ TILE, STEP = 16, 32
 SUMS_BYTES = 2 * 4 * 4 * TILE * TILE
 """Four tiles that are being finished, and those that come next."""
 
+STREAMED = 32 << 20
+"""Bytes of an output in NHWC from which on it is written past the caches: 1.1 to 2 times as fast, and slower below."""
+
 COPY = 2.0
 """Clock cycles for a vector that is copied from one place of local memory to another."""
 
@@ -235,7 +238,7 @@ def split_plan(
             *common_macros(p, device),
             *(("VEC", 16 if avx512 else max(4, min(16, device.lanes(4)))), ("AVX512", int(avx512)), ("AMX", int(device.amx))),
             *(("PARTS", method.parts), ("PRODUCTS", method.products), ("LEFT", int(window.left))),
-            ("PTILES", work.position_tiles),
+            *(("PTILES", work.position_tiles), ("STREAM", int(_streams(p, device)))),
             *macros,
         ),
         arguments=(
@@ -262,6 +265,12 @@ def split_plan(
         seconds=seconds(problem, device, busiest(math.prod(size), device, work.cycles(p, device))),
         error_factor=error_factor(work.terms, method, device),
     )
+
+
+def _streams(p: ConvProblem, device: DeviceInfo) -> bool:
+    """Whether the output is written past the caches; in NCHW lines of it are not written as wholes."""
+    size = p.N * p.OC * p.OH * p.OW * p.itemsize
+    return p.layout == "NHWC" and p.dtype == "float32" and device.unaligned_vectors and size > STREAMED
 
 
 def error_factor(terms: int, method: Method, device: DeviceInfo) -> float:

@@ -40,6 +40,7 @@
 #define NHWC 1
 #define LEFT 1
 #define PTILES 2
+#define STREAM 0
 #include "include/split_panel.clh"
 #include "include/split_finish.clh"
 #include "include/split_multiply.clh"

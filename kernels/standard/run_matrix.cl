@@ -24,7 +24,8 @@
  * x is read once per work-item, the filter once per 16*PTILES positions.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh, matrix.clh; NHWC; LEFT (1); PARTS (1, 2, 3), PRODUCTS (1, 3, 4, 6),
- * PTILES (2, 4); RUN (channels of a position in the panel, see run_panel.clh); FOLD (0, 1); KH KW SH SW DH; DW (1).
+ * PTILES (2, 4), STREAM (0, 1; see include/split_finish.clh); RUN (channels of a position in the panel, see run_panel.clh); FOLD (0, 1);
+ * KH KW SH SW DH; DW (1).
  */
 #include "include/wide.clh"
 

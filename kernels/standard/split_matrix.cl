@@ -32,7 +32,7 @@
  * x is read once per work-item, the filter once per 16*PTILES positions.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh, matrix.clh; NHWC; LEFT (0, 1; 1 in N H W C); PARTS (1, 2, 3),
- * PRODUCTS (1, 3, 4, 6), PTILES (2, 4); KH KW SH SW DH DW.
+ * PRODUCTS (1, 3, 4, 6), PTILES (2, 4), STREAM (0, 1; see include/split_finish.clh); KH KW SH SW DH DW.
  */
 #include "include/wide.clh"
 
