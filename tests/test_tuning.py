@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 import clconv
 from clconv.algorithms import ALGORITHMS
+from clconv.bench.workloads import distinct_layers
 from clconv.cli.group import cli
 from clconv.device import DeviceInfo
 from clconv.discovery import choose_device
@@ -60,6 +63,11 @@ def test_limits_go_before_records(device: DeviceInfo, path: Path) -> None:
     fast = select(PROBLEM, device).plan
     save(path, device_key(device), {problem_key(PROBLEM): Record(fast.algorithm, fast.tile, 1.0)})
     assert select(PROBLEM, device, Limits("reference"), recall).plan.algorithm == "reference"
+
+
+def test_a_matrix_unit_has_records_of_its_own(device: DeviceInfo, path: Path) -> None:
+    save(path, device_key(replace(device, amx=True)), {problem_key(PROBLEM): Record("reference", "x", 1.0)})
+    assert device_key(replace(device, amx=False)) not in load(path)
 
 
 def test_records_can_be_switched_off(device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,5 +185,18 @@ def test_shipped_records_name_algorithms_that_there_are() -> None:
     names = {algorithm.name for algorithm in ALGORITHMS}
     for file in files:
         for device, records in load(file).items():
-            assert device.count(" | ") == 3
+            assert re.fullmatch(r"[^|]+ \| [^|]+ \| [^|]+ \| \d+ units( \| amx)?", device)
             assert {record.algorithm for record in records.values()} <= names
+
+
+def test_shipped_records_are_found_on_the_device_that_they_are_of(device: DeviceInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records name plans as explain does: one that is worded anew would be lost without a word."""
+    shipped = Path(clconv.__file__).parent / "tuning" / "records"
+    known = {key for file in shipped.glob("*.json") for key in load(file)}
+    if device_key(device) not in known:
+        pytest.skip("no records of this device are shipped")
+    monkeypatch.setattr(store, "SHIPPED", shipped)
+    store._known.cache_clear()
+    for layer in distinct_layers():
+        for layout in ("NCHW", "NHWC"):
+            assert select(layer.problem_in(layout), device, recall=recall).tuned, (layer.name, layout)
