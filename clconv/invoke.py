@@ -11,7 +11,7 @@ import pyopencl as cl
 
 from clconv.executable import Executable
 from clconv.runtime import allocate, host_buffer, read_back
-from clconv.tensors import Tensor, check_context, device_buffer, is_device_array
+from clconv.tensors import Tensor, check_context, device_buffer, empty, is_device_array
 
 
 def run_numpy(
@@ -82,4 +82,4 @@ def empty_like_input(x: Tensor, shape: tuple[int, ...], queue: cl.CommandQueue) 
         import pyopencl.array
 
         return pyopencl.array.Array(queue, shape, x.dtype, data=allocate(queue.context, math.prod(shape) * x.dtype.itemsize))
-    return np.empty(shape, x.dtype)
+    return empty(shape, x.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
@@ -14,6 +15,9 @@ from clconv.runtime import allocate
 
 Tensor: TypeAlias = Any
 """A NumPy array, a ``pyopencl.array.Array``, or an object with ``__dlpack__`` or ``__array__`` on the CPU."""
+
+_LINE = 64
+_ALIGNED_FROM = 1 << 14  # bytes; what is smaller takes less time than the arithmetic
 
 _BUILTIN_NAMES = {np.dtype(t): t for t in ("float16", "float32", "float64")}
 
@@ -48,6 +52,22 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
         return np.dtype(cast("type", ml_dtypes.bfloat16))
     return np.dtype(name)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """Return an uninitialised array that begins where a cache line does, if it is of some size.
+
+    NumPy's own begin 16 bytes behind one, so that every vector of a line's length lies in two. Kernels that write them were
+    measured to take 10 to 25 % longer.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < _ALIGNED_FROM:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + _LINE, np.uint8)
+    start = -memory.__array_interface__["data"][0] % _LINE
+    tensor: np.ndarray[Any, Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return tensor
 
 
 def as_tensor(value: Tensor, name: str) -> Tensor:

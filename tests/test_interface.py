@@ -14,6 +14,7 @@ import pytest
 import clconv
 from clconv.device import DeviceInfo
 from clconv.reference import reference
+from clconv.tensors import numpy_dtype
 from tests.harness import integers
 
 RNG = np.random.default_rng(7)
@@ -219,6 +220,20 @@ def test_numpy_is_not_copied_where_memory_is_shared(queue: cl.CommandQueue, monk
     np.testing.assert_array_equal(out, want)
     assert all(flags & cl.mem_flags.USE_HOST_PTR for flags, _ in made)
     assert {id(array) for _, array in made} == {id(a) for a in (x, r, out)}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_large_results_begin_where_a_cache_line_does(dtype: str, queue: cl.CommandQueue) -> None:
+    if dtype == "float64" and not DeviceInfo.of(queue.device).fp64:
+        pytest.skip("the device has no double precision")
+    kind = numpy_dtype(dtype)
+    for size in (8, 64):
+        y = clconv.conv2d(np.ones((1, 4, size, size), kind), np.ones((4, 4, 1, 1), kind), queue=queue)
+        assert (y.shape, y.dtype) == ((1, 4, size, size), kind)
+        assert y.flags.c_contiguous
+        assert y.flags.writeable
+        assert (y == 4).all()
+    assert y.__array_interface__["data"][0] % 64 == 0
 
 
 def test_the_same_inputs_give_the_same_bits(queue: cl.CommandQueue) -> None:

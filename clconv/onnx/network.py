@@ -28,7 +28,7 @@ from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
 from clconv.runtime import host_buffer, read_back, runtime_of
-from clconv.tensors import Tensor, as_tensor, check_context, device_buffer, is_device_array
+from clconv.tensors import Tensor, as_tensor, check_context, device_buffer, empty, is_device_array
 
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
 
@@ -177,7 +177,7 @@ class Network:
         properties = cl.command_queue_properties.PROFILING_ENABLE
         queue = cl.CommandQueue(self._runtime.context, self._runtime.device, properties=properties)
         external = [host_buffer(self._runtime, t) for t in tensors]
-        results = [np.empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
+        results = [empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
         external += [host_buffer(self._runtime, r, output=True) for r in results]
         return Profile(Report(program, self._store), program.time_steps(queue, external, rounds))
 
@@ -273,7 +273,7 @@ class Network:
 
     def _run_numpy(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
         runtime, queue = self._runtime, self.queue
-        results = [np.empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
+        results = [empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
         into = [host_buffer(runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
         # Held until the results are read: OpenCL does not keep the buffers of a running kernel alive.
         external = [*(host_buffer(runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors), *into]
