@@ -66,8 +66,10 @@ def test_limits_go_before_records(device: DeviceInfo, path: Path) -> None:
 
 
 def test_a_matrix_unit_has_records_of_its_own(device: DeviceInfo, path: Path) -> None:
-    save(path, device_key(replace(device, amx=True)), {problem_key(PROBLEM): Record("reference", "x", 1.0)})
-    assert device_key(replace(device, amx=False)) not in load(path)
+    plan = select(PROBLEM, device, Limits("reference")).plan
+    save(path, device_key(replace(device, amx=True)), {problem_key(PROBLEM): Record(plan.algorithm, plan.tile, 1.0)})
+    assert recall(PROBLEM, replace(device, amx=True), [plan]) == plan
+    assert recall(PROBLEM, replace(device, amx=False), [plan]) is None
 
 
 def test_records_can_be_switched_off(device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def load(
     dtype : {"float32", "float16"}, optional
         Element type to store tensors and weights in, if it is to differ from the model's. Sums are float32 in both.
     algorithm : {"auto", "direct"}
-        ``"direct"`` rules out Winograd's and Strassen's methods, which are faster and round more.
+        ``"direct"`` rules out methods that are faster and round more: Winograd's, Strassen's, and split elements.
     queue : pyopencl.CommandQueue, optional
         Where everything runs; :func:`clconv.default_queue` if left out.
 

@@ -70,7 +70,7 @@ class Plans:
 
     @property
     def direct(self) -> bool:
-        """Whether Winograd's and Strassen's methods are ruled out."""
+        """Whether methods that are faster and round more are ruled out."""
         return self.limits.algorithm == "direct"
 
     def of(self, problem: ConvProblem) -> Plan:

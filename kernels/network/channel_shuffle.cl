@@ -9,25 +9,15 @@
  *
  * Work-items: (block of ROWS rows); a row is a channel of s in N C H W, a pixel in N H W C. Each element is read and written once.
  *
- * Macros: BYTES (2, 4, 8: size of an element), NHWC, UNALIGNED_VECTORS.
+ * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), NHWC, UNALIGNED_VECTORS.
  */
 #if !defined(BYTES) || !defined(NHWC) || !defined(UNALIGNED_VECTORS)
 #error "BYTES, NHWC and UNALIGNED_VECTORS must be set by the plan"
 #endif
 
-#if BYTES == 2
-typedef ushort element;
-#elif BYTES == 4
-typedef uint element;
-#elif BYTES == 8
-typedef ulong element;
-#else
-#error "BYTES must be 2, 4 or 8"
-#endif
+#include "include/element.clh"
 
 #if UNALIGNED_VECTORS
-#define LANES (32 / BYTES)
-typedef element lanes_u __attribute__((ext_vector_type(LANES), aligned(BYTES)));
 typedef element half_u __attribute__((ext_vector_type(LANES / 2), aligned(BYTES)));
 #endif
 
@@ -48,14 +38,6 @@ static inline void deal(__global element *to, __global const element *a, __globa
     to[2 * i + 1] = b[i];
   }
 }
-#else
-static inline void move(__global element *to, __global const element *from, const int count) {
-  int i = 0;
-#if UNALIGNED_VECTORS
-  for (; i + LANES <= count; i += LANES) *(__global lanes_u *)(to + i) = *(__global const lanes_u *)(from + i);
-#endif
-  for (; i < count; i++) to[i] = from[i];
-}
 #endif
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void channel_shuffle(
@@ -71,7 +53,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void channel_shuffle(
 #else
     const int n = row / (2 * C), c = row - n * (2 * C);
     __global element *to = c < HALF ? y + ((long)n * HALF + c) * AREA : z + ((long)n * HALF + c - HALF) * AREA;
-    move(to, (c % 2 ? b : a) + ((long)n * C + c / 2) * AREA, AREA);
+    move_row(to, (c % 2 ? b : a) + ((long)n * C + c / 2) * AREA, AREA);
 #endif
   }
 }

@@ -8,28 +8,13 @@
  *
  * Per output one element is read and one written.
  *
- * Macros: BYTES (1, 2, 4, 8: size of an element), CONTIGUOUS (1: X5 and Y5 are 1), UNALIGNED_VECTORS.
+ * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), CONTIGUOUS (1: X5 and Y5 are 1), UNALIGNED_VECTORS.
  */
 #if !defined(BYTES) || !defined(CONTIGUOUS) || !defined(UNALIGNED_VECTORS)
 #error "BYTES, CONTIGUOUS and UNALIGNED_VECTORS must be set by the plan"
 #endif
 
-#if BYTES == 1
-typedef uchar element;
-#elif BYTES == 2
-typedef ushort element;
-#elif BYTES == 4
-typedef uint element;
-#elif BYTES == 8
-typedef ulong element;
-#else
-#error "BYTES must be 1, 2, 4 or 8"
-#endif
-
-#if UNALIGNED_VECTORS
-#define LANES (32 / BYTES)
-typedef element lanes_u __attribute__((ext_vector_type(LANES), aligned(BYTES)));
-#endif
+#include "include/element.clh"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void copy(
     __global const element *restrict x, __global element *restrict y, const int D0, const int D1, const int D2,
@@ -47,11 +32,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void copy(
     __global const element *px = x + (XO + (long)i0 * X0 + (long)i1 * X1 + (long)i2 * X2 + (long)i3 * X3 + (long)i4 * X4);
     __global element *py = y + (YO + (long)i0 * Y0 + (long)i1 * Y1 + (long)i2 * Y2 + (long)i3 * Y3 + (long)i4 * Y4);
 #if CONTIGUOUS
-    int i = 0;
-#if UNALIGNED_VECTORS
-    for (; i + LANES <= D5; i += LANES) *(__global lanes_u *)(py + i) = *(__global const lanes_u *)(px + i);
-#endif
-    for (; i < D5; i++) py[i] = px[i];
+    move_row(py, px, D5);
 #else
     for (int i = 0; i < D5; i++) py[(long)i * Y5] = px[(long)i * X5];
 #endif

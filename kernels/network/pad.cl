@@ -15,23 +15,13 @@
  *
  * Per output at most one element is read and one written.
  *
- * Macros: BYTES (1, 2, 4, 8: size of an element), MODE.
+ * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), MODE.
  */
 #if !defined(BYTES) || !defined(MODE)
 #error "BYTES and MODE must be set by the plan"
 #endif
 
-#if BYTES == 1
-typedef uchar element;
-#elif BYTES == 2
-typedef ushort element;
-#elif BYTES == 4
-typedef uint element;
-#elif BYTES == 8
-typedef ulong element;
-#else
-#error "BYTES must be 1, 2, 4 or 8"
-#endif
+#include "include/element.clh"
 
 /* Index in x for index i outside of it, or -1 for none. */
 static inline int inside(int i, const int size) {

@@ -16,23 +16,13 @@
  *
  * Elements are moved as bits, so every type of that size is served. Per output one element is read and one written.
  *
- * Macros: BYTES (1, 2, 4, 8: size of an element).
+ * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element).
  */
 #ifndef BYTES
 #error "BYTES must be set by the plan"
 #endif
 
-#if BYTES == 1
-typedef uchar element;
-#elif BYTES == 2
-typedef ushort element;
-#elif BYTES == 4
-typedef uint element;
-#elif BYTES == 8
-typedef ulong element;
-#else
-#error "BYTES must be 1, 2, 4 or 8"
-#endif
+#include "include/element.clh"
 
 #define STEP 16
 

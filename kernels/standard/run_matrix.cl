@@ -17,9 +17,9 @@
  *   gid 1   SPLITS*bunch + blocks of 16 output channels from s*BLOCKS_ITEM on; a bunch is 16 channels of groups, or all without groups
  *   gid 2   image n, 0 .. N-1
  *
- * A work-item splits its window of x into the panel, with FOLD copies all taps of an output together (include/run_fold.clh), computes CTILES blocks of output channels and PTILES times 16 positions at
- * a time (include/split_multiply.clh), and brings the sums to their end (include/split_finish.clh). Position oh*WIDTH/SW + ow is
- * output (oh, ow).
+ * A work-item splits its window of x into the panel, with FOLD copies all taps of an output together (include/run_fold.clh), computes
+ * CTILES blocks of output channels and PTILES times 16 positions at a time (include/split_multiply.clh), and brings the sums to their
+ * end (include/split_finish.clh). Position oh*WIDTH/SW + ow is output (oh, ow).
  *
  * x is read once per work-item, the filter once per 16*PTILES positions.
  *
