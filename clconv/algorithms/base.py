@@ -9,6 +9,9 @@ from clconv.device import DeviceInfo
 from clconv.plan import Argument, Float, Int, Macro, Plan
 from clconv.problem import ACTIVATIONS, DTYPES, ConvProblem
 
+FEW_PIXELS = 512
+"""Pixels of all images up to which reading a filter from memory is felt; measured, see kernels/include/prefetch.clh."""
+
 
 class Algorithm(ABC):
     """One way to compute a convolution. Stateless; its methods are pure functions of problem and device.
@@ -69,6 +72,11 @@ def common_macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]
         ("ACTIVATION", ACTIVATIONS.index(problem.activation.kind)),
         ("UNALIGNED_VECTORS", int(device.unaligned_vectors)),
     )
+
+
+def ahead(problem: ConvProblem) -> Macro:
+    """Return the macro AHEAD of include/prefetch.clh: whether the filter is asked for ahead of its use."""
+    return ("AHEAD", int(problem.N * problem.OH * problem.OW <= FEW_PIXELS))
 
 
 def epilogue_arguments(problem: ConvProblem) -> tuple[Argument, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from clconv.algorithms.base import (
     accumulator_bytes,
+    ahead,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -143,6 +144,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
         macros=(
             *common_macros(p, device),
             *(("VEC", cut.lanes), ("NV", cut.nv), ("PX", cut.px), ("AVX512", int(cut.wide))),
+            ahead(p),
         ),
         arguments=(
             *("x", "packed", "bias", "residual", "y"),

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from clconv.algorithms.base import (
     accumulator_bytes,
+    ahead,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -131,6 +132,7 @@ def _plan(
     macros = (
         *common.items(),
         *(("VEC", lanes), ("PXB", pixels_tile), ("OCV", vectors), ("TILE_OW", columns), ("AVX512", int(avx512))),
+        ahead(p),
         *(("HAS_LIFT", int(first.bias)), ("HAS_SHIFT", int(middle.bias))),
     )
     arguments: tuple[Argument, ...] = (

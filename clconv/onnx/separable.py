@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from clconv.algorithms.base import (
     accumulator_bytes,
+    ahead,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -233,6 +234,7 @@ def _together(
         *common.items(),
         *window,
         *part.macros,
+        ahead(p),
         *(("TILE_OW", columns), ("HAS_SHIFT", int(first.bias)), ("CLAMP", int(clamp != _CLAMPS["identity"]))),
     )
     arguments: tuple[Argument, ...] = (

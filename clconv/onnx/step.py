@@ -60,8 +60,16 @@ class Step:
     turned: bool = False
 
 
+FILTER_RATE = 30e9
+"""Bytes of a filter that arrive per second while a kernel works; filters of a network come from memory in each call."""
+
+
 class Plans:
-    """The plan that is chosen for each convolution, found once: networks repeat theirs."""
+    """The plan that is chosen for each convolution, found once: networks repeat theirs.
+
+    Predicted and recorded times are those of a convolution that runs again and again and finds its filter in the caches. In a
+    network it does not, so that plans that read a larger one (Winograd's, Strassen's) have to make up for that.
+    """
 
     def __init__(self, device: DeviceInfo, algorithm: str = "auto") -> None:
         self.device = device
@@ -77,12 +85,21 @@ class Plans:
         """Return the plan for a problem."""
         plan = self._found.get(problem)
         if plan is None:
-            plan = self._found[problem] = select(problem, self.device, self.limits, recall).plan
+            choice = select(problem, self.device, self.limits, recall)
+            plan = min(choice.candidates, key=lambda each: each.seconds + reading(each))
+            if choice.tuned and choice.plan.packed_bytes <= plan.packed_bytes:
+                plan = choice.plan
+            self._found[problem] = plan
         return plan
 
     def seconds(self, problem: ConvProblem) -> float:
         """Return its predicted time."""
         return self.of(problem).seconds
+
+
+def reading(plan: Plan) -> float:
+    """Return the seconds that a plan's filter takes from memory."""
+    return plan.packed_bytes / FILTER_RATE
 
 
 class Lowering:

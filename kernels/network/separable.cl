@@ -93,9 +93,9 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
     for (int t = 0; t < tiles; t++) {
       const int p0 = tile_start(t, tiles, small);
       __local const acc_t *upper = d + p0 * PITCH, *s = sums + t * SUMS * step;
-      const long at = (long)p0 * OC;
+      const long at = (long)p0 * OC, ahead = ROW_AHEAD(STEPS * ICH, OCB, t);
 #define QUARTERS(SIZE)                                                                                                \
-  quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, sums, 0, bias, \
+  quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, ahead, sums, 0, bias, \
            residual + at, y + at, ICH, b *OCB, BLOCKS *OCB, OC, act_a, act_b)
       if (t < tiles - small) QUARTERS(PXB);
       else QUARTERS(PXS);
@@ -114,8 +114,8 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
       const int some = min(PXB, pixels - t);
       long from[PXB];
       UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
-      const long at = (long)t * OC;
-#define TILE(SIZE) tile(SIZE, some, d, from, 1, w, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+      const long at = (long)t * OC, ahead = ROW_AHEAD(IC, OCB, t / PXB);
+#define TILE(SIZE) tile(SIZE, some, d, from, 1, w, ahead, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else TILE(PXB / 2);
     }

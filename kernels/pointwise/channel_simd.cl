@@ -106,9 +106,9 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
         if (i < some) next_pixel(&n, &oh, &ow, OH, OW);
       }
 #endif
-      const long at = out + (NHWC ? (long)t * OC : t);
+      const long at = out + (NHWC ? (long)t * OC : t), ahead = ROW_AHEAD(IC, OCB, t / PXB);
 #define TILE(SIZE)                                                                                                  \
-  tile(SIZE, some, SOURCE, from, channel_step, w, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+  tile(SIZE, some, SOURCE, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else if (some > 1) TILE(PXB / 2);
       else TILE(1);

@@ -147,9 +147,9 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     for (int t = t0; t < t1; t++) {
       const int p0 = tile_start(t, TILES, SMALL);
       __local const acc_t *a = operands + (t - t0) * OPERANDS * step;
-      const long at = out + (NHWC ? (long)(p0 - first) * OC : 0);
+      const long at = out + (NHWC ? (long)(p0 - first) * OC : 0), ahead = ROW_AHEAD(STEPS * ICH, OCB, t - t0);
 #define QUARTERS(SIZE)                                                                                                       \
-  quarters(SIZE, P - p0, a + A11 * step, a + A12 * step, a + A22 * step, row, a + RAW * step, row, step, channel, w,         \
+  quarters(SIZE, P - p0, a + A11 * step, a + A12 * step, a + A22 * step, row, a + RAW * step, row, step, channel, w, ahead,  \
            sums + (p0 - first) * OCB, partner, bias, residual + at, y + at, ICH, oc, OCH, OC, act_a, act_b)
       if (t < TILES - SMALL) QUARTERS(PXB);
       else QUARTERS(PXS);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clconv.algorithms.base import (
     Algorithm,
     accumulator_bytes,
+    ahead,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -85,6 +86,7 @@ class ChannelSimd(Algorithm):
             macros=(
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(avx512))),
+                ahead(p),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from clconv.algorithms.base import (
     Algorithm,
     accumulator_bytes,
+    ahead,
     ceil_div,
     common_macros,
     epilogue_arguments,
@@ -126,7 +127,7 @@ class StrassenSimd(Algorithm):
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
-            macros=(*common_macros(p, device), *tile.macros),
+            macros=(*common_macros(p, device), *tile.macros, ahead(p)),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW"),
