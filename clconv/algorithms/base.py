@@ -74,9 +74,13 @@ def common_macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]
     )
 
 
-def ahead(problem: ConvProblem) -> Macro:
-    """Return the macro AHEAD of include/prefetch.clh: whether the filter is asked for ahead of its use."""
-    return ("AHEAD", int(problem.N * problem.OH * problem.OW <= FEW_PIXELS))
+def ahead(problem: ConvProblem, device: DeviceInfo, block_bytes: int) -> Macro:
+    """Return the macro AHEAD of include/prefetch.clh: whether the filter is asked for a block ahead of its use.
+
+    The second cache has to hold two blocks and more. A single pixel uses each only once, and its time is that of the transfer.
+    """
+    pixels = problem.N * problem.OH * problem.OW
+    return ("AHEAD", int(1 < pixels <= FEW_PIXELS and block_bytes <= device.l2_bytes // 2))
 
 
 def epilogue_arguments(problem: ConvProblem) -> tuple[Argument, ...]:

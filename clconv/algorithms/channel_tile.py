@@ -144,7 +144,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
         macros=(
             *common_macros(p, device),
             *(("VEC", cut.lanes), ("NV", cut.nv), ("PX", cut.px), ("AVX512", int(cut.wide))),
-            ahead(p),
+            ahead(p, device, cut.ic_block * p.KH * p.KW * cut.oc_block * accumulator_bytes(p)),
         ),
         arguments=(
             *("x", "packed", "bias", "residual", "y"),

@@ -127,12 +127,13 @@ def _plan(
         return None
     taps_plan = next(plan for plan in DepthwisePixelSimd().plans(middle, device))
     tap_pitch = round_up(middle.IC, lanes) + 2 * lanes
+    packs = [pack_filter(each, oc_block) for each in (first, p)]
     window = {name: getattr(middle, name) for name in ("KH", "KW", "SH", "SW", "DH", "DW")}
     common = {name: value for name, value in common_macros(p, device) if name != "NHWC"} | window
     macros = (
         *common.items(),
         *(("VEC", lanes), ("PXB", pixels_tile), ("OCV", vectors), ("TILE_OW", columns), ("AVX512", int(avx512))),
-        ahead(p),
+        ahead(p, device, max(first.IC, p.IC) * oc_block * itemsize),
         *(("HAS_LIFT", int(first.bias)), ("HAS_SHIFT", int(middle.bias))),
     )
     arguments: tuple[Argument, ...] = (
@@ -158,7 +159,6 @@ def _plan(
     depthwise = ceil_div(p.OW, columns) * ceil_div(middle.IC, lanes) * tile
     expanded = min((rows - 1) * middle.SH + middle.EKH, middle.IH) * pointwise(first.OW, first.IC, first.OC)
     cycles = expanded + rows * (depthwise + pointwise(p.OW, p.IC, p.OC))
-    packs = [pack_filter(each, oc_block) for each in (first, p)]
     name = "network/inverted_residual"
     return Inverted(
         launch,

@@ -234,7 +234,7 @@ def _together(
         *common.items(),
         *window,
         *part.macros,
-        ahead(p),
+        ahead(p, device, part.pack[1] // part.blocks),
         *(("TILE_OW", columns), ("HAS_SHIFT", int(first.bias)), ("CLAMP", int(clamp != _CLAMPS["identity"]))),
     )
     arguments: tuple[Argument, ...] = (

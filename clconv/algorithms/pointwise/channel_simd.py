@@ -86,7 +86,7 @@ class ChannelSimd(Algorithm):
             macros=(
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(avx512))),
-                ahead(p),
+                ahead(p, device, packed_bytes // blocks),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),

@@ -124,10 +124,11 @@ class StrassenSimd(Algorithm):
             Local(itemsize if nhwc else tiles_item * 4 * height * tile.oc_block * itemsize),
         )
         size = (ceil_div(tiles, tiles_item), ceil_div(tile.blocks, blocks_item), images)
+        pack, packed_bytes = pack_strassen(p, tile.oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
-            macros=(*common_macros(p, device), *tile.macros, ahead(p)),
+            macros=(*common_macros(p, device), *tile.macros, ahead(p, device, packed_bytes // tile.blocks)),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW"),
@@ -137,7 +138,6 @@ class StrassenSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        pack, packed_bytes = pack_strassen(p, tile.oc_block)
         transpose = 0 if nhwc else 4.0 * height * tile.oc_block
         move = 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # clock cycles of a vector of an operand
         put = move * STEPS * height * tile.ic_half / tile.lanes
