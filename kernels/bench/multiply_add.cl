@@ -12,16 +12,18 @@
  *
  * Per work-item: 2 * VEC * CHAINS * STEPS operations, one vector written, nothing read.
  *
- * Macros: vector.clh; CHAINS (independent accumulators; 8 .. 12 fit a register file of 16).
+ * Macros: wide.clh, vector.clh; CHAINS (independent accumulators; 8 .. 12 fit a register file of 16).
  */
+#include "include/wide.clh"
+
 #include "include/vector.clh"
 
 #ifndef CHAINS
 #error "CHAINS must be set by the benchmark"
 #endif
 
-__kernel void multiply_add(__global float *restrict y, const float m, const float c, const int STEPS) {
-  const int id = get_global_id(0); /* 0 .. work-items - 1 */
+/* y: of this work-item. */
+ITEM void item(__global float *y, const float m, const float c, const int STEPS) {
   const vec vm = VEC_OF(m), vc = VEC_OF(c);
   vec a[CHAINS];
   UNROLL for (int i = 0; i < CHAINS; i++) a[i] = VEC_OF(c * (i + 1));
@@ -30,5 +32,11 @@ __kernel void multiply_add(__global float *restrict y, const float m, const floa
   }
   vec sum = a[0];
   UNROLL for (int i = 1; i < CHAINS; i++) sum += a[i];
-  STORE_ACC(y + (long)id * VEC, sum);
+  STORE_ACC(y, sum);
+}
+WIDE_END
+
+__kernel void multiply_add(__global float *restrict y, const float m, const float c, const int STEPS) {
+  const long id = get_global_id(0); /* 0 .. work-items - 1 */
+  item(y + id * VEC, m, c, STEPS);
 }
