@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clconv import amx
+from clconv import processor
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -40,6 +39,8 @@ class DeviceInfo:
     avx512 : bool
         The processor has AVX-512 though the driver compiles for less; single functions may ask for it, see
         include/wide.clh.
+    full_avx512 : bool
+        A compute unit multiplies and adds two vectors of AVX-512 in each clock cycle, not one.
     amx : bool
         The processor has a matrix unit for bfloat16 that single functions may ask for, see include/matrix.clh.
     unified_memory : bool
@@ -63,6 +64,7 @@ class DeviceInfo:
     vector_registers: int = 16
     unaligned_vectors: bool = False
     avx512: bool = False
+    full_avx512: bool = False
     amx: bool = False
     l1_bytes: int = 32768
     l2_bytes: int = 1 << 20
@@ -77,6 +79,10 @@ class DeviceInfo:
     def lanes(self, itemsize: int) -> int:
         """Elements of ``itemsize`` bytes in one vector register."""
         return max(1, self.vector_bytes // itemsize)
+
+    def multiply_cycles(self, size: int) -> float:
+        """Clock cycles of a multiply-add of a vector of ``size`` bytes: half of one where it fits the vector units."""
+        return 0.5 * max(1.0, size / (64 if self.full_avx512 else self.vector_bytes))
 
     @property
     def peak_flops(self) -> float:
@@ -99,6 +105,7 @@ class DeviceInfo:
         is_cpu = simulator or bool(device.type & cl.device_type.CPU)
         extensions = set(device.extensions.split())
         pocl = "Portable Computing" in platform_name
+        avx512 = pocl and is_cpu and processor.is_x86() and device.native_vector_width_float >= 16
         return cls(
             name=device.name.strip(),
             platform=platform_name.strip(),
@@ -114,15 +121,12 @@ class DeviceInfo:
             vector_bytes=_vector_bytes(device, is_cpu, pocl, simulator),
             vector_registers=32 if is_cpu and not pocl and device.native_vector_width_float >= 16 else 16,
             unaligned_vectors=pocl and is_cpu,
-            avx512=pocl and is_cpu and _is_x86() and device.native_vector_width_float >= 16,
-            amx=pocl and is_cpu and amx.granted(),
+            avx512=avx512,
+            full_avx512=avx512 and processor.full_avx512(),
+            amx=pocl and is_cpu and processor.amx_granted(),
             unified_memory=is_cpu and not simulator,
             fp64="cl_khr_fp64" in extensions,
         )
-
-
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def _vector_bytes(device: Any, is_cpu: bool, pocl: bool, simulator: bool) -> int:

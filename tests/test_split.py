@@ -9,7 +9,7 @@ import numpy as np
 import pyopencl as cl
 import pytest
 
-from clconv import amx
+from clconv import processor
 from clconv.algorithms import split
 from clconv.algorithms.split import METHODS
 from clconv.algorithms.standard.run_matrix import RunMatrix
@@ -182,16 +182,16 @@ def test_one_column_of_zeros_serves_two_rows() -> None:
 
 
 def test_no_permission_without_the_processor_or_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amx, "_NEEDED", frozenset({"a flag that no processor has"}))
-    assert not amx.granted.__wrapped__()
-    monkeypatch.setattr(amx, "_NEEDED", frozenset())
+    monkeypatch.setattr(processor, "_NEEDED", frozenset({"a flag that no processor has"}))
+    assert not processor.amx_granted.__wrapped__()
+    monkeypatch.setattr(processor, "_NEEDED", frozenset())
     monkeypatch.setattr("sys.platform", "darwin")
-    assert not amx.granted.__wrapped__()
+    assert not processor.amx_granted.__wrapped__()
 
 
-@pytest.mark.skipif(not amx.granted(), reason="the processor has no matrix unit, or the system keeps it")
+@pytest.mark.skipif(not processor.amx_granted(), reason="the processor has no matrix unit, or the system keeps it")
 def test_the_system_knows_of_the_permission() -> None:
     mask = ctypes.c_uint64()
     get_permission = 0x1022  # ARCH_GET_XCOMP_PERM
-    assert ctypes.CDLL(None).syscall(amx._ARCH_PRCTL, get_permission, ctypes.byref(mask)) == 0
-    assert mask.value >> amx._TILE_DATA & 1
+    assert ctypes.CDLL(None).syscall(processor._ARCH_PRCTL, get_permission, ctypes.byref(mask)) == 0
+    assert mask.value >> processor._TILE_DATA & 1

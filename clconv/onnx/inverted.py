@@ -147,7 +147,7 @@ def _plan(
     )
     size = (ceil_div(p.OH, rows), p.N)
     launch = Launch("network/inverted_residual.cl", "inverted_residual", macros, arguments, size, (1, 1))
-    unit = lanes * itemsize / device.vector_bytes / 2  # clock cycles of a multiply-add
+    unit = device.multiply_cycles(lanes * itemsize)
 
     def pointwise(row: int, inputs: int, outputs: int) -> float:
         """Clock cycles of a row of pixels; most of the filter, read again for each row, comes in behind the arithmetic."""

@@ -132,7 +132,7 @@ def _direct(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
     avx512 = wide(p, device)
     lanes = (2 if avx512 else 1) * device.lanes(itemsize)
     vectors, tile = (1 if lanes >= p.OC else 2), (14 if avx512 or device.vector_registers >= 32 else 6)
-    unit = lanes * itemsize / device.vector_bytes / 2  # clock cycles of a multiply-add
+    unit = device.multiply_cycles(lanes * itemsize)
     multiply = ceil_div(pixels, tile // 2) * (tile // 2) * vectors * p.IC * unit
     return _Part(
         macros=(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("AVX512", int(avx512)), ("STRASSEN", 0)),
@@ -247,7 +247,7 @@ def _together(
         *epilogue_arguments(p),
     )
     launch = Launch("network/separable.cl", "separable", macros, arguments, size, (1, 1, 1))
-    unit = part.lanes * itemsize / device.vector_bytes / 2  # clock cycles of a multiply-add
+    unit = device.multiply_cycles(part.lanes * itemsize)
     depthwise = rows * ceil_div(p.OW, columns) * ceil_div(p.IC, part.lanes) * (columns * first.KH * first.KW * unit * 1.2 + 25)
     item = START + depthwise + part.once + blocks_item * part.block
     return Separable(

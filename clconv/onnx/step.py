@@ -60,7 +60,7 @@ class Step:
     turned: bool = False
 
 
-FILTER_RATE = 30e9
+FILTER_RATE = 35e9
 """Bytes of a filter that arrive per second while a kernel works; filters of a network come from memory in each call."""
 
 

@@ -99,11 +99,16 @@ class ChannelSimd(Algorithm):
         )
         half, rest = tile // 2, pixels_item % (tile // 2)
         rows = pixels_item - rest + (2 if rest == 1 else half if rest else 0)  # half tiles; one pixel waits for its own sums
-        multiply = rows * vectors * p.IC * lanes * itemsize / device.vector_bytes / 2
+        multiply = rows * vectors * p.IC * device.multiply_cycles(lanes * itemsize)
         # Half tiles are nearly as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
         stream = oc_block * itemsize * p.IC / (100 if pixels_item <= tile // 2 else 64)
+        share = packed_bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
+        if size[0] > device.compute_units and share > device.l2_bytes / 2:
+            stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it
         if not nhwc and pixels < 4 * tile:
             multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
+        if not nhwc and device.full_avx512:
+            multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0

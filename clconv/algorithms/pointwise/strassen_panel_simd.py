@@ -74,7 +74,7 @@ class StrassenPanelSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        vector = lanes * itemsize / device.vector_bytes / 2  # clock cycles of a multiply-add
+        vector = device.multiply_cycles(lanes * itemsize)
         vectors = VECTORS - small / tiles  # on average
         product = STEPS * (vectors * oc_tile * (ic_half * vector + 2) + 10)
         put = 6.0 * STEPS * vectors * ic_half

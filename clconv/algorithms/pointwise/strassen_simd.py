@@ -81,7 +81,7 @@ class StrassenTile:
 
     def cycles(self, device: DeviceInfo, small: float) -> float:
         """Clock cycles of a tile, and a pair of blocks of output channels; ``small`` is the share of small tiles."""
-        vector = self.lanes * self.itemsize / device.vector_bytes / 2
+        vector = device.multiply_cycles(self.lanes * self.itemsize)
         height = self.heights[0] - small * (self.heights[0] - self.heights[1])
         return STEPS * (height * VECTORS * (self.ic_half * vector + 2) + 10)
 

@@ -133,8 +133,8 @@ def _panel(p: ConvProblem, cut: _Cut) -> int:
 def _cycles(p: ConvProblem, device: DeviceInfo, cut: _Cut) -> float:
     """Predict the clock cycles of one call. The constants were measured on a Zen 4 core."""
     sums = cut.block * cut.rows
-    # Cycles of a multiply-add or a load of a vector: Zen 4 takes AVX-512's in two halves, Intel's servers with AMX do not.
-    half = 1.0 if cut.wide and not device.amx else 0.5
+    # Clock cycles of a multiply-add or a load of a vector.
+    half = device.multiply_cycles(cut.vec * accumulator_bytes(p))
     loads = half * (1.5 * cut.rows + cut.block)
     tap = max(half * sums, loads, 4.0) * 1.05
     panel = _panel(p, cut)
