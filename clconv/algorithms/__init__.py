@@ -23,6 +23,7 @@ from clconv.algorithms.standard.direct_simd import DirectSimd
 from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt
 from clconv.algorithms.standard.pixel_simd import PixelSimd
 from clconv.algorithms.standard.run_matrix import RunMatrix
+from clconv.algorithms.standard.run_simd import RunSimd
 from clconv.algorithms.standard.split_matrix import SplitMatrix
 from clconv.algorithms.standard.winograd_simd import WinogradSimd
 
@@ -34,6 +35,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     StrassenPanelSimd(),
     DirectSimd(),
     PixelSimd(),
+    RunSimd(),
     WinogradSimd(),
     SplitMatrix(),
     RunMatrix(),
