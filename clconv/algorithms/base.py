@@ -107,6 +107,11 @@ def filling(groups: int, device: DeviceInfo) -> int:
     return min(ceil_div(groups, units) * units, 4 * groups)
 
 
+def places(outputs: int, stride: int, taps: int, dilation: int) -> int:
+    """Count the places along one axis that some outputs side by side read; dilated taps leave out many of their span."""
+    return len({i * stride + k * dilation for i in range(outputs) for k in range(taps)})
+
+
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer that is at least ``a / b``."""
     return -(-a // b)

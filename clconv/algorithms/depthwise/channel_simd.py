@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    places,
     round_up,
     size_arguments,
 )
@@ -95,6 +96,6 @@ class DepthwiseChannelSimd(Algorithm):
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
         waste = round_up(p.OW, tile) / p.OW * round_up(p.IC, vec) / p.IC
-        loads = ((tile - 1) * p.SW + (p.KW - 1) * p.DW + 1 + p.KW) / (tile * p.KW)  # vectors read per multiply-add
+        loads = (places(tile, p.SW, p.KW, p.DW) + p.KW) / (tile * p.KW)  # vectors read per multiply-add
         compute = p.flops * waste * (1 + loads) / (0.9 * device.peak_flops)
         return max(compute, p.bytes / device.bandwidth / 4)

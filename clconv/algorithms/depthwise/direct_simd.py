@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    places,
     round_up,
     size_arguments,
 )
@@ -84,6 +85,6 @@ class DepthwiseDirectSimd(Algorithm):
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
-        loads = p.SW * ((tile - 1) * p.SH + (p.KH - 1) * p.DH + 1) / (tile * p.KH)  # vectors read per multiply-add
+        loads = p.SW * places(tile, p.SH, p.KH, p.DH) / (tile * p.KH)  # vectors read per multiply-add
         compute = p.flops * waste * (1 + loads) / (0.9 * device.peak_flops)
         return max(compute, p.bytes / device.bandwidth / 4)

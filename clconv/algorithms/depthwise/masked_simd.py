@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    places,
     round_up,
     size_arguments,
 )
@@ -92,7 +93,7 @@ class DepthwiseMaskedSimd(Algorithm):
         apart = p.SW > 2 and p.DW == 1 and p.KW <= p.SW
         # Loads and shuffles a row.
         moves = 4 if parted else p.SW + (p.SW - 1) * p.KW if apart else (2 * p.SW - 1) * p.KW
-        moves_per_multiply = moves * ((tile - 1) * p.SH + p.EKH) / (tile * p.KH * p.KW)
+        moves_per_multiply = moves * places(tile, p.SH, p.KH, p.DH) / (tile * p.KH * p.KW)
         compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.peak_flops
         if not avx512:
             compute *= 2  # vectors at the border are moved element by element

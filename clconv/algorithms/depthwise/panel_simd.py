@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    places,
     round_up,
     size_arguments,
 )
@@ -87,6 +88,6 @@ class DepthwisePanelSimd(Algorithm):
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from loads and multiply-adds of whole tiles, and the copy into the panel."""
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
-        loads = ((tile - 1) * p.SH + (p.KH - 1) * p.DH + 1) / (tile * p.KH)  # vectors read per multiply-add
+        loads = places(tile, p.SH, p.KH, p.DH) / (tile * p.KH)  # vectors read per multiply-add
         copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if p.itemsize == 2 or p.SW > 4 else 1)
         return (p.flops * waste * (1 + loads) + copied) / (0.9 * device.peak_flops)

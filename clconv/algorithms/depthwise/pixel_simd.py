@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    places,
     round_up,
     size_arguments,
 )
@@ -97,7 +98,7 @@ class DepthwisePixelSimd(Algorithm):
     def _seconds(self, p: ConvProblem, device: DeviceInfo, height: int, width: int, vec: int, avx512: bool) -> float:
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
         waste = round_up(p.OH, height) / p.OH * round_up(p.OW, width) / p.OW * round_up(p.IC, vec) / p.IC
-        pixels = ((height - 1) * p.SH + p.EKH) * ((width - 1) * p.SW + p.EKW)
+        pixels = places(height, p.SH, p.KH, p.DH) * places(width, p.SW, p.KW, p.DW)
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
         compute = p.flops * waste * (0.7 + 0.8 * loads) / device.peak_flops
         if not avx512:

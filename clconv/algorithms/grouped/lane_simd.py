@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    places,
     round_up,
     size_arguments,
 )
@@ -106,7 +107,7 @@ class GroupedLaneSimd(Algorithm):
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from the operands and multiply-adds of whole tiles, and the copy into the ring."""
         waste = round_up(p.OW, tile) / p.OW * ceil_div(p.OC, _step(p, vec)) * vec / p.OC
-        loads = ((tile - 1) * p.SW + (p.KW - 1) * p.DW + 1 + p.KW) / (tile * p.KW)  # vectors read per multiply-add
+        loads = (places(tile, p.SW, p.KW, p.DW) + p.KW) / (tile * p.KW)  # vectors read per multiply-add
         inputs = p.N * p.IC * p.IH * p.IW
         if wide(p, device):
             repeated = 1.15 if vec <= p.ICG else 1.0  # operands read one by one
