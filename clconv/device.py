@@ -87,6 +87,11 @@ class DeviceInfo:
     @property
     def peak_flops(self) -> float:
         """Estimate of the float32 multiply-add peak, FLOP/s: two vector units a compute unit, or 128 lanes on a GPU."""
+        return self.driver_flops * (64 / self.vector_bytes if self.full_avx512 else 1)
+
+    @property
+    def driver_flops(self) -> float:
+        """The same with vectors as the driver compiles them by itself; kernels that wait for loads are predicted by it."""
         lanes = 2 * self.lanes(4) if self.is_cpu else 128
         return 2.0 * lanes * self.compute_units * self.clock_mhz * 1e6
 

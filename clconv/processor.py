@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
 _NEEDED = frozenset(("amx_tile", "amx_bf16", "avx512bw"))
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # asm/unistd_64.h, asm/prctl.h; the component in XCR0
 _HEAD = 1 << 14
@@ -54,7 +55,7 @@ def _facts() -> dict[str, str]:
     if not sys.platform.startswith("linux") or not is_x86():
         return {}
     try:
-        with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as file:
+        with _CPUINFO.open(encoding="ascii", errors="replace") as file:
             head = file.read(_HEAD).split("\n\n")[0]
     except OSError:
         return {}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from clconv.algorithms import ALGORITHMS
+from clconv.algorithms.base import places
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.explain import explain
@@ -162,3 +163,25 @@ def test_a_recalled_plan_is_taken() -> None:
     choice = select(problem, CPU, recall=lambda *_: wanted)
     assert choice.plan is wanted
     assert choice.tuned
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("1x1 512->2048 @7 nhwc", 1),
+        ("1x1 512->2048 @7 batch 10 nhwc", 1),
+        ("1x1 512->2048 @7 batch 11 nhwc", 0),  # 539 pixels: reading the filter is not felt
+        ("1x1 2048->1000 @1 nhwc", 0),  # nothing to do in the meantime
+        ("1x1 8192->2048 @7 nhwc", 0),  # a block of 1 MiB, and the second cache holds one
+    ],
+)
+def test_filters_are_asked_for_ahead_where_it_pays(text: str, asks: int) -> None:
+    device = replace(CPU, avx512=True)
+    plan = select(parse(text), device, Limits("pointwise/channel_simd")).plan
+    assert dict(plan.launches[0].macros)["AHEAD"] == asks
+
+
+def test_places_of_dilated_taps_are_counted_once() -> None:
+    assert places(7, 1, 3, 1) == 9
+    assert places(7, 1, 3, 8) == 21  # of a span of 23
+    assert places(4, 3, 1, 1) == 4

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import replace
 
 import numpy as np
 import pyopencl as cl
 import pytest
 
-from clconv import processor
 from clconv.algorithms import split
 from clconv.algorithms.split import METHODS
 from clconv.algorithms.standard.run_matrix import RunMatrix
@@ -179,19 +177,3 @@ def test_one_column_of_zeros_serves_two_rows() -> None:
     assert window_of(problem, 7, 7).width == 8
     assert window_of(problem, 1, 3).width == 5
     assert window_of(parse("3x3 32->32 @14 padding 1 stride 2 nhwc"), 7, 7).width == 8
-
-
-def test_no_permission_without_the_processor_or_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor, "_NEEDED", frozenset({"a flag that no processor has"}))
-    assert not processor.amx_granted.__wrapped__()
-    monkeypatch.setattr(processor, "_NEEDED", frozenset())
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert not processor.amx_granted.__wrapped__()
-
-
-@pytest.mark.skipif(not processor.amx_granted(), reason="the processor has no matrix unit, or the system keeps it")
-def test_the_system_knows_of_the_permission() -> None:
-    mask = ctypes.c_uint64()
-    get_permission = 0x1022  # ARCH_GET_XCOMP_PERM
-    assert ctypes.CDLL(None).syscall(processor._ARCH_PRCTL, get_permission, ctypes.byref(mask)) == 0
-    assert mask.value >> processor._TILE_DATA & 1

@@ -59,10 +59,10 @@ class GemmTile(NamedTuple):
         tile_flops = 2.0 * self.m * self.p * round_up(problem.ICG * problem.KH * problem.KW, self.k)
         products = self.wpt_m * self.wpt_p
         if device.is_cpu:
-            return self.groups(problem) * tile_flops * products / (CPU_EFFICIENCY * device.peak_flops)
+            return self.groups(problem) * tile_flops * products / (CPU_EFFICIENCY * device.driver_flops)
         efficiency = products / (products + 1.5 * (self.wpt_m + self.wpt_p))
         groups = filling(self.groups(problem), device)
-        return max(groups * tile_flops / (efficiency * device.peak_flops), problem.bytes / device.bandwidth)
+        return max(groups * tile_flops / (efficiency * device.driver_flops), problem.bytes / device.bandwidth)
 
     def __str__(self) -> str:
         return f"{self.m} channels x {self.p} pixels a work-group, {self.wpt_m} x {self.wpt_p} a work-item"

@@ -52,10 +52,10 @@ class PatchTile(NamedTuple):
 def cpu_seconds(problem: ConvProblem, device: DeviceInfo, items: int, outputs: int) -> float:
     """Predict the time of work-items of so many outputs each on a CPU, as measured on PoCL."""
     flops = 2.0 * items * outputs * problem.ICG * problem.KH * problem.KW
-    return flops / (0.01 * math.sqrt(outputs) * device.peak_flops)
+    return flops / (0.01 * math.sqrt(outputs) * device.driver_flops)
 
 
 def gpu_seconds(problem: ConvProblem, device: DeviceInfo, groups: int, group_work: float) -> float:
     """Predict the time of work-groups of so many instructions each."""
-    rate = device.peak_flops / 2
+    rate = device.driver_flops / 2
     return max(filling(groups, device) * group_work / rate, problem.bytes / device.bandwidth)

@@ -48,7 +48,7 @@ class Reference(Algorithm):
                 problem=problem,
                 launches=(launch,),
                 tile="1 output a work-item",
-                seconds=problem.flops / (0.01 * device.peak_flops),
+                seconds=problem.flops / (0.01 * device.driver_flops),
                 error_factor=direct_error_factor(problem),
             ),
         )

@@ -97,5 +97,5 @@ class DepthwiseChannelSimd(Algorithm):
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
         waste = round_up(p.OW, tile) / p.OW * round_up(p.IC, vec) / p.IC
         loads = (places(tile, p.SW, p.KW, p.DW) + p.KW) / (tile * p.KW)  # vectors read per multiply-add
-        compute = p.flops * waste * (1 + loads) / (0.9 * device.peak_flops)
+        compute = p.flops * waste * (1 + loads) / (0.9 * device.driver_flops)
         return max(compute, p.bytes / device.bandwidth / 4)

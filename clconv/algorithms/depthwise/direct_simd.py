@@ -86,5 +86,5 @@ class DepthwiseDirectSimd(Algorithm):
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
         loads = p.SW * places(tile, p.SH, p.KH, p.DH) / (tile * p.KH)  # vectors read per multiply-add
-        compute = p.flops * waste * (1 + loads) / (0.9 * device.peak_flops)
+        compute = p.flops * waste * (1 + loads) / (0.9 * device.driver_flops)
         return max(compute, p.bytes / device.bandwidth / 4)

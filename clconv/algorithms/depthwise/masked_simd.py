@@ -94,7 +94,7 @@ class DepthwiseMaskedSimd(Algorithm):
         # Loads and shuffles a row.
         moves = 4 if parted else p.SW + (p.SW - 1) * p.KW if apart else (2 * p.SW - 1) * p.KW
         moves_per_multiply = moves * places(tile, p.SH, p.KH, p.DH) / (tile * p.KH * p.KW)
-        compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.peak_flops
+        compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.driver_flops
         if not avx512:
             compute *= 2  # vectors at the border are moved element by element
         elif tile * (parts if parted else 1) + p.KH * p.KW > MOST_VECTORS:

@@ -90,4 +90,4 @@ class DepthwisePanelSimd(Algorithm):
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
         loads = places(tile, p.SH, p.KH, p.DH) / (tile * p.KH)  # vectors read per multiply-add
         copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if p.itemsize == 2 or p.SW > 4 else 1)
-        return (p.flops * waste * (1 + loads) + copied) / (0.9 * device.peak_flops)
+        return (p.flops * waste * (1 + loads) + copied) / (0.9 * device.driver_flops)

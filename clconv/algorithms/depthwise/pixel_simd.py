@@ -100,7 +100,7 @@ class DepthwisePixelSimd(Algorithm):
         waste = round_up(p.OH, height) / p.OH * round_up(p.OW, width) / p.OW * round_up(p.IC, vec) / p.IC
         pixels = places(height, p.SH, p.KH, p.DH) * places(width, p.SW, p.KW, p.DW)
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
-        compute = p.flops * waste * (0.7 + 0.8 * loads) / device.peak_flops
+        compute = p.flops * waste * (0.7 + 0.8 * loads) / device.driver_flops
         if not avx512:
             compute *= 2  # tiles have more sums than there are registers
         return max(compute, p.bytes / device.bandwidth / 4)

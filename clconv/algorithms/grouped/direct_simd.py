@@ -112,4 +112,4 @@ class GroupedDirectSimd(Algorithm):
         efficiency = 0.95
         if wide(p, device):
             efficiency = 1.0 if vec == device.lanes(accumulator_bytes(p)) else 1.05
-        return (p.flops * waste * max(1.0, 0.6 + 0.6 * loads) + copied + stored) / (efficiency * device.peak_flops)
+        return (p.flops * waste * max(1.0, 0.6 + 0.6 * loads) + copied + stored) / (efficiency * device.driver_flops)

@@ -111,8 +111,8 @@ class GroupedLaneSimd(Algorithm):
         inputs = p.N * p.IC * p.IH * p.IW
         if wide(p, device):
             repeated = 1.15 if vec <= p.ICG else 1.0  # operands read one by one
-            return (p.flops * waste * repeated * (0.45 + 0.45 * loads) + 10.0 * inputs) / (0.95 * device.peak_flops)
-        return (p.flops * waste * (0.6 + 0.6 * loads) + 8.0 * inputs) / (0.95 * device.peak_flops)
+            return (p.flops * waste * repeated * (0.45 + 0.45 * loads) + 10.0 * inputs) / (0.95 * device.driver_flops)
+        return (p.flops * waste * (0.6 + 0.6 * loads) + 8.0 * inputs) / (0.95 * device.driver_flops)
 
 
 def _step(p: ConvProblem, vec: int) -> int:

@@ -1,0 +1,75 @@
+"""What is known of the processor, and what plans make of it."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from clconv import processor
+from clconv.device import DeviceInfo
+from clconv.notation import parse
+from clconv.select import Limits, select
+
+SERVER = DeviceInfo(
+    "made up", "Portable Computing Language", unaligned_vectors=True, avx512=True, local_mem_bytes=1 << 21, l2_bytes=2 << 20
+)
+
+
+def test_no_permission_without_the_processor_or_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "_NEEDED", frozenset({"a flag that no processor has"}))
+    assert not processor.amx_granted.__wrapped__()
+    monkeypatch.setattr(processor, "_NEEDED", frozenset())
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert not processor.amx_granted.__wrapped__()
+
+
+@pytest.mark.skipif(not processor.amx_granted(), reason="the processor has no matrix unit, or the system keeps it")
+def test_the_system_knows_of_the_permission() -> None:
+    mask = ctypes.c_uint64()
+    get_permission = 0x1022  # ARCH_GET_XCOMP_PERM
+    assert ctypes.CDLL(None).syscall(processor._ARCH_PRCTL, get_permission, ctypes.byref(mask)) == 0
+    assert mask.value >> processor._TILE_DATA & 1
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "name", "full"),
+    [
+        ("GenuineIntel", "6", "Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", True),
+        ("GenuineIntel", "6", "11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", False),
+        ("AuthenticAMD", "25", "AMD EPYC 9354 32-Core Processor", False),
+        ("AuthenticAMD", "26", "AMD EPYC 9555 64-Core Processor", True),
+        ("AuthenticAMD", "26", "AMD Ryzen AI 9 HX 370 w/ Radeon 890M", False),
+        ("AuthenticAMD", "", "", False),
+    ],
+)
+def test_whose_vector_units_take_64_bytes(
+    vendor: str, family: str, name: str, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpuinfo"
+    first = f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel name\t: {name}\nflags\t\t: fpu avx512f\n"
+    file.write_text(f"{first}\nprocessor\t: 1\nmodel name\t: Xeon of another socket\n")
+    monkeypatch.setattr(processor, "_CPUINFO", file)
+    monkeypatch.setattr(processor, "is_x86", lambda: True)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert processor.full_avx512.__wrapped__() is full
+
+
+def test_nothing_is_known_where_linux_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "missing")
+    assert not processor.full_avx512.__wrapped__()
+    assert not processor.amx_granted.__wrapped__()
+
+
+def test_a_whole_vector_takes_a_cycle_or_half_of_one() -> None:
+    full = replace(SERVER, full_avx512=True)
+    assert [SERVER.multiply_cycles(size) for size in (16, 32, 64)] == [0.5, 0.5, 1.0]
+    assert [full.multiply_cycles(size) for size in (16, 32, 64)] == [0.5, 0.5, 0.5]
+
+
+def test_whole_vectors_are_predicted_to_be_faster() -> None:
+    problem = parse("1x1 256->256 @28 nhwc")
+    slow, fast = (select(problem, device, Limits("direct")).plan for device in (SERVER, replace(SERVER, full_avx512=True)))
+    assert fast.seconds < 0.7 * slow.seconds
