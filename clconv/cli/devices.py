@@ -51,6 +51,12 @@ def _without_linker(infos: list[DeviceInfo]) -> list[str]:
     return []
 
 
+def _avx512(info: DeviceInfo) -> str:
+    if not info.avx512:
+        return "none that is asked for"
+    return "two vectors a clock cycle" if info.full_avx512 else "one vector a clock cycle"
+
+
 def _table(infos: list[DeviceInfo], default: int) -> Table:
     table = Table("", *("default" * (k == default) for k in range(len(infos))), show_header=True)
     facts: dict[str, list[str]] = {
@@ -65,6 +71,7 @@ def _table(infos: list[DeviceInfo], default: int) -> Table:
         "shares the host's memory": ["yes" if i.unified_memory else "no" for i in infos],
         "float64": ["yes" if i.fp64 else "no" for i in infos],
         "float16": ["stored, computed in float32" for _ in infos],
+        "AVX-512": [_avx512(i) for i in infos],
         "matrix unit": ["AMX, for bfloat16" if i.amx else "none that is used" for i in infos],
         "vectors are read": ["through pointers" if i.unaligned_vectors else "with vload" for i in infos],
     }

@@ -61,7 +61,7 @@ class Step:
 
 
 FILTER_RATE = 35e9
-"""Bytes of a filter that arrive per second while a kernel works; filters of a network come from memory in each call."""
+"""Bytes of a filter that reach a CPU per second while a kernel works; those of a network come from memory in each call."""
 
 
 class Plans:
@@ -85,7 +85,8 @@ class Plans:
         """Return the plan for a problem."""
         plan = self._found.get(problem)
         if plan is None:
-            plan = self._found[problem] = _cold(select(problem, self.device, self.limits, recall))
+            choice = select(problem, self.device, self.limits, recall)
+            plan = self._found[problem] = _cold(choice) if self.device.is_cpu else choice.plan
         return plan
 
     def seconds(self, problem: ConvProblem) -> float:
@@ -94,8 +95,8 @@ class Plans:
 
 
 def reading(plan: Plan) -> float:
-    """Return the seconds that a plan's filter takes from memory."""
-    return plan.packed_bytes / FILTER_RATE
+    """Return the seconds that a plan's filter, packed or as it is, takes from memory."""
+    return max(plan.packed_bytes, plan.problem.parameters * plan.problem.itemsize) / FILTER_RATE
 
 
 def _cold(choice: Choice) -> Plan:
