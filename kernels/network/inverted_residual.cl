@@ -51,8 +51,8 @@ DEFINE_ADD_PIXELS(add_image_pixels, __global const real *)
 
 /* `size` pixels of e, of which the first `some` exist, OCB of its channels, `channels` of which exist; pixel i of x at x + i*IC. */
 INLINE void expand_tile(const int size, const int some, __global const real *x, __global const acc_t *w,
-                        const long ahead, __global const real *lift, __local acc_t *e, const int channels, const int IC, const int PITCH,
-                        const acc_t low, const acc_t high) {
+                        const long ahead, __global const real *lift, __local acc_t *e, const int channels, const int IC,
+                        const int PITCH, const acc_t low, const acc_t high) {
   long from[PXB];
   UNROLL for (int i = 0; i < PXB; i++) from[i] = min(i, some - 1) * IC;
   vec acc[PXB][OCV];
