@@ -47,7 +47,7 @@ def full_avx512() -> bool:
     name, family = facts.get("model name", ""), facts.get("cpu family", "")
     if facts.get("vendor_id") == "AuthenticAMD":
         return family.isdecimal() and int(family) >= _ZEN5 and "Ryzen AI" not in name
-    return "Xeon" in name
+    return "Xeon" in name or "amx_tile" in facts.get("flags", "").split()
 
 
 def _facts() -> dict[str, str]:

@@ -35,21 +35,24 @@ def test_the_system_knows_of_the_permission() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "family", "name", "full"),
+    ("vendor", "family", "name", "flag", "full"),
     [
-        ("GenuineIntel", "6", "Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", True),
-        ("GenuineIntel", "6", "11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", False),
-        ("AuthenticAMD", "25", "AMD EPYC 9354 32-Core Processor", False),
-        ("AuthenticAMD", "26", "AMD EPYC 9555 64-Core Processor", True),
-        ("AuthenticAMD", "26", "AMD Ryzen AI 9 HX 370 w/ Radeon 890M", False),
-        ("AuthenticAMD", "", "", False),
+        ("GenuineIntel", "6", "Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", "", True),
+        ("GenuineIntel", "6", "11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", "", False),
+        ("GenuineIntel", "6", "a name that a virtual machine gives", "amx_tile", True),
+        ("AuthenticAMD", "25", "AMD EPYC 9354 32-Core Processor", "", False),
+        ("AuthenticAMD", "26", "AMD EPYC 9555 64-Core Processor", "", True),
+        ("AuthenticAMD", "26", "AMD Ryzen AI 9 HX 370 w/ Radeon 890M", "", False),
+        ("AuthenticAMD", "", "", "", False),
     ],
 )
 def test_whose_vector_units_take_64_bytes(
-    vendor: str, family: str, name: str, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vendor: str, family: str, name: str, flag: str, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "cpuinfo"
-    first = f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel name\t: {name}\nflags\t\t: fpu avx512f\n"
+    first = (
+        f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel name\t: {name}\nflags\t\t: fpu avx512f {flag}\n"
+    )
     file.write_text(f"{first}\nprocessor\t: 1\nmodel name\t: Xeon of another socket\n")
     monkeypatch.setattr(processor, "_CPUINFO", file)
     monkeypatch.setattr(processor, "is_x86", lambda: True)

@@ -107,6 +107,12 @@ def filling(groups: int, device: DeviceInfo) -> int:
     return min(ceil_div(groups, units) * units, 4 * groups)
 
 
+def rounds(items: int, device: DeviceInfo) -> float:
+    """Work-items one after the other of the busiest compute unit; where they are few, units do not share them evenly."""
+    waves = ceil_div(items, device.compute_units)
+    return max(waves, 1.1 * items / device.compute_units if waves < 4 else 0.0)
+
+
 def places(outputs: int, stride: int, taps: int, dilation: int) -> int:
     """Count the places along one axis that some outputs side by side read; dilated taps leave out many of their span."""
     return len({i * stride + k * dilation for i in range(outputs) for k in range(taps)})

@@ -11,6 +11,7 @@ from clconv.algorithms.base import (
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    rounds,
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
@@ -250,5 +251,4 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
         * p.N
         * ceil_div(p.G, cut.groups)
     )
-    waves = ceil_div(items, device.compute_units)
-    return item * max(waves, 1.1 * items / device.compute_units if waves < 4 else 0.0)
+    return item * rounds(items, device)

@@ -62,7 +62,7 @@ class GemmTile(NamedTuple):
             return self.groups(problem) * tile_flops * products / (CPU_EFFICIENCY * device.driver_flops)
         efficiency = products / (products + 1.5 * (self.wpt_m + self.wpt_p))
         groups = filling(self.groups(problem), device)
-        return max(groups * tile_flops / (efficiency * device.driver_flops), problem.bytes / device.bandwidth)
+        return max(groups * tile_flops / (efficiency * device.peak_flops), problem.bytes / device.bandwidth)
 
     def __str__(self) -> str:
         return f"{self.m} channels x {self.p} pixels a work-group, {self.wpt_m} x {self.wpt_p} a work-item"

@@ -57,5 +57,5 @@ def cpu_seconds(problem: ConvProblem, device: DeviceInfo, items: int, outputs: i
 
 def gpu_seconds(problem: ConvProblem, device: DeviceInfo, groups: int, group_work: float) -> float:
     """Predict the time of work-groups of so many instructions each."""
-    rate = device.driver_flops / 2
+    rate = device.peak_flops / 2
     return max(filling(groups, device) * group_work / rate, problem.bytes / device.bandwidth)

@@ -12,6 +12,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     round_up,
+    rounds,
     size_arguments,
 )
 from clconv.algorithms.channel_tile import boost, lanes_of
@@ -145,5 +146,4 @@ def _cycles(p: ConvProblem, device: DeviceInfo, cut: _Cut) -> float:
     copy = panel / accumulator_bytes(p) * (0.4 if p.SW <= 2 and p.itemsize > 2 else 2.0)
     bands, shares, images = _items(p, cut)
     items = bands * shares * images
-    waves = ceil_div(items, device.compute_units)
-    return max(waves, 1.1 * items / device.compute_units if waves < 4 else 0.0) * (tiles * tile + copy + 2000)
+    return rounds(items, device) * (tiles * tile + copy + 2000)

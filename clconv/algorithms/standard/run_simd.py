@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    rounds,
     size_arguments,
 )
 from clconv.algorithms.channel_tile import boost, lanes_of
@@ -106,7 +107,4 @@ def _cycles(p: ConvProblem, device: DeviceInfo, tile: int, lanes: int, item_rows
     tiles = item_rows * ceil_div(p.OW, tile) * ceil_div(p.OC, VECTORS * lanes)
     copy = _panel(p, tile, item_rows) / itemsize * (0.3 if p.itemsize > 2 else 2.0)
     items = ceil_div(p.OH, item_rows) * p.N
-    waves = ceil_div(items, device.compute_units)
-    return max(waves, 1.1 * items / device.compute_units if waves < 4 else 0.0) * (
-        tiles * (p.KH * p.KW * p.IC * tap + 20 + finish) + copy + 2000
-    )
+    return rounds(items, device) * (tiles * (p.KH * p.KW * p.IC * tap + 20 + finish) + copy + 2000)
