@@ -7,21 +7,31 @@
  * STEP channels; with 2, 4, 8, ... a group, all lanes are filled.
  *
  * x, y, residual N H W C
- * packed         ceil(C/STEP) GROUP KH KW VEC, elements of acc_t, from pack_filter.cl: for each input channel of a group its weights
- *                to STEP output channels, whichever groups these belong to, then zeros
- *
  * Work-items: (band of output rows, NV*STEP channels, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
- * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand: lane i of the sums needs input
- * channel ic of lane i's group, so VEC channels of a pixel are spread within their groups (GROUP = 4, VEC = 8, ic = 1):
+ * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand, which must bring to each lane
+ * channels of that lane's group. Here for vectors of VEC = 8 and groups of 4, a0 .. a3 and b0 .. b3 in memory:
  *
- *     pixel   a0 a1 a2 a3 b0 b1 b2 b3
- *     operand a1 a1 a1 a1 b1 b1 b1 b1     one instruction, for KW multiply-adds
+ *   PARTS = VEC/GROUP, where GROUP is a multiple of it: a vector of sums is one group's, PARTS lanes for each output channel, whose
+ *   sum is made at the end. The operand is PARTS neighbours, repeated; a load does that.
  *
- * A group as wide as a vector or wider needs no more than one element, repeated.
+ *     operand  a0 a1 a0 a1 a0 a1 a0 a1                  a2 a3 a2 a3 a2 a3 a2 a3
+ *     sums     y0 y0 y1 y1 y2 y2 y3 y3 of group a       sum of neighbours, of a and of b:  a: y0 y1 y2 y3  b: y0 y1 y2 y3
+ *
+ *   PARTS = 1, where a group is as wide as a vector or wider: the operand is one element, repeated.
+ *
+ *   PARTS = 1 and GROUP < VEC, for other groups: a lane for each output channel. VEC channels of a pixel are spread within their
+ *   groups, which takes an instruction of those that the multiply-adds compete with.
+ *
+ *     operand  a1 a1 a1 a1 b1 b1 b1 b1
+ *
+ * packed   PARTS = 1: ceil(C/STEP) GROUP KH KW VEC, elements of acc_t, from pack_filter.cl: for each input channel of a group its
+ *          weights to STEP output channels, whichever groups these belong to, then zeros
+ *          otherwise: ceil(C/STEP) PARTS KH GROUP/PARTS KW VEC, from pack_lanes below: group by group, in the order of its lanes
  *
  * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; TILE_OW (outputs side by side, at most OW).
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; PARTS (1, 2, 4); TILE_OW (outputs side by
+ * side, at most OW).
  */
 #include "include/wide.clh"
 
@@ -35,14 +45,72 @@
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
-#if !defined(TILE_OW) || !defined(NV) || !defined(GROUP)
-#error "TILE_OW, NV and GROUP must be set by the plan"
+#if !defined(TILE_OW) || !defined(NV) || !defined(GROUP) || !defined(PARTS)
+#error "TILE_OW, NV, GROUP and PARTS must be set by the plan"
 #endif
 
 #include "include/ring.clh"
 
 #define STEP (GROUP < VEC ? VEC / GROUP * GROUP : VEC)
 #define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
+
+#if PARTS > 1
+
+#ifdef REAL_FLOAT64
+typedef CLCONV_JOIN(double, PARTS) parts_t;
+#else
+typedef CLCONV_JOIN(float, PARTS) parts_t;
+#endif
+
+/* PARTS neighbours from p on, GROUP times. */
+INLINE vec operand(__local const acc_t *p) {
+  const parts_t v = *(__local const parts_t *)p;
+#if VEC == 4
+  return v.s0101;
+#elif VEC == 8
+  return v.s01010101;
+#elif PARTS == 2
+  return v.s0101010101010101;
+#else
+  return v.s0123012301230123;
+#endif
+}
+
+/* The sums of neighbours, those of a before those of b. The compiler knows an instruction for that, which is slower than three. */
+INLINE vec fold(const vec a, const vec b) {
+  vec evens = EVENS(a, b);
+  KEEP_ORDER(evens);
+  return evens + ODDS(a, b);
+}
+
+/* acc[i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. */
+INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __global const acc_t *w) {
+  vec sums[PARTS][TILE_OW];
+  UNROLL for (int g = 0; g < PARTS; g++) {
+    UNROLL for (int i = 0; i < TILE_OW; i++) sums[g][i] = VEC_OF(0);
+    for (int kh = 0; kh < KH; kh++) {
+      __local const acc_t *p = row[kh] + at + g * GROUP;
+      for (int ic = 0; ic < GROUP; ic += PARTS, w += KW * VEC) {
+        vec tap[KW];
+        UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + kw * VEC);
+        UNROLL for (int q = 0; q < SPAN_W; q++) {
+          const vec v = operand(p + q * CHANNELS + ic);
+          UNROLL for (int kw = 0; kw < KW; kw++) {
+            const int i = q - kw * DW; /* q = i*SW + kw*DW for output i */
+            if (i >= 0 && i % SW == 0 && i / SW < TILE_OW) sums[g][i / SW] += v * tap[kw];
+          }
+        }
+      }
+    }
+  }
+#if PARTS == 2
+  UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] += fold(sums[0][i], sums[1][i]);
+#else
+  UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] += fold(fold(sums[0][i], sums[1][i]), fold(sums[2][i], sums[3][i]));
+#endif
+}
+
+#else
 
 /* Input channel ic of each lane's group; p points at the channels of the vector's first group, in the ring. With AVX-512 the lanes'
  * numbers are a vector too, and its loop is kept from being unrolled: the compiler, if it knew them, would use two instructions. */
@@ -69,16 +137,10 @@ INLINE vec operand(__local const acc_t *p, const int ic) {
 #define SPREAD_LOOP UNROLL
 INLINE vec operand(__local const acc_t *p, const int ic) {
   const vec v = LOAD_ACC_LOCAL(p);
-#if VEC == 4 && GROUP == 2
-  return ic == 0 ? v.s0022 : v.s1133;
-#elif VEC == 8 && GROUP == 2
+#if VEC == 8 && GROUP == 2
   return ic == 0 ? v.s00224466 : v.s11335577;
-#elif VEC == 8 && GROUP == 4
-  return ic == 0 ? v.s00004444 : ic == 1 ? v.s11115555 : ic == 2 ? v.s22226666 : v.s33337777;
 #elif VEC == 16 && GROUP == 2
   return ic == 0 ? v.s0022446688aaccee : v.s1133557799bbddff;
-#elif VEC == 16 && GROUP == 4
-  return ic == 0 ? v.s000044448888cccc : ic == 1 ? v.s111155559999dddd : ic == 2 ? v.s22226666aaaaeeee : v.s33337777bbbbffff;
 #else
   vec_lanes from, to;
   from.v = v;
@@ -105,6 +167,8 @@ INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __glob
     }
   }
 }
+
+#endif
 
 /* Rows oh0 .. oh1-1 of outputs, channels c0 .. c0+CHANNELS-1 of image n. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
@@ -162,3 +226,16 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
   const int n = get_global_id(2);                            /* 0 .. N-1 */
   item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, PT, PL, WIDTH, act_a, act_b);
 }
+
+#if PARTS > 1
+/* packed[s, g, kh, ic/PARTS, kw, o*PARTS + ic%PARTS] = w[kh, kw, ic, (s*PARTS + g)*GROUP + o], 0 behind the last channel.
+ * Work-items: (lane, the row of packed it is in). */
+__kernel void pack_lanes(__global const real *restrict w, __global acc_t *restrict packed, const int C) {
+  const int lane = get_global_id(0), row = get_global_id(1);
+  const int kw = row % KW;
+  const int ic = row / KW % (GROUP / PARTS) * PARTS + lane % PARTS;
+  const int kh = row / KW / (GROUP / PARTS) % KH;
+  const int oc = row / KW / (GROUP / PARTS) / KH * GROUP + lane / PARTS;
+  packed[(long)row * VEC + lane] = oc < C ? LOAD(w, ((long)(kh * KW + kw) * GROUP + ic) * C + oc) : 0;
+}
+#endif

@@ -18,7 +18,7 @@ from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Local, Plan
+from clconv.plan import Int, Launch, Local, Macro, Plan
 from clconv.problem import ConvProblem
 
 TILES = (14, 7, 8, 4, 2, 1)
@@ -26,6 +26,9 @@ TILES = (14, 7, 8, 4, 2, 1)
 
 MOST_SUMS = 8
 """Outputs of a tile with sixteen registers; with AVX-512 there are thirty-two."""
+
+REGISTERS = 28
+"""Of AVX-512's, those that can hold sums."""
 
 MOST_CHANNELS = 32
 """Channels of a group: with more, a vector of each group's own is as good."""
@@ -74,14 +77,17 @@ class GroupedLaneSimd(Algorithm):
         step = _step(p, vec)
         chunks = ceil_div(p.OC, nv * step)
         bands = min(max(1, p.OH // (2 * p.KH)), ceil_div(8 * device.compute_units, chunks * p.N))
-        prepare, packed_bytes = pack_filter(p, vec, together=step)
+        parts = _parts(p, vec)
+        macros = (
+            *common_macros(p, device),
+            *(("VEC", vec), ("NV", nv), ("GROUP", p.ICG), ("PARTS", parts), ("TILE_OW", tile)),
+            ("AVX512", int(wide(p, device))),
+        )
+        prepare, packed_bytes = self._pack(p, vec, macros) if parts > 1 else pack_filter(p, vec, together=step)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_lane_simd",
-            macros=(
-                *common_macros(p, device),
-                *(("VEC", vec), ("NV", nv), ("GROUP", p.ICG), ("TILE_OW", tile), ("AVX512", int(wide(p, device)))),
-            ),
+            macros=macros,
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
                 Local(ring_bytes),
@@ -104,17 +110,45 @@ class GroupedLaneSimd(Algorithm):
             error_factor=direct_error_factor(p),
         )
 
+    def _pack(self, p: ConvProblem, vec: int, macros: tuple[Macro, ...]) -> tuple[Launch, int]:
+        """Return the launch that packs a filter group by group, and the packed size in bytes."""
+        rows = ceil_div(p.OC, vec) * p.ICG * p.KH * p.KW
+        launch = Launch(
+            kernel=self.kernel,
+            entry="pack_lanes",
+            macros=macros,
+            arguments=("w", "packed", *size_arguments(p, "IC")),
+            global_size=(vec, rows),
+            local_size=(vec, 1),
+        )
+        return launch, rows * vec * accumulator_bytes(p)
+
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from the operands and multiply-adds of whole tiles, and the copy into the ring."""
         waste = round_up(p.OW, tile) / p.OW * ceil_div(p.OC, _step(p, vec)) * vec / p.OC
-        loads = (places(tile, p.SW, p.KW, p.DW) + p.KW) / (tile * p.KW)  # vectors read per multiply-add
+        operands = places(tile, p.SW, p.KW, p.DW) / (tile * p.KW)  # per multiply-add
+        loads = operands + 1 / tile  # those and weights
         inputs = p.N * p.IC * p.IH * p.IW
-        if wide(p, device):
-            repeated = 1.15 if vec <= p.ICG else 1.0  # operands read one by one
-            return (p.flops * waste * repeated * (0.45 + 0.45 * loads) + 10.0 * inputs) / (0.95 * device.driver_flops)
-        return (p.flops * waste * (0.6 + 0.6 * loads) + 8.0 * inputs) / (0.95 * device.driver_flops)
+        parts = _parts(p, vec)
+        spread = vec > p.ICG and parts == 1
+        if device.full_avx512 and wide(p, device):
+            added = 3.0 * (parts - 1) / (p.ICG * p.KH * p.KW)  # instructions that make one sum of an output's, per multiply-add
+            crowded = 1.3 if parts * tile > REGISTERS else 1.0
+            work = (1.0 + added + (operands if spread else 0.0)) * (0.3 + 0.86 / tile) * crowded
+        elif wide(p, device):
+            work = (0.45 + 0.45 * loads) * (1.0 if spread else 1.15)
+        else:
+            work = 0.6 + 0.6 * loads
+        copied = (10.0 if wide(p, device) else 8.0) * inputs
+        return (p.flops * waste * work + copied) / (0.95 * device.driver_flops)
 
 
 def _step(p: ConvProblem, vec: int) -> int:
     """Channels of a vector: whole groups."""
     return vec // p.ICG * p.ICG if vec > p.ICG else vec
+
+
+def _parts(p: ConvProblem, vec: int) -> int:
+    """Lanes that an output channel has in a vector of one group's sums; 1 where a vector holds other sums, see the kernel."""
+    parts = vec // p.ICG
+    return parts if parts > 1 and vec % p.ICG == 0 and p.ICG % parts == 0 else 1
