@@ -14,7 +14,7 @@ from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
-from clconv.invoke import empty_like_input, run_device, run_numpy
+from clconv.invoke import Repeated, empty_like_input, run_device, run_numpy
 from clconv.problem import ActivationLike, ConvProblem, Padding
 from clconv.runtime import Runtime, allocate, copied, runtime_of
 from clconv.select import Limits, batch_parts, select
@@ -67,7 +67,8 @@ class Convolution:
 
     Notes
     -----
-    Instances may be called from several threads at once.
+    Instances may be called from several threads at once. NumPy arrays that are passed twice in a row, as ``x`` and as ``out``,
+    are kept alive until a call with others.
 
     Examples
     --------
@@ -116,6 +117,8 @@ class Convolution:
         self._w, self._bias = self._own(w, "w"), self._own(bias, "bias")
         self._packed: dict[Any, Any] = {}
         self._ready: dict[tuple[tuple[int, ...], bool], _Ready] = {}
+        self._seen: tuple[int, int] | None = None  # addresses of the last call's arrays
+        self._repeated: Repeated | None = None
         self._lock = threading.Lock()
 
     def _smallest_problem(self) -> ConvProblem:
@@ -195,6 +198,12 @@ class Convolution:
         ------
         ShapeError, DeviceError, KernelBuildError
         """
+        repeated = self._repeated
+        if repeated is not None:
+            if residual is None and repeated.serves(x, out):
+                repeated.run()
+                return out
+            self._repeated = None
         if type(x) is not np.ndarray or not x.flags.c_contiguous:
             x = as_tensor(x, "x")
         ready = self._ready.get((x.shape, residual is not None))
@@ -216,11 +225,21 @@ class Convolution:
         if len(ready.parts) == 1:
             _, _, executable, fixed = ready.parts[0]
             run(executable, self.queue, fixed, x, residual, out)
+            self._remember(x, out, residual, ready)
         else:
             for start, count, executable, fixed in ready.parts:
                 part = slice(start, start + count)
                 run(executable, self.queue, fixed, x[part], None if residual is None else residual[part], out[part])
         return out
+
+    def _remember(self, x: Tensor, out: Tensor, residual: Tensor, ready: _Ready) -> None:
+        """Keep what a call made over its arrays, once they are passed a second time: 3 us a call."""
+        if residual is None and self._runtime.info.is_pocl and type(x) is type(out) is np.ndarray:
+            arrays = (id(x), id(out))
+            if arrays == self._seen:
+                _, _, executable, fixed = ready.parts[0]
+                self._repeated = Repeated(executable, self.queue, fixed, x, out)
+            self._seen = arrays
 
     def _make_ready(self, x_shape: tuple[int, ...], residual: bool) -> _Ready:
         """Plan, build and pack for an input shape; calls with other shapes wait meanwhile."""

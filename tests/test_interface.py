@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 import ml_dtypes
@@ -49,6 +50,51 @@ def test_the_convolution_keeps_its_filter(queue: cl.CommandQueue) -> None:
     want = expected(x, w)
     w[:] = 0
     assert_same(conv(x), want)
+
+
+def test_the_same_arrays_again_and_again(queue: cl.CommandQueue) -> None:
+    x, w = integers(2, 4, 6, 6), integers(8, 4, 3, 3)
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    out = np.empty((2, 8, 6, 6), np.float32)
+    for _ in range(4):  # their elements are read and written anew, whatever was kept of them
+        x += 1
+        out[:] = np.nan
+        assert conv(x, out=out) is out
+        assert_same(out, expected(x, w, padding=1))
+    residual = integers(2, 8, 6, 6)
+    assert_same(conv(x, out=out, residual=residual), expected(x, w, residual=residual, padding=1))
+    assert_same(conv(x, out=out), expected(x, w, padding=1))
+
+
+@pytest.mark.parametrize("what", ["a read-only result", "another shape", "another type"])
+def test_the_same_arrays_after_something_was_done_to_them(what: str, queue: cl.CommandQueue) -> None:
+    x, w = integers(1, 4, 6, 6), integers(8, 4, 1, 1)
+    conv = clconv.Convolution(w, queue=queue)
+    out = np.zeros((1, 8, 6, 6), np.float32)
+    for _ in range(3):
+        conv(x, out=out)
+    kept = out.copy()
+    if what == "a read-only result":
+        out.flags.writeable = False
+    elif what == "another shape":
+        x.shape = (1, 6, 6, 4)
+    else:
+        out.dtype = np.int32  # type: ignore[assignment,misc]  # NumPy allows it, its types do not
+    x += 1
+    with pytest.raises(clconv.ShapeError):
+        conv(x, out=out)
+    assert np.array_equal(out.view(np.float32), kept)
+
+
+def test_arrays_live_no_longer_than_the_next_call(queue: cl.CommandQueue) -> None:
+    conv = clconv.Convolution(integers(8, 4, 3, 3), queue=queue)
+    x, out = integers(1, 4, 6, 6), np.empty((1, 8, 4, 4), np.float32)
+    for _ in range(3):
+        conv(x, out=out)
+    last = weakref.ref(out)
+    out = np.empty_like(out)
+    conv(x, out=out)
+    assert last() is None
 
 
 def test_many_shapes_through_one_convolution(queue: cl.CommandQueue) -> None:
