@@ -7,7 +7,7 @@
  * packed      ceil(C/VEC) M KH KW VEC, elements of acc_t, written by pack_depthwise from w (KH KW 1 C*M)
  * y, residual N OH OW C*M
  *
- * Work-items: (band of output rows, NV*VEC channels, n). Each goes down its band row by row; the rows of x under the current one are
+ * Work-items: (NV*VEC channels, band of output rows, n). Each goes down its band row by row; the rows of x under the current one are
  * in a ring in local memory (ring.clh). One box is VEC channels of one pixel:
  *
  *      ring                            y, row oh
@@ -73,9 +73,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_s
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
     const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL, const int BANDS,
     const int WIDTH, const acc_t act_a, const acc_t act_b) {
-  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
-  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
-  const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
+  const int oh0 = (long)get_global_id(1) * OH / BANDS;       /* first row of the band */
+  const int oh1 = (long)(get_global_id(1) + 1) * OH / BANDS; /* first row behind it */
+  const int c0 = get_global_id(0) * CHANNELS;                /* 0 .. C-1 */
   const int n = get_global_id(2);                            /* 0 .. N-1 */
   __global const real *image = x + (long)n * IH * IW * C + c0;
   int next = oh0 * SH; /* the next row to go into the ring */

@@ -7,7 +7,7 @@
  * STEP channels; with 2, 4, 8, ... a group, all lanes are filled.
  *
  * x, y, residual N H W C
- * Work-items: (band of output rows, NV*STEP channels, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
+ * Work-items: (NV*STEP channels, band of output rows, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
  * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand, which must bring to each lane
  * channels of that lane's group. Here for vectors of VEC = 8 and groups of 4, a0 .. a3 and b0 .. b3 in memory:
  *
@@ -220,9 +220,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
     const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int BANDS, const int WIDTH,
     const acc_t act_a, const acc_t act_b) {
-  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
-  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
-  const int c0 = get_global_id(1) * NV * STEP;               /* 0 .. C-1 */
+  const int oh0 = (long)get_global_id(1) * OH / BANDS;       /* first row of the band */
+  const int oh1 = (long)(get_global_id(1) + 1) * OH / BANDS; /* first row behind it */
+  const int c0 = get_global_id(0) * NV * STEP;               /* 0 .. C-1 */
   const int n = get_global_id(2);                            /* 0 .. N-1 */
   item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, PT, PL, WIDTH, act_a, act_b);
 }

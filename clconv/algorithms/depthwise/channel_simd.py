@@ -15,6 +15,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_taps
+from clconv.algorithms.ring import Ring, bands, ring
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
@@ -36,29 +37,26 @@ class DepthwiseChannelSimd(Algorithm):
         """Depthwise problems in NHWC."""
         if reason := other_kind(problem, "depthwise") or not_nhwc(problem) or too_many_taps(problem):
             return reason
-        return too_little_local(self._ring(problem, device)[2], device)
+        return too_little_local(self._ring(problem, device).bytes, device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
         fitting = [tile for tile in TILES if tile <= problem.OW]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
-    def _ring(self, p: ConvProblem, device: DeviceInfo) -> tuple[int, int, int]:
-        """Vectors of channels, pixels of a row and bytes of the ring; see include/ring.clh."""
+    def _ring(self, p: ConvProblem, device: DeviceInfo) -> Ring:
         acc_bytes = accumulator_bytes(p)
         vec = device.lanes(acc_bytes)
-        nv = 1 if vec * acc_bytes >= CACHE_LINE or vec >= p.IC else 2
-        width = (p.OW - 1) * p.SW + p.EKW
-        return nv, width, p.EKH * width * nv * vec * acc_bytes
+        return ring(p, vec, 1 if vec * acc_bytes >= CACHE_LINE or vec >= p.IC else 2)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         acc_bytes = accumulator_bytes(p)
         vec = device.lanes(acc_bytes)
-        nv, width, ring_bytes = self._ring(p, device)
-        macros = (*common_macros(p, device), ("VEC", vec), ("NV", nv), ("TILE_OW", tile))
+        rows = self._ring(p, device)
+        macros = (*common_macros(p, device), ("VEC", vec), ("NV", rows.vectors), ("TILE_OW", tile))
         blocks = ceil_div(p.IC, vec)
-        chunks = ceil_div(blocks, nv)
-        bands = min(max(1, p.OH // (2 * p.KH)), ceil_div(8 * device.compute_units, chunks * p.N))
+        chunks = ceil_div(blocks, rows.vectors)
+        count = bands(p, device, chunks)
         prepare = Launch(
             kernel=self.kernel,
             entry="pack_depthwise",
@@ -73,13 +71,13 @@ class DepthwiseChannelSimd(Algorithm):
             macros=macros,
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
-                Local(ring_bytes),
+                Local(rows.bytes),
                 *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
-                Int(bands),
-                Int(width),
+                Int(count),
+                Int(rows.width),
                 *epilogue_arguments(p),
             ),
-            global_size=(bands, chunks, p.N),
+            global_size=(chunks, count, p.N),
             local_size=(1, 1, 1),
         )
         return Plan(
