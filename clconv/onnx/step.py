@@ -60,7 +60,7 @@ class Step:
     turned: bool = False
 
 
-FILTER_RATE = 35e9
+FILTER_RATE = 24e9
 """Bytes of a filter that reach a CPU per second while a kernel works; those of a network come from memory in each call."""
 
 

@@ -101,7 +101,7 @@ class ChannelSimd(Algorithm):
         rows = pixels_item - rest + (2 if rest == 1 else half if rest else 0)  # half tiles; one pixel waits for its own sums
         multiply = rows * vectors * p.IC * device.multiply_cycles(lanes * itemsize)
         # Half tiles are nearly as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
-        stream = oc_block * itemsize * p.IC / (100 if pixels_item <= tile // 2 else 64)
+        stream = oc_block * itemsize * p.IC / (64 if pixels_item > tile // 2 else 400 if device.full_avx512 else 100)
         share = packed_bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
         if size[0] > device.compute_units and share > device.l2_bytes / 2:
             stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it

@@ -142,8 +142,8 @@ class StrassenSimd(Algorithm):
         move = 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # clock cycles of a vector of an operand
         put = move * STEPS * height * tile.ic_half / tile.lanes
         stream = tile.stream(packed_bytes, device)
-        if local[0].bytes > device.l2_bytes / 2:
-            stream += local[0].bytes / 64  # and the operands, again for each block
+        if local[0].bytes > device.l2_bytes / 4:  # and the operands, again for each block
+            stream += local[0].bytes / (24 if local[0].bytes > device.l2_bytes else 64)
         product = tile.cycles(device, small / tiles)
         item = START + blocks_item * (tiles_item * (product + transpose) + stream) + tiles_item * put
         return Plan(
