@@ -169,7 +169,9 @@ def test_a_recalled_plan_is_taken() -> None:
     ("text", "asks"),
     [
         ("1x1 512->2048 @7 nhwc", 1),
-        ("1x1 512->2048 @7 batch 10 nhwc", 1),
+        ("1x1 1024->2048 @7 nhwc", 2),  # items of 7 pixels, which share it
+        ("1x1 1024->64 @7 nhwc", 1),  # the items of each unit have blocks of their own
+        ("1x1 512->2048 @7 batch 10 nhwc", 2),
         ("1x1 512->2048 @7 batch 11 nhwc", 0),  # 539 pixels: reading the filter is not felt
         ("1x1 2048->1000 @1 nhwc", 0),  # nothing to do in the meantime
         ("1x1 8192->2048 @7 nhwc", 0),  # a block of 1 MiB, and the second cache holds one

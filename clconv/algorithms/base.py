@@ -74,13 +74,19 @@ def common_macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]
     )
 
 
-def ahead(problem: ConvProblem, device: DeviceInfo, block_bytes: int) -> Macro:
-    """Return the macro AHEAD of include/prefetch.clh: whether the filter is asked for a block ahead of its use.
+def ahead(
+    problem: ConvProblem, device: DeviceInfo, block_bytes: int, size: tuple[int, ...] = (1, 1), blocks_item: int = 1
+) -> Macro:
+    """Return the macro AHEAD of include/prefetch.clh: whether the filter is asked for ahead of its use, and by whom.
 
-    The second cache has to hold two blocks and more. A single pixel uses each only once, and its time is that of the transfer.
+    The second cache has to hold what is used and what is asked for. A single pixel uses each block only once, and its time is
+    that of the transfer. Work-items with the same blocks of the filter, the first dimension of ``size``, share the asking if
+    those that come next, with ``blocks_item`` other blocks, are of the same compute unit.
     """
-    pixels = problem.N * problem.OH * problem.OW
-    return ("AHEAD", int(1 < pixels <= FEW_PIXELS and block_bytes <= device.l2_bytes // 2))
+    pixels, room = problem.N * problem.OH * problem.OW, device.l2_bytes // 2
+    if not 1 < pixels <= FEW_PIXELS or block_bytes > room:
+        return ("AHEAD", 0)
+    return ("AHEAD", 2 if size[0] > 1 and size[1] > device.compute_units and blocks_item * block_bytes <= room else 1)
 
 
 def epilogue_arguments(problem: ConvProblem) -> tuple[Argument, ...]:

@@ -51,7 +51,7 @@ DEFINE_ADD_PIXELS(add_image_pixels, __global const real *)
 
 /* `size` pixels of e, of which the first `some` exist, OCB of its channels, `channels` of which exist; pixel i of x at x + i*IC. */
 INLINE void expand_tile(const int size, const int some, __global const real *x, __global const acc_t *w,
-                        const long ahead, __global const real *lift, __local acc_t *e, const int channels, const int IC,
+                        const ahead_t ahead, __global const real *lift, __local acc_t *e, const int channels, const int IC,
                         const int PITCH, const acc_t low, const acc_t high) {
   long from[PXB];
   UNROLL for (int i = 0; i < PXB; i++) from[i] = min(i, some - 1) * IC;
@@ -74,7 +74,7 @@ ITEM void expand_row(__global const real *x, __global const acc_t *w, __global c
     for (int t = 0; t < IW; t += PXB) {
       const int some = min(PXB, IW - t);
       __global const real *from = x + (long)t * IC;
-      const long ahead = ROW_AHEAD(IC, OCB, t / PXB);
+      const ahead_t ahead = ahead_of((long)IC * OCB, IC, OCB, t / PXB, (IW + PXB - 1) / PXB);
       __local acc_t *to = e + t * PITCH + ec;
       if (some > PXB / 2) expand_tile(PXB, some, from, w, ahead, lift + ec, to, EC - ec, IC, PITCH, low, high);
       else expand_tile(PXB / 2, some, from, w, ahead, lift + ec, to, EC - ec, IC, PITCH, low, high);
@@ -116,7 +116,8 @@ ITEM void project_row(__local const acc_t *d, __global const acc_t *w, __global 
   for (int oc = 0; oc < OC; oc += OCB, w += EC * OCB)
     for (int t = 0; t < OW; t += PXB) {
       const int some = min(PXB, OW - t);
-      const long at = (long)t * OC, ahead = ROW_AHEAD(EC, OCB, t / PXB);
+      const long at = (long)t * OC;
+      const ahead_t ahead = ahead_of((long)EC * OCB, EC, OCB, t / PXB, (OW + PXB - 1) / PXB);
       long from[PXB];
       UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
 #define TILE(SIZE) tile(SIZE, some, d, from, 1, w, ahead, 0, bias, residual + at, y + at, EC, oc, OC, act_a, act_b)

@@ -93,7 +93,8 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
     for (int t = 0; t < tiles; t++) {
       const int p0 = tile_start(t, tiles, small);
       __local const acc_t *upper = d + p0 * PITCH, *s = sums + t * SUMS * step;
-      const long at = (long)p0 * OC, ahead = ROW_AHEAD(STEPS * ICH, OCB, t);
+      const long at = (long)p0 * OC;
+      const ahead_t ahead = ahead_of((long)STEPS * ICH * OCB, STEPS * ICH, OCB, t, tiles);
 #define QUARTERS(SIZE)                                                                                                \
   quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, ahead, sums, 0, bias, \
            residual + at, y + at, ICH, b *OCB, BLOCKS *OCB, OC, act_a, act_b)
@@ -114,7 +115,8 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
       const int some = min(PXB, pixels - t);
       long from[PXB];
       UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
-      const long at = (long)t * OC, ahead = ROW_AHEAD(IC, OCB, t / PXB);
+      const long at = (long)t * OC;
+      const ahead_t ahead = ahead_of((long)IC * OCB, IC, OCB, t / PXB, (pixels + PXB - 1) / PXB);
 #define TILE(SIZE) tile(SIZE, some, d, from, 1, w, ahead, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else TILE(PXB / 2);

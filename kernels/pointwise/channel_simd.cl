@@ -70,7 +70,7 @@ INLINE void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
 /* `pixels` pixels from q0 on, of image n0 in N C H W, and blocks b0 .. b1-1 of output channels. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
                __global const real *residual, __global real *y, __local acc_t *panel, __local acc_t *sums,
-               const int n0, const int q0, const int pixels, const int b0, const int b1, const int IC, const int IH,
+               const int n0, const int q0, const int pixels, const int b0, const int b1, const passes_t passes, const int IC, const int IH,
                const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const acc_t act_a,
                const acc_t act_b) {
   const int oh0 = q0 / OW % OH, ow0 = q0 % OW;                           /* row and column of the first pixel */
@@ -106,7 +106,8 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
         if (i < some) next_pixel(&n, &oh, &ow, OH, OW);
       }
 #endif
-      const long at = out + (NHWC ? (long)t * OC : t), ahead = ROW_AHEAD(IC, OCB, t / PXB);
+      const long at = out + (NHWC ? (long)t * OC : t);
+      const ahead_t ahead = ahead_of((long)passes.next * IC * OCB, IC, OCB, passes.turn + t / PXB, passes.turns);
 #define TILE(SIZE)                                                                                                  \
   tile(SIZE, some, SOURCE, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
@@ -132,5 +133,6 @@ void pointwise_channel(__global const real *restrict x, __global const acc_t *re
   const int b0 = get_global_id(1) * BLOCKS_ITEM;                               /* first block of output channels */
   const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);                  /* and the one behind the last */
   const int n0 = NHWC ? q0 / (OH * OW) : (int)get_global_id(2);                /* image of the first pixel */
-  item(x, packed, bias, residual, y, panel, sums, n0, q0, pixels, b0, b1, IC, IH, IW, OC, OH, OW, PT, PL, act_a, act_b);
+  const passes_t passes = passes_of((PIXELS_ITEM + PXB - 1) / PXB, BLOCKS_ITEM);
+  item(x, packed, bias, residual, y, panel, sums, n0, q0, pixels, b0, b1, passes, IC, IH, IW, OC, OH, OW, PT, PL, act_a, act_b);
 }

@@ -86,7 +86,7 @@ class ChannelSimd(Algorithm):
             macros=(
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(avx512))),
-                ahead(p, device, packed_bytes // blocks),
+                ahead(p, device, packed_bytes // blocks, size, blocks_item),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),

@@ -128,7 +128,11 @@ class StrassenSimd(Algorithm):
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
-            macros=(*common_macros(p, device), *tile.macros, ahead(p, device, packed_bytes // tile.blocks)),
+            macros=(
+                *common_macros(p, device),
+                *tile.macros,
+                ahead(p, device, packed_bytes // tile.blocks, size, blocks_item),
+            ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW"),
