@@ -70,9 +70,9 @@ INLINE void next_pixel(int *n, int *oh, int *ow, const int OH, const int OW) {
 /* `pixels` pixels from q0 on, of image n0 in N C H W, and blocks b0 .. b1-1 of output channels. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
                __global const real *residual, __global real *y, __local acc_t *panel, __local acc_t *sums,
-               const int n0, const int q0, const int pixels, const int b0, const int b1, const passes_t passes, const int IC, const int IH,
-               const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const acc_t act_a,
-               const acc_t act_b) {
+               const int n0, const int q0, const int pixels, const int b0, const int b1, const passes_t passes,
+               const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
+               const acc_t act_a, const acc_t act_b) {
   const int oh0 = q0 / OW % OH, ow0 = q0 % OW;                           /* row and column of the first pixel */
   const long pixel_step = NHWC ? IC : 1;
   const long channel_step = NHWC || PANEL ? 1 : (long)IH * IW;

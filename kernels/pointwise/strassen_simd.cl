@@ -121,8 +121,8 @@ INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, 
 /* Tiles t0 .. t1-1 of image n, blocks b0 .. b1-1 of output channels. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *operands, __local acc_t *sums, const int n, const int t0, const int t1,
-               const int b0, const int b1, const passes_t passes, const int TILES, const int SMALL, const int BLOCKS, const int P, const int IC,
-               const int IH, const int IW, const int OC, const int OH, const int OW, const acc_t act_a, const acc_t act_b) {
+               const int b0, const int b1, const passes_t passes, const int TILES, const int SMALL, const int BLOCKS,
+               const int P, const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const acc_t act_a, const acc_t act_b) {
   const int ICH = (IC + 1) / 2, OCH = BLOCKS * OCB;
   const int ROW = (ICH + VEC - 1) / VEC * VEC + VEC; /* rows of 4 KB would share the sets of the first cache, which are few */
   const int step = NHWC ? PXB * ROW : ICH * WIDE_PIXELS; /* from operand to operand */
@@ -174,6 +174,7 @@ void pointwise_strassen(__global const real *restrict x, __global const acc_t *r
   const int t1 = min(t0 + TILES_ITEM, TILES);           /* and the one behind the last */
   const int b0 = get_global_id(1) * BLOCKS_ITEM;        /* first block of output channels */
   const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);         /* and the one behind the last */
-  item(x, packed, bias, residual, y, operands, sums, get_global_id(2), t0, t1, b0, b1, passes_of(TILES_ITEM, BLOCKS_ITEM), TILES, SMALL, BLOCKS,
+  const passes_t passes = passes_of(TILES_ITEM, BLOCKS_ITEM);
+  item(x, packed, bias, residual, y, operands, sums, get_global_id(2), t0, t1, b0, b1, passes, TILES, SMALL, BLOCKS,
        (NHWC ? N : 1) * OH * OW, IC, IH, IW, OC, OH, OW, act_a, act_b);
 }
