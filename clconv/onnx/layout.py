@@ -11,12 +11,12 @@ import numpy as np
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.onnx.lower.elementwise import BINARY
-from clconv.onnx.problems import conv_problem
+from clconv.onnx.problems import TO_LAST, conv_problem
 from clconv.onnx.step import itemsize
 from clconv.problem import ConvProblem
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-_TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+_TO_FIRST = (0, 3, 1, 2)
 _AXIS = {0: 0, 1: 3, 2: 1, 3: 2}
 
 
@@ -120,7 +120,7 @@ def _gain(graph: Graph, region: _Region, seconds: Callable[[ConvProblem], float]
 
 def _last(shape: Shape) -> Shape:
     """Return the shape of an image in N H W C."""
-    return tuple(shape[axis] for axis in _TO_LAST)
+    return tuple(shape[axis] for axis in TO_LAST)
 
 
 class _Change:
@@ -147,7 +147,7 @@ class _Change:
             for name in node.inputs:
                 if name in self.enter and _new(name) not in self.shapes:
                     self._name(name)
-                    self._reorder(name, _new(name), _TO_LAST)
+                    self._reorder(name, _new(name), TO_LAST)
             self.nodes.append(self._turned(node))
             for name in node.outputs:
                 if name in self.leave:
@@ -187,7 +187,7 @@ class _Change:
             return name
         whole = value.reshape((1,) * (4 - value.ndim) + value.shape)
         new = _new(name)
-        self.constants[new] = np.ascontiguousarray(whole.transpose(_TO_LAST))
+        self.constants[new] = np.ascontiguousarray(whole.transpose(TO_LAST))
         self.shapes[new], self.dtypes[new] = self.constants[new].shape, value.dtype.name
         return new
 

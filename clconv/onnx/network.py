@@ -22,6 +22,7 @@ from clconv.onnx.inverted import fuse_inverted
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.lower import check_supported
 from clconv.onnx.passes import AFTER, BEFORE, run
+from clconv.onnx.planes import read_planes
 from clconv.onnx.program import Program, Store
 from clconv.onnx.read import graph_of, read_model
 from clconv.onnx.report import Profile, Report
@@ -269,6 +270,7 @@ class Network:
             graph = choose_layout(graph, plans.seconds, info.bandwidth)
             graph = fuse_inverted(graph, info, plans.seconds, direct=plans.direct)
             graph = fuse_separable(graph, info, plans.seconds, direct=plans.direct)
+            graph = read_planes(graph, plans.of)
         return Program(graph, self._graph.constants, self._store)
 
     def _run_numpy(self, program: Program, tensors: Sequence[Any]) -> list[Any]:

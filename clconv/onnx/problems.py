@@ -8,6 +8,9 @@ from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Graph, Node, Shape
 from clconv.problem import ConvProblem
 
+TO_LAST = (0, 2, 3, 1)
+"""Where the axes of an image in N H W C come from."""
+
 
 def window_padding(
     node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]

@@ -3,7 +3,8 @@
  *   y[n, oh, ow, oc] = act( bias[oc] + residual[n, oh, ow, oc]
  *                           + sum over kh, kw, ic of x[n, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL, ic] * w[kh, kw, ic, oc] )
  *
- * x, y, residual   N H W C
+ * x                N H W C, or N C H W     (macro PLANES; for networks, which are given images so)
+ * y, residual      N H W C
  * packed           BLOCKS IC KH KW OCB, see pack_filter.cl; OCB = OCV*VEC, zero behind the last output channel
  * bias             OC
  *
@@ -21,7 +22,7 @@
  * Traffic: x is read once, its overlap from band to band twice; the filter for each row, from the first cache.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; pixel_tile.clh with NHWC 1; KH KW SH SW DH DW; CHANNELS (input
- * channels).
+ * channels); PLANES (0, 1).
  */
 #include "include/wide.clh"
 
@@ -33,27 +34,52 @@
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
-#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(CHANNELS)
-#error "NHWC, PXB, OCV and CHANNELS must be set by the plan"
+#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(CHANNELS) || !defined(PLANES)
+#error "NHWC, PXB, OCV, CHANNELS and PLANES must be set by the plan"
 #endif
 
 typedef __local const acc_t *pixels_t;
 #include "include/pixel_tile.clh"
 
+/* `pixels` pixels of a row of the image to a row of the panel. */
+#if PLANES
+/* A vector of each channel at a time; their elements are dealt out, two vectors into one. from: channel 0. */
+INLINE void copy_row(__local acc_t *to, __global const real *from, const int pixels, const long plane) {
+  int i = 0;
+  for (; i + VEC <= pixels; i += VEC) {
+    vec_lanes channel[CHANNELS];
+    UNROLL for (int c = 0; c < CHANNELS; c++) channel[c].v = LOAD_VEC(from + c * plane + i);
+    UNROLL for (int j = 0; j < CHANNELS; j++) {
+      vec_lanes dealt;
+      dealt.v = VEC_OF(0);
+      UNROLL for (int c = 0; c < CHANNELS; c++)
+        UNROLL for (int l = 0; l < VEC; l++)
+          if ((j * VEC + l) % CHANNELS == c) dealt.s[l] = channel[c].s[(j * VEC + l) / CHANNELS];
+      STORE_ACC_LOCAL(to + i * CHANNELS + j * VEC, dealt.v);
+    }
+  }
+  for (; i < pixels; i++)
+    UNROLL for (int c = 0; c < CHANNELS; c++) to[i * CHANNELS + c] = LOAD(from, c * plane + i);
+}
+#else
+INLINE void copy_row(__local acc_t *to, __global const real *from, const int pixels, const long plane) {
+  int i = 0;
+  for (; i + VEC <= pixels * CHANNELS; i += VEC) STORE_ACC_LOCAL(to + i, LOAD_VEC(from + i));
+  for (; i < pixels * CHANNELS; i++) to[i] = LOAD(from, i);
+}
+#endif
+
 /* Rows ih0 .. ih0+rows-1 of an image, which may lie outside of it, to a panel with PITCH elements a row. x: the image. */
 INLINE void fill(__local acc_t *panel, __global const real *x, const int ih0, const int rows, const int PITCH, const int IH,
                  const int IW, const int PL) {
-  const int begin = PL * CHANNELS, end = min(begin + IW * CHANNELS, PITCH); /* of the image, in a row of the panel */
+  const int begin = min(PL * CHANNELS, PITCH), end = min(begin + IW * CHANNELS, PITCH); /* of the image, in a row of the panel */
   for (int r = 0; r < rows; r++, panel += PITCH) {
     const int ih = ih0 + r;
     const bool inside = ih >= 0 && ih < IH;
-    __global const real *row = x + (inside ? (long)ih * IW * CHANNELS : 0);
     for (int i = inside ? end : 0; i < PITCH; i++) panel[i] = 0;
     if (!inside) continue;
-    for (int i = 0; i < min(begin, PITCH); i++) panel[i] = 0;
-    int i = begin;
-    for (; i + VEC <= end; i += VEC) STORE_ACC_LOCAL(panel + i, LOAD_VEC(row + i - begin));
-    for (; i < end; i++) panel[i] = LOAD(row, i - begin);
+    for (int i = 0; i < begin; i++) panel[i] = 0;
+    copy_row(panel + begin, x + (long)ih * IW * (PLANES ? 1 : CHANNELS), (end - begin) / CHANNELS, (long)IH * IW);
   }
 }
 

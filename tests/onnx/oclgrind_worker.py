@@ -11,7 +11,7 @@ from clconv.device import DeviceInfo
 from clconv.onnx import inverted, layout, separable
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
-from tests.onnx import test_inverted, test_separable, test_shuffle
+from tests.onnx import test_inverted, test_planes, test_separable, test_shuffle
 from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
@@ -54,6 +54,9 @@ def main() -> None:
     for name in channels_last_cases():
         print(name, "in N H W C", flush=True)  # noqa: T201
         assert deviation(name, "float32", queue) < BOUND["float32"], name
+    for name in test_planes.CASES:
+        print(name, flush=True)  # noqa: T201
+        assert test_planes.deviation(name, "float32", queue) < BOUND["float32"], name
     for shape in inverted.FORMS:
         large = shape is not inverted.matrix_form  # some of its panels do not fit the simulator
         inverted.FORMS = (shape,)  # type: ignore[assignment]  # of another length

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clconv.algorithms.base import (
     Algorithm,
     accumulator_bytes,
@@ -60,7 +62,8 @@ class RunSimd(Algorithm):
             entry="run_simd",
             macros=(
                 *common_macros(p, device),
-                *(("VEC", lanes), ("PXB", tile), ("OCV", VECTORS), ("CHANNELS", p.IC), ("AVX512", int(avx512)), ("AHEAD", 0)),
+                *(("VEC", lanes), ("PXB", tile), ("OCV", VECTORS), ("CHANNELS", p.IC), ("PLANES", 0)),
+                *(("AVX512", int(avx512)), ("AHEAD", 0)),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", Local(_panel(p, tile, item_rows))),
@@ -81,6 +84,15 @@ class RunSimd(Algorithm):
             seconds=_cycles(p, device, tile, lanes, item_rows) / (boost(device) * device.clock_mhz * 1e6),
             error_factor=direct_error_factor(p),
         )
+
+
+def reading_planes(plan: Plan) -> Plan:
+    """Return a plan of this algorithm for an image in N C H W; the result stays N H W C."""
+    launches = tuple(
+        replace(launch, macros=tuple((name, 1 if name == "PLANES" else value) for name, value in launch.macros))
+        for launch in plan.launches
+    )
+    return replace(plan, launches=launches)
 
 
 def _tile(p: ConvProblem, device: DeviceInfo) -> int:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from clconv.algorithms.standard.run_simd import reading_planes
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.lower.movement import emit_copy, strides_of
-from clconv.onnx.problems import conv_problem, image_shape, ints_of, two_axes
+from clconv.onnx.problems import TO_LAST, conv_problem, image_shape, ints_of, two_axes
 from clconv.onnx.step import Lowering, describe
 from clconv.problem import Activation, ConvProblem
 
@@ -17,9 +18,11 @@ from clconv.problem import Activation, ConvProblem
 def lower_conv(node: Node, to: Lowering) -> None:
     """One convolution of 2-D images; a 1-D signal is an image of one row."""
     x, w, bias, residual = (node.input(i) for i in range(4))
-    problem = conv_problem(node, to.shapes[x], to.shapes[w], to.floating(node, x))
+    planes = bool(node.get("planes"))  # of the pass read_planes: the image is still N C H W
+    shape = tuple(to.shapes[x][axis] for axis in TO_LAST) if planes else to.shapes[x]
+    problem = conv_problem(node, shape, to.shapes[w], to.floating(node, x))
     turned = problem.layout == "NHWC"
-    emit_convolution(to, problem, x=x, w=w, bias=bias, residual=residual, y=node.output, turned=turned)
+    emit_convolution(to, problem, x=x, w=w, bias=bias, residual=residual, y=node.output, turned=turned, planes=planes)
 
 
 def emit_convolution(
@@ -33,9 +36,15 @@ def emit_convolution(
     y: str,
     op: str = "",
     turned: bool = False,
+    planes: bool = False,
 ) -> None:
-    """Add the step of a convolution with the plan that select gives; ``turned`` means that ``w`` is stored as ONNX has it."""
+    """Add the step of a convolution with the plan that select gives.
+
+    ``turned`` means that ``w`` is stored as ONNX has it, ``planes`` that ``x`` is, of a problem in N H W C.
+    """
     plan = to.plans.of(problem)
+    if planes:
+        plan = reading_planes(plan)
     scratch = {f"scratch{i}": size for i, size in enumerate(plan.scratch_bytes)}
     launches = plan.launches
     packs = {}
