@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
@@ -64,10 +65,9 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     size = math.prod(shape) * dtype.itemsize
     if size < _ALIGNED_FROM:
         return np.empty(shape, dtype)
-    memory = np.empty(size + _LINE, np.uint8)
-    start = -memory.__array_interface__["data"][0] % _LINE
-    tensor: np.ndarray[Any, Any] = memory[start : start + size].view(dtype).reshape(shape)
-    return tensor
+    memory: Any = np.empty(size + _LINE, np.uint8)
+    start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % _LINE
+    return np.ndarray(shape, dtype, memory, start)
 
 
 def as_tensor(value: Tensor, name: str) -> Tensor:
