@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import Any
 
@@ -31,6 +32,7 @@ class Arena:
         self._runtime = runtime
         self._pieces = hasattr(mmap, "MADV_HUGEPAGE") and runtime.info.is_pocl and runtime.info.unified_memory
         self._free: Any = np.empty(0, np.uint8)
+        self._map: mmap.mmap | None = None  # the piece that the free memory is the end of
 
     def allocate(self, size: int) -> cl.Buffer:
         """Return a buffer of ``size`` bytes, whose contents are not defined."""
@@ -39,23 +41,35 @@ class Arena:
         size = max(size, 1)
         need = -(-size // _ALIGN) * _ALIGN
         if need > self._free.size:
-            fresh = piece(max(need, _PIECE))
+            fresh, memory = piece(max(need, _PIECE))
             if fresh.size - need < self._free.size:  # the rest of the old piece is larger
                 return self._buffer(fresh[:size])
-            self._free = fresh
-        memory, self._free = self._free[:size], self._free[need:]
-        return self._buffer(memory)
+            self._free, self._map = fresh, memory
+        given, self._free = self._free[:size], self._free[need:]
+        return self._buffer(given)
+
+    def settle(self) -> None:
+        """Take no memory for what is left of the last huge page, 1 MiB on average. More may still be allocated there."""
+        if self._map is None or not self._free.size:
+            return
+        begin, free = np.frombuffer(self._map, np.uint8).ctypes.data, self._free.ctypes.data
+        page = free // _HUGE * _HUGE
+        first, end = max(page, begin), min(page + _HUGE, begin + len(self._map))
+        small = -(-free // mmap.PAGESIZE) * mmap.PAGESIZE
+        with contextlib.suppress(OSError):  # a system without huge pages
+            self._map.madvise(mmap.MADV_NOHUGEPAGE, first - begin, end - first)
+            if small < end:
+                self._map.madvise(mmap.MADV_DONTNEED, small - begin, end - small)
 
     def _buffer(self, memory: Any) -> cl.Buffer:
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
         return cl.Buffer(self._runtime.context, flags, hostbuf=memory)
 
 
-def piece(size: int) -> Any:
-    """Return bytes that no file stands behind, in huge pages if the system has them."""
+def piece(size: int) -> tuple[Any, mmap.mmap]:
+    """Return bytes that no file stands behind, in huge pages if the system has them, as an array and as what maps them."""
     size = -(-size // _HUGE) * _HUGE
-    if not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.empty(size, np.uint8)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)
+    with contextlib.suppress(OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8), memory

@@ -99,6 +99,7 @@ class Store:
         with state.lock:
             state.let_go()
         self.spill.release()
+        self.arena.settle()
         self._place = np.empty(0, np.uint8)
 
     def _pack(self, plan: Plan, buffers: Mapping[str, cl.Buffer]) -> None:
@@ -174,6 +175,7 @@ class Program:
         self.memory: MemoryPlan = plan_memory(self.lifetimes)
         arena = Arena(self.runtime)
         self._buffers = [arena.allocate(size) for size in self.memory.sizes]
+        arena.settle()
         self.lock = threading.Lock()
         self._original = original
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]

@@ -27,3 +27,18 @@ def test_buffers_do_not_overlap(piece: int, queue: CommandQueue, monkeypatch: py
         back = np.empty(buffer.size, np.uint8)
         cl.enqueue_copy(queue, back, buffer)
         assert (back == number).all()
+
+
+def test_what_is_left_is_given_back_and_may_be_used_again(queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "_HUGE", 16384)
+    made = Arena(runtime_of(queue))
+    made.settle()  # of nothing
+    buffers = []
+    for number, size in enumerate(SIZES):
+        buffers.append(made.allocate(size))
+        cl.enqueue_copy(queue, buffers[-1], np.full(size, number, np.uint8)).wait()
+        made.settle()
+    for number, buffer in enumerate(buffers):
+        back = np.empty(buffer.size, np.uint8)
+        cl.enqueue_copy(queue, back, buffer).wait()
+        assert (back == number).all()
