@@ -7,6 +7,7 @@
  * STEP channels; with 2, 4, 8, ... a group, all lanes are filled.
  *
  * x, y, residual N H W C
+ *
  * Work-items: (NV*STEP channels, band of output rows, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
  * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand, which must bring to each lane
  * channels of that lane's group. Here for vectors of VEC = 8 and groups of 4, a0 .. a3 and b0 .. b3 in memory:
@@ -30,8 +31,8 @@
  *
  * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; PARTS (1, 2, 4); TILE_OW (outputs side by
- * side, at most OW).
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; PARTS (1, 2, 4);
+ * TILE_OW (outputs side by side, at most OW).
  */
 #include "include/wide.clh"
 

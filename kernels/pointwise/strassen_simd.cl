@@ -122,7 +122,8 @@ INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, 
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *operands, __local acc_t *sums, const int n, const int t0, const int t1,
                const int b0, const int b1, const passes_t passes, const int TILES, const int SMALL, const int BLOCKS,
-               const int P, const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const acc_t act_a, const acc_t act_b) {
+               const int P, const int IC, const int IH, const int IW, const int OC, const int OH, const int OW,
+               const acc_t act_a, const acc_t act_b) {
   const int ICH = (IC + 1) / 2, OCH = BLOCKS * OCB;
   const int ROW = (ICH + VEC - 1) / VEC * VEC + VEC; /* rows of 4 KB would share the sets of the first cache, which are few */
   const int step = NHWC ? PXB * ROW : ICH * WIDE_PIXELS; /* from operand to operand */
