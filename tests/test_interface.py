@@ -282,6 +282,22 @@ def test_large_results_begin_where_a_cache_line_does(dtype: str, queue: cl.Comma
     assert y.__array_interface__["data"][0] % 64 == 0
 
 
+@pytest.mark.parametrize(("x_start", "y_start"), [(0, 0), (4, 4), (4, 0), (0, 4), (5, 12), (15, 15)])
+def test_arrays_that_begin_anywhere_in_a_cache_line(x_start: int, y_start: int, queue: cl.CommandQueue) -> None:
+    x, w = integers(1, 5, 9, 256), integers(3, 3, 1, 256)  # pixels of 1 KiB, whose lines are looked at
+    memory = np.zeros(2 * x.size + 64, np.float32)
+    line = -memory.ctypes.data % 64 // 4
+    shifted = memory[line + x_start :][: x.size].reshape(x.shape)
+    out = memory[line + y_start + x.size + 32 :][: x.size].reshape(x.shape)
+    shifted[:] = x
+    conv = clconv.Convolution(w, padding=1, groups=256, layout="NHWC", queue=queue, algorithm="depthwise/pixel_simd")
+    want = expected(x, w, padding=1, groups=256, layout="NHWC")
+    np.testing.assert_array_equal(conv(shifted, out=out), want)
+    out[:] = 0
+    used = np.count_nonzero(memory)
+    assert used == np.count_nonzero(shifted)  # nothing was written beside the result
+
+
 def test_the_same_inputs_give_the_same_bits(queue: cl.CommandQueue) -> None:
     x, w = RNG.standard_normal((1, 70, 33, 31), "f"), RNG.standard_normal((65, 70, 3, 3), "f")
     conv = clconv.Convolution(w, padding=1, queue=queue)

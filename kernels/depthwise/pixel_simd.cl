@@ -18,7 +18,8 @@
  * next tile is that of the next VEC channels, so that an item reads whole pixels.
  *
  * Where pixels lie a large power of two apart, their vectors share few sets of the first cache. There (ALIGN) a vector should not lie
- * in two lines, to be fetched twice: the first and the last of a pixel are cut short so that the others begin where lines do.
+ * in two lines, to be fetched twice: the first and the last of a pixel are cut short so that the others begin where lines do, if
+ * those of y then do so, too.
  *
  * Per tile: SPAN_H*SPAN_W vectors of x are read and KH*KW of the filter, TILE_OH*TILE_OW are written. What lies outside the image is
  * skipped: rows by a test each; columns by a test each in tiles at the border, which a second copy of the code has.
@@ -63,7 +64,8 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
                __global const real *residual, __global real *y, const int row0, const int row1, const int n, const int C,
                const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int PITCH,
                const int ALIGN, const acc_t act_a, const acc_t act_b) {
-  const int before = ALIGN ? (int)((size_t)x / sizeof(real) % VEC) : 0; /* lanes of the first vector without a channel */
+  const int lane = (size_t)x / sizeof(real) % VEC;
+  const int before = ALIGN && (size_t)y / sizeof(real) % VEC == lane ? lane : 0; /* lanes of the first vector without a channel */
   for (int row = row0; row < row1; row += TILE_OH) {
     const int oh = row < OH - TILE_OH ? row : OH - TILE_OH; /* the last tile overlaps the one before */
     const int ih0 = oh * SH - PT;
