@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib.util
 import os
@@ -188,6 +189,7 @@ def _linker() -> str | None:
     if found or importlib.util.find_spec("ziglang") is None:
         return found
     folder = Path(tempfile.mkdtemp(prefix="clconv-ld-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # programs that are saved at the end are linked before
     script = folder / "ld"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ziglang ld.lld "$@"\n')
     script.chmod(stat.S_IRWXU)

@@ -102,10 +102,16 @@ def test_a_linker_that_pip_brought(tmp_path: Path) -> None:
     (package / "__main__.py").write_text(
         f"import subprocess, sys\nassert sys.argv[1] == 'ld.lld'\nsys.exit(subprocess.call([{linker!r}, *sys.argv[2:]]))\n"
     )
-    done = run_python(
-        CONVOLVE, PATH="", POCL_CACHE_DIR=str(tmp_path / "cache"), CLCONV_DEVICE="portable", PYTHONPATH=str(tmp_path)
-    )
+    places = {
+        "POCL_CACHE_DIR": str(tmp_path / "cache"),
+        "CLCONV_CACHE": str(tmp_path / "programs"),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    (tmp_path / "tmp").mkdir()
+    done = run_python(CONVOLVE, PATH="", CLCONV_DEVICE="portable", PYTHONPATH=str(tmp_path), **places)
     assert done.stdout.strip() == "9.0", done.stderr
+    assert list((tmp_path / "programs").rglob("*"))  # linked, and written, when Python ended
+    assert not list((tmp_path / "tmp").glob("clconv-*"))
 
 
 @needs_pocl
