@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -117,7 +118,7 @@ class Convolution:
         self._w, self._bias = self._own(w, "w"), self._own(bias, "bias")
         self._packed: dict[Any, Any] = {}
         self._ready: dict[tuple[tuple[int, ...], bool], _Ready] = {}
-        self._seen: tuple[int, int] | None = None  # addresses of the last call's arrays
+        self._seen: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None  # the arrays that the last call was given
         self._repeated: Repeated | None = None
         self._lock = threading.Lock()
 
@@ -217,29 +218,30 @@ class Convolution:
             check(residual, "residual", problem.output_shape, self.dtype, "x")
             if is_device_array(residual) != is_device_array(x):
                 raise ShapeError(f"residual is a {type(residual).__name__} and x a {type(x).__name__}; pass both of one kind")
-        if out is None:
-            out = empty_like_input(x, problem.output_shape, self.queue)
-        else:
+        given = out is not None
+        if given:
             check_out(out, x, problem.output_shape, self.dtype, (residual,))
+        else:
+            out = empty_like_input(x, problem.output_shape, self.queue)
         run = run_device if is_device_array(x) else run_numpy
         if len(ready.parts) == 1:
             _, _, executable, fixed = ready.parts[0]
             run(executable, self.queue, fixed, x, residual, out)
-            self._remember(x, out, residual, ready)
+            if given and residual is None:
+                self._remember(x, out, executable, fixed)
         else:
             for start, count, executable, fixed in ready.parts:
                 part = slice(start, start + count)
                 run(executable, self.queue, fixed, x[part], None if residual is None else residual[part], out[part])
         return out
 
-    def _remember(self, x: Tensor, out: Tensor, residual: Tensor, ready: _Ready) -> None:
+    def _remember(self, x: Tensor, out: Tensor, executable: Executable, fixed: dict[str, Any]) -> None:
         """Keep what a call made over its arrays, once they are passed a second time: 3 us a call."""
-        if residual is None and self._runtime.info.is_pocl and type(x) is type(out) is np.ndarray:
-            arrays = (id(x), id(out))
-            if arrays == self._seen:
-                _, _, executable, fixed = ready.parts[0]
+        if self._runtime.info.is_pocl and type(x) is type(out) is np.ndarray:
+            if self._seen is not None and all(ref() is array for ref, array in zip(self._seen, (x, out), strict=True)):
                 self._repeated = Repeated(executable, self.queue, fixed, x, out)
-            self._seen = arrays
+            else:
+                self._seen = weakref.ref(x), weakref.ref(out)
 
     def _make_ready(self, x_shape: tuple[int, ...], residual: bool) -> _Ready:
         """Plan, build and pack for an input shape; calls with other shapes wait meanwhile."""

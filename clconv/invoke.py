@@ -10,7 +10,7 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.executable import Executable
-from clconv.runtime import allocate, host_buffer, read_back, wait
+from clconv.runtime import Runtime, allocate, host_buffer, read_back, wait
 from clconv.tensors import Tensor, check_context, device_buffer, empty, is_device_array
 
 _Array: TypeAlias = np.ndarray[Any, Any]
@@ -28,15 +28,20 @@ def run_numpy(
     pack: bool = False,
 ) -> None:
     """Run on NumPy arrays and wait until ``out`` is written. Where device and host share memory, nothing is copied."""
-    y = host_buffer(executable.runtime, out, output=True)
-    buffers = {
-        **fixed,
-        "x": host_buffer(executable.runtime, x),
-        "residual": None if residual is None else host_buffer(executable.runtime, residual),
-        "y": y,
-    }
+    buffers = _host_buffers(executable.runtime, fixed, x, residual, out)
     event = executable.run(queue, buffers, wait_for or None, pack=pack)
-    read_back(executable.runtime, queue, y, out, event)
+    read_back(executable.runtime, queue, buffers["y"], out, event)
+
+
+def _host_buffers(
+    runtime: Runtime, fixed: Mapping[str, Any], x: _Array, residual: _Array | None, out: _Array
+) -> dict[str, Any]:
+    return {
+        **fixed,
+        "x": host_buffer(runtime, x),
+        "residual": None if residual is None else host_buffer(runtime, residual),
+        "y": host_buffer(runtime, out, output=True),
+    }
 
 
 class Repeated:
@@ -51,9 +56,7 @@ class Repeated:
         self, executable: Executable, queue: cl.CommandQueue, fixed: Mapping[str, Any], x: _Array, out: _Array
     ) -> None:
         self._executable, self._queue, self._x, self._out = executable, queue, x, out
-        runtime = executable.runtime
-        y = host_buffer(runtime, out, output=True)
-        self._buffers = {**fixed, "x": host_buffer(runtime, x), "residual": None, "y": y}
+        self._buffers = _host_buffers(executable.runtime, fixed, x, None, out)
         self._facts = (x.shape, x.dtype, out.shape, out.dtype)
 
     def serves(self, x: object, out: object) -> bool:

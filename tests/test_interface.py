@@ -97,6 +97,14 @@ def test_arrays_live_no_longer_than_the_next_call(queue: cl.CommandQueue) -> Non
     assert last() is None
 
 
+def test_results_that_nobody_passed_are_not_kept(queue: cl.CommandQueue) -> None:
+    conv = clconv.Convolution(integers(8, 4, 3, 3), queue=queue)
+    x = integers(1, 4, 6, 6)
+    for _ in range(4):  # a freed result's place, and so its identity, may be the next one's
+        last = weakref.ref(conv(x))
+        assert last() is None
+
+
 def test_many_shapes_through_one_convolution(queue: cl.CommandQueue) -> None:
     w = integers(8, 4, 3, 3)
     conv = clconv.Convolution(w, padding="same", stride=2, queue=queue)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 import pyopencl as cl
 import pytest
@@ -33,11 +35,17 @@ def test_what_is_left_is_given_back_and_may_be_used_again(queue: CommandQueue, m
     monkeypatch.setattr(arena, "_HUGE", 16384)
     made = Arena(runtime_of(queue))
     made.settle()  # of nothing
-    buffers = []
+    buffers, given_back = [], 0
     for number, size in enumerate(SIZES):
         buffers.append(made.allocate(size))
         cl.enqueue_copy(queue, buffers[-1], np.full(size, number, np.uint8)).wait()
+        made._free[:] = 255
         made.settle()
+        start = made._free.ctypes.data
+        rest = made._free[-start % mmap.PAGESIZE : -start % 16384]  # of the last huge page, but for the page in use
+        assert not rest.any()  # memory that was given back comes again as zeros
+        given_back += rest.size
+    assert given_back or not made._pieces
     for number, buffer in enumerate(buffers):
         back = np.empty(buffer.size, np.uint8)
         cl.enqueue_copy(queue, back, buffer).wait()
