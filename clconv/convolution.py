@@ -25,8 +25,8 @@ from clconv.tensors import (
     check,
     check_context,
     check_out,
-    device_buffer,
     dtype_name,
+    input_buffer,
     is_device_array,
     numpy_dtype,
 )
@@ -140,9 +140,9 @@ class Convolution:
         if not is_device_array(value):
             return copied(self._runtime.context, value)
         check_context(value, name, self._runtime.context)
-        source, _ = device_buffer(value, self.queue)
+        source, ready = input_buffer(value, self.queue)
         own = allocate(self._runtime.context, value.nbytes)
-        cl.enqueue_copy(self.queue, own, source, byte_count=value.nbytes, wait_for=list(value.events)).wait()
+        cl.enqueue_copy(self.queue, own, source, byte_count=value.nbytes, wait_for=ready).wait()
         return own
 
     def problem(self, x_shape: Sequence[int], *, residual: bool = False) -> ConvProblem:

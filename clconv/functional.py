@@ -17,7 +17,7 @@ from clconv.invoke import empty_like_input, run_device, run_numpy
 from clconv.problem import Activation, ActivationLike, ConvProblem, Padding, check_layout
 from clconv.runtime import host_buffer, runtime_of
 from clconv.select import Limits, batch_parts, select
-from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, device_buffer, dtype_name, is_device_array
+from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array
 from clconv.tuning import recall
 
 _KEPT = 256  # calls whose executables are kept; the oldest goes
@@ -180,10 +180,8 @@ def _on_device(tensors: dict[str, Tensor], queue: cl.CommandQueue) -> tuple[dict
             buffers[name] = None
         elif is_device_array(value):
             check_context(value, name, runtime.context)
-            events.extend(value.events)
-            buffers[name], temporary = device_buffer(value, queue)
-            if temporary:
-                events.append(cl.enqueue_marker(queue))
+            buffers[name], ready = input_buffer(value, queue)
+            events.extend(ready)
         else:
             buffers[name] = host_buffer(runtime, value)
     return buffers, events

@@ -11,7 +11,7 @@ import pyopencl as cl
 
 from clconv.executable import Executable
 from clconv.runtime import Runtime, allocate, host_buffer, read_back, wait
-from clconv.tensors import Tensor, check_context, device_buffer, empty, is_device_array
+from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array, output_buffer
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -86,29 +86,23 @@ def run_device(
 ) -> None:
     """Enqueue a run on device arrays: their events are waited for by the device, and ``out`` gets the run's event."""
     runtime = executable.runtime
-    state = runtime.queue_state(queue)
     before = list(wait_for or ())
     buffers = dict(fixed)
-    copy_out = False
     for name, array in (("x", x), ("residual", residual), ("out", out)):
         if array is not None:
             check_context(array, name, runtime.context)
-    for name, array in (("x", x), ("residual", residual), ("y", out)):
-        if array is None:
-            buffers[name] = None
-            continue
-        before.extend(array.events)
-        buffers[name], temporary = device_buffer(array, queue, output=name == "y")
-        if temporary and not state.in_order:
-            before.append(cl.enqueue_marker(queue))
-        copy_out = temporary
+    for name, array in (("x", x), ("residual", residual)):
+        buffers[name], ready = (None, []) if array is None else input_buffer(array, queue)
+        before.extend(ready)
+    before.extend(out.events)
+    buffers["y"], copy_out = output_buffer(out, queue)
     event = executable.run(queue, buffers, before or None, pack=pack)
-    if copy_out:  # y is the last of the three
+    if copy_out:
         event = cl.enqueue_copy(
             queue, out.base_data, buffers["y"], byte_count=out.nbytes, dst_offset=out.offset, wait_for=[event]
         )
     out.add_event(event)
-    state.hold(event, (executable, buffers, x, residual, out))
+    runtime.queue_state(queue).hold(event, (executable, buffers, x, residual, out))
 
 
 def empty_like_input(x: Tensor, shape: tuple[int, ...], queue: cl.CommandQueue) -> Tensor:

@@ -152,19 +152,30 @@ def check_context(array: Any, name: str, context: cl.Context) -> None:
         )
 
 
-def device_buffer(array: Any, queue: cl.CommandQueue, *, output: bool = False) -> tuple[cl.Buffer, bool]:
-    """Return a buffer that begins with the array's first element, and whether it is a temporary one.
+def input_buffer(array: Any, queue: cl.CommandQueue) -> tuple[cl.Buffer, list[cl.Event]]:
+    """Return a buffer that begins with the array's first element, and the events after which it may be read.
 
     An offset that the device takes for a sub-buffer costs nothing. One that is not aligned for that needs a copy on the
-    device: made here for an input, and left to the caller for an output.
+    device, enqueued here.
     """
-    base = array.base_data
+    own = _own_memory(array, queue)
+    if own is not None:
+        return own, list(array.events)
+    copy = allocate(queue.context, array.nbytes)
+    where = {"byte_count": array.nbytes, "src_offset": array.offset}
+    return copy, [cl.enqueue_copy(queue, copy, array.base_data, **where, wait_for=list(array.events))]
+
+
+def output_buffer(array: Any, queue: cl.CommandQueue) -> tuple[cl.Buffer, bool]:
+    """Return a buffer for what goes to the array, and whether the caller must copy it there; see :func:`input_buffer`."""
+    own = _own_memory(array, queue)
+    return (own, False) if own is not None else (allocate(queue.context, array.nbytes), True)
+
+
+def _own_memory(array: Any, queue: cl.CommandQueue) -> cl.Buffer | None:
+    """Return the array's own memory; None where its offset is not aligned."""
     if array.offset == 0:
-        return base, False
-    align = queue.device.mem_base_addr_align // 8
-    if array.offset % align == 0:
-        return base.get_sub_region(array.offset, array.nbytes), False
-    temporary = allocate(queue.context, array.nbytes)
-    if not output:
-        cl.enqueue_copy(queue, temporary, base, byte_count=array.nbytes, src_offset=array.offset, wait_for=list(array.events))
-    return temporary, True
+        return cast("cl.Buffer", array.base_data)
+    if array.offset % (queue.device.mem_base_addr_align // 8) == 0:
+        return cast("cl.Buffer", array.base_data.get_sub_region(array.offset, array.nbytes))
+    return None

@@ -15,7 +15,7 @@ import pytest
 import clconv
 from clconv.device import DeviceInfo
 from clconv.reference import reference
-from clconv.tensors import numpy_dtype
+from clconv.tensors import input_buffer, numpy_dtype
 from tests.harness import integers
 
 RNG = np.random.default_rng(7)
@@ -157,6 +157,21 @@ def test_events_of_the_inputs_are_waited_for(queue: cl.CommandQueue) -> None:
     y = clconv.conv2d(dx, cla.to_device(other, w), queue=other)
     gate.set_status(cl.command_execution_status.COMPLETE)
     assert_same(y.get(other), expected(x, w))
+
+
+def test_a_misaligned_input_may_be_read_after_its_copy(queue: cl.CommandQueue) -> None:
+    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+    base = cla.to_device(loose, np.arange(101, dtype=np.float32))
+    part = base[1:]
+    gate = cl.UserEvent(queue.context)
+    part.add_event(gate)
+    buffer, events = input_buffer(part, loose)
+    assert [event.command_type for event in events] == [cl.command_type.COPY_BUFFER]
+    assert events[0].command_execution_status != cl.command_execution_status.COMPLETE
+    gate.set_status(cl.command_execution_status.COMPLETE)
+    copy = np.empty(100, np.float32)
+    cl.enqueue_copy(loose, copy, buffer, wait_for=events)
+    np.testing.assert_array_equal(copy, np.arange(1, 101))
 
 
 def test_out_of_order_queue(queue: cl.CommandQueue) -> None:

@@ -29,7 +29,7 @@ from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
 from clconv.runtime import host_buffer, read_back, runtime_of
-from clconv.tensors import Tensor, as_tensor, check_context, device_buffer, empty, is_device_array
+from clconv.tensors import Tensor, as_tensor, check_context, empty, input_buffer, is_device_array
 
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
 
@@ -294,8 +294,9 @@ class Network:
         external: list[Any] = []
         for port, tensor in zip(self.inputs, tensors, strict=True):
             check_context(tensor, f"the input {port.name!r}", runtime.context)
-            wait.extend(tensor.events)
-            external.append(device_buffer(tensor, queue)[0])
+            buffer, events = input_buffer(tensor, queue)
+            external.append(buffer)
+            wait.extend(events)
         results = [pyopencl.array.Array(queue, s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
         external += [r.base_data for r in results]
         event = program.run(queue, external, wait or None)
