@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
@@ -64,12 +65,20 @@ class Convolution:
 
     Raises
     ------
-    ShapeError, UnsupportedError, DeviceError, KernelBuildError
+    ShapeError
+        If shapes, element types or options do not fit together.
+    UnsupportedError
+        If no algorithm serves the filter under the limits.
+    DeviceError
+        If a buffer is too large, or arrays are of another context.
+    KernelBuildError
+        If the driver does not compile a kernel.
 
     Notes
     -----
-    Instances may be called from several threads at once. NumPy arrays that are passed twice in a row, as ``x`` and as ``out``,
-    are kept alive until a call with others.
+    Which elements error bounds hold for: see :func:`conv2d`. Instances may be called from several threads at once, but not in
+    a process that was forked from one that had used OpenCL. NumPy arrays that are passed twice in a row, as ``x`` and as
+    ``out``, are kept alive until a call with others; device arrays until the next call on their queue.
 
     Examples
     --------
@@ -122,13 +131,17 @@ class Convolution:
         self._repeated: Repeated | None = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to be pickled or copied."""
+        raise TypeError("a Convolution holds memory of a device and cannot be pickled or copied; make one from its filter")
+
     def _smallest_problem(self) -> ConvProblem:
         nchw = self._options["layout"] == "NCHW"
         if len(self.w_shape) != 4:
             return ConvProblem((1, 1, 1, 1), self.w_shape, **self._options)  # says what is wrong with w
         per_group = self.w_shape[1 if nchw else 2]
         groups = self._options["groups"]
-        channels = per_group * groups if isinstance(groups, int) and groups > 0 else per_group
+        channels = per_group * int(groups) if isinstance(groups, Integral) and int(groups) > 0 else per_group
         large = 1 << 30  # any filter fits this image; only the options are of interest
         shape = (1, channels, large, large) if nchw else (1, large, large, channels)
         return ConvProblem(shape, self.w_shape, dtype=self.dtype, **self._options)

@@ -28,6 +28,31 @@ _problems: list[str] = []
 _contexts: list[cl.Context] = []  # of default queues: with Intel's runtime, a queue does not keep its context alive
 
 
+class _Process:
+    """Whether OpenCL was used here, and whether that was before this process was forked from another."""
+
+    used = False
+    forked = False
+
+
+def _after_fork() -> None:
+    _Process.forked = _Process.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def require_own_process() -> None:
+    """Raise a DeviceError in a process forked from one that used OpenCL: without the driver's threads it would never end."""
+    if _Process.forked:
+        raise DeviceError(
+            "this process was forked from one that had used OpenCL, whose threads did not come along; start processes by "
+            "'spawn' or 'forkserver' (multiprocessing.set_start_method), or before the first convolution"
+        )
+    _Process.used = True
+
+
 def runtime_problems() -> tuple[str, ...]:
     """Return a sentence for each OpenCL runtime that pip installed here and that cannot be used."""
     _prepare_runtimes()
@@ -86,6 +111,7 @@ def devices() -> list[cl.Device]:
     list of pyopencl.Device
     """
     with _lock:
+        require_own_process()
         _prepare_runtimes()
         import pyopencl as cl
 

@@ -43,3 +43,11 @@ class KernelBuildError(DeviceError):
         self.options = options
         self.log = log
         self.device = device
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle, as process pools do with what a task raises."""
+        return _rebuilt, (str(self), self.source, self.options, self.log, self.device)
+
+
+def _rebuilt(message: str, source: str, options: tuple[str, ...], log: str, device: str) -> KernelBuildError:
+    return KernelBuildError(message, source=source, options=options, log=log, device=device)

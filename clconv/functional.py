@@ -15,7 +15,7 @@ from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.invoke import empty_like_input, run_device, run_numpy
 from clconv.problem import Activation, ActivationLike, ConvProblem, Padding, check_layout
-from clconv.runtime import host_buffer, runtime_of
+from clconv.runtime import copied, host_buffer, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array
 from clconv.tuning import recall
@@ -79,7 +79,20 @@ def conv2d(
 
     Raises
     ------
-    ShapeError, UnsupportedError, DeviceError, KernelBuildError
+    ShapeError
+        If shapes, element types or options do not fit together.
+    UnsupportedError
+        If no algorithm serves the problem under ``algorithm``.
+    DeviceError
+        If a buffer is too large, or arrays are of another context.
+    KernelBuildError
+        If the driver does not compile a kernel.
+
+    Notes
+    -----
+    Winograd's method, Strassen's, and split elements, which ``"auto"`` may choose, keep their error bounds where no element is
+    larger than 1e37 in magnitude or, but for zeros, smaller than 1e-33. Where one is infinite or NaN, they may spread NaN over
+    outputs that do not depend on it. ``algorithm="direct"`` has neither limit.
 
     Examples
     --------
@@ -110,7 +123,7 @@ def conv2d(
         out = empty_like_input(x, problem.output_shape, queue)
     else:
         check_out(out, x, problem.output_shape, dtype, (w, bias, residual))
-    fixed, events = _on_device({"w": w, "bias": bias}, queue)
+    fixed, events = _on_device({"w": w, "bias": bias}, queue, later=is_device_array(x))
     for start, count, executable in parts:
         part = slice(start, start + count)
         whole = count == problem.N
@@ -134,7 +147,7 @@ def _prepared(
 ) -> tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]:
     """Problem and executables of a call, from the cache where the same call was made before."""
     runtime = runtime_of(queue)
-    kinds = tuple(map(type, options))  # True equals 1, and is refused all the same
+    kinds = _kinds(options)  # True equals 1, and is refused all the same
     key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, kinds, bias, residual, algorithm)
     try:
         found = _executables.get(key)
@@ -170,8 +183,16 @@ def _prepared(
     return problem, parts
 
 
-def _on_device(tensors: dict[str, Tensor], queue: cl.CommandQueue) -> tuple[dict[str, Any], list[cl.Event]]:
-    """Buffers for filter and bias, and the events that they wait for."""
+def _kinds(value: object) -> object:
+    """Return the type of an option, or those of what it holds."""
+    return tuple(map(_kinds, value)) if isinstance(value, tuple) else type(value)
+
+
+def _on_device(tensors: dict[str, Tensor], queue: cl.CommandQueue, later: bool) -> tuple[dict[str, Any], list[cl.Event]]:
+    """Buffers for filter and bias, and the events that they wait for.
+
+    With ``later``, they are read when the call has returned, and NumPy arrays may have changed: those are copied.
+    """
     runtime = runtime_of(queue)
     buffers: dict[str, Any] = {}
     events: list[cl.Event] = []
@@ -183,7 +204,7 @@ def _on_device(tensors: dict[str, Tensor], queue: cl.CommandQueue) -> tuple[dict
             buffers[name], ready = input_buffer(value, queue)
             events.extend(ready)
         else:
-            buffers[name] = host_buffer(runtime, value)
+            buffers[name] = copied(runtime.context, value) if later else host_buffer(runtime, value)
     return buffers, events
 
 

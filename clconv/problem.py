@@ -44,18 +44,18 @@ class Activation:
         ShapeError
             If the name is unknown or the numbers do not belong to it.
         """
-        if isinstance(value, Activation):
-            return value
         if value is None:
             return cls()
+        if isinstance(value, Activation):
+            value = (value.kind, *(value.a, value.b)[: _PARAMETERS.get(value.kind, 0)])
         name, *numbers = value if isinstance(value, (tuple, list)) and value else (value,)
-        if name not in ACTIVATIONS:
+        if not isinstance(name, str) or name not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS[1:])
             raise ShapeError(f"activation {value!r} is unknown; use None or one of {known}")
         need = _PARAMETERS.get(name, 0)
         try:
             a, b = (*map(float, numbers), 0.0, 0.0)[:2]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ShapeError(f"activation {value!r} must carry plain numbers after its name") from None
         if math.isnan(a) or math.isnan(b):
             raise ShapeError(f"activation {value!r} carries a number that is none; replace the NaN")

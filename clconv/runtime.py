@@ -14,7 +14,7 @@ import pyopencl as cl
 
 from clconv import binaries
 from clconv.device import DeviceInfo
-from clconv.discovery import require_linker
+from clconv.discovery import require_linker, require_own_process
 from clconv.errors import DeviceError, KernelBuildError
 from clconv.plan import Launch
 from clconv.source import expand, options
@@ -57,14 +57,16 @@ class QueueState:
 
     def hold(self, event: cl.Event, things: object) -> None:
         """Keep things alive until the event is complete; let go of what has completed."""
-        self.let_go()
-        self._in_flight.append((event, things))
+        with self.lock:
+            self.let_go()
+            self._in_flight.append((event, things))
 
     def let_go(self) -> None:
         """Forget the things whose events are complete."""
         pending = self._in_flight
-        while pending and pending[0][0].command_execution_status <= _COMPLETE:
-            pending.popleft()
+        with self.lock:
+            while pending and pending[0][0].command_execution_status <= _COMPLETE:
+                pending.popleft()
 
 
 class Runtime:
@@ -80,6 +82,7 @@ class Runtime:
 
     def queue_state(self, queue: cl.CommandQueue) -> QueueState:
         """Return the state of a queue of this context."""
+        require_own_process()
         key = queue.int_ptr
         state = self._queues.get(key)
         if state is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import TypeAlias
 
 from clconv.algorithms import ALGORITHMS
@@ -32,8 +33,8 @@ class Limits:
     workspace : int, optional
         Most scratch memory of one call, in bytes.
     error_factor : float, optional
-        Largest ``error_factor`` of a plan; rules out Winograd, Strassen and split elements where they lose too much. (Where a
-        pixel is infinite or NaN, they may spread NaN over what it meets in a tile; direct methods do not.)
+        Largest ``error_factor`` of a plan; rules out Winograd, Strassen and split elements where they lose too much. (What
+        very large, very small, infinite elements and NaN do to them: see :func:`clconv.conv2d`.)
 
     Raises
     ------
@@ -48,7 +49,7 @@ class Limits:
     def __post_init__(self) -> None:
         named(self.algorithm)
         for name, value in (("workspace", self.workspace), ("error_factor", self.error_factor)):
-            if value is not None and (not isinstance(value, (int, float)) or not value >= 0):
+            if value is not None and (not isinstance(value, Real) or not value >= 0):
                 raise ShapeError(f"{name}={value!r} must be None or a number that is not negative")
 
     def __str__(self) -> str:

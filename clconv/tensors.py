@@ -83,8 +83,12 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
     if type(value) is np.ndarray:
         return value if value.flags.c_contiguous else np.ascontiguousarray(value)
     if is_device_array(value):
+        _check_memory(value, name)
         if not value.flags.c_contiguous:
-            raise ShapeError(f"{name} is a device array with strides {value.strides}, not contiguous; pass {name}.copy()")
+            raise ShapeError(
+                f"{name} is a device array with strides {value.strides}, not contiguous; "
+                f"pass pyopencl.array.to_device(queue, np.ascontiguousarray(a)) of the NumPy array a that it came from"
+            )
         return value
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
@@ -124,6 +128,8 @@ def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others
     if is_device_array(x) != is_device_array(out) or not (is_device_array(out) or isinstance(out, np.ndarray)):
         want = "pyopencl.array.Array" if is_device_array(x) else "numpy.ndarray"
         raise ShapeError(f"out is a {type(out).__name__}; it must be a {want}, as x is")
+    if is_device_array(out):
+        _check_memory(out, "out")
     check(out, "out", shape, dtype, "x")
     if not out.flags.c_contiguous:
         raise ShapeError(f"out has the strides {out.strides}; it must be contiguous")
@@ -134,12 +140,26 @@ def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others
             raise ShapeError("out shares memory with an input; pass an array of its own")
 
 
+def _check_memory(array: Any, name: str) -> None:
+    """Raise a ShapeError unless the memory of a device array is a buffer."""
+    if array.base_data is not None and not hasattr(array.base_data, "int_ptr"):
+        kind = type(array.base_data).__name__
+        raise ShapeError(f"{name} lies in shared virtual memory ({kind}); pass an array whose memory is a pyopencl.Buffer")
+
+
+def _place(array: Any) -> tuple[int, int]:
+    """Return the address of the buffer that an array lies in, and its first byte there; a buffer may be part of another."""
+    base, start = array.base_data, array.offset
+    whole = base.get_info(cl.mem_info.ASSOCIATED_MEMOBJECT)
+    return (base.int_ptr, start) if whole is None else (whole.int_ptr, start + base.get_info(cl.mem_info.OFFSET))
+
+
 def _overlap(a: Tensor, b: Tensor) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return np.may_share_memory(a, b)
     if is_device_array(a) and is_device_array(b) and a.base_data is not None and b.base_data is not None:
-        same = a.base_data.int_ptr == b.base_data.int_ptr
-        return bool(same and a.offset < b.offset + b.nbytes and b.offset < a.offset + a.nbytes)
+        (one, i), (other, j) = _place(a), _place(b)
+        return bool(one == other and i < j + b.nbytes and j < i + a.nbytes)
     return False
 
 
@@ -173,9 +193,11 @@ def output_buffer(array: Any, queue: cl.CommandQueue) -> tuple[cl.Buffer, bool]:
 
 
 def _own_memory(array: Any, queue: cl.CommandQueue) -> cl.Buffer | None:
-    """Return the array's own memory; None where its offset is not aligned."""
+    """Return the array's own memory; None where that begins at no place where a sub-buffer may."""
     if array.offset == 0:
         return cast("cl.Buffer", array.base_data)
-    if array.offset % (queue.device.mem_base_addr_align // 8) == 0:
-        return cast("cl.Buffer", array.base_data.get_sub_region(array.offset, array.nbytes))
+    base: Any = array.base_data
+    whole = type(base) is cl.Buffer and base.get_info(cl.mem_info.ASSOCIATED_MEMOBJECT) is None  # not of a pool, nor a part
+    if whole and array.offset % (queue.device.mem_base_addr_align // 8) == 0:
+        return cast("cl.Buffer", base.get_sub_region(array.offset, array.nbytes))
     return None

@@ -10,6 +10,7 @@ import pyopencl.array as cla
 import pytest
 
 import clconv
+from clconv.problem import Activation
 from tests.harness import integers
 
 X, W = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
@@ -185,3 +186,18 @@ def test_a_truth_value_is_no_stride_after_a_one_was() -> None:
     clconv.conv2d(x, w, stride=1)
     with pytest.raises(clconv.ClconvError, match="stride"):
         clconv.conv2d(x, w, stride=True)
+
+
+def test_a_truth_value_is_no_padding_after_a_one_was() -> None:
+    x, w = np.ones((1, 1, 5, 5), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    clconv.conv2d(x, w, padding=(1, 1))
+    with pytest.raises(clconv.ShapeError, match="padding"):
+        clconv.conv2d(x, w, padding=(True, 1))
+
+
+@pytest.mark.parametrize(
+    "activation", [Activation("swish"), Activation("clip", 6, 0), np.array(["relu", "relu"]), ("clip", -1, 10**400)]
+)
+def test_activations_that_are_none(activation: Any) -> None:
+    with pytest.raises(clconv.ShapeError, match="activation"):
+        clconv.ConvProblem((1, 1, 5, 5), (1, 1, 3, 3), activation=activation)

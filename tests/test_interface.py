@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
+import subprocess
+import sys
 import threading
 import weakref
 from typing import Any
@@ -11,10 +16,12 @@ import numpy as np
 import pyopencl as cl
 import pyopencl.array as cla
 import pytest
+from pyopencl.tools import ImmediateAllocator, MemoryPool, SVMAllocator
 
 import clconv
 from clconv.device import DeviceInfo
 from clconv.reference import reference
+from clconv.runtime import runtime_of
 from clconv.tensors import input_buffer, numpy_dtype
 from tests.harness import integers
 
@@ -144,6 +151,101 @@ def test_device_arrays_with_an_offset(queue: cl.CommandQueue, offset: int) -> No
     cl.enqueue_copy(queue, raw, base)
     assert np.isnan(raw[: offset // 4]).all()
     assert np.isnan(raw[offset // 4 + y.size :]).all()
+
+
+def test_filters_may_change_once_the_call_has_returned(queue: cl.CommandQueue) -> None:
+    x, w, b = integers(4, 16, 40, 40), integers(16, 16, 3, 3), integers(16)
+    want, on_device = expected(x, w, b), cla.to_device(queue, x)
+    y = clconv.conv2d(on_device, w, b, algorithm="reference")  # slow enough for the changes to come first
+    w[:], b[:] = 0, 0
+    assert_same(y.get(), want)
+
+
+def test_device_arrays_of_a_pool_and_in_parts_of_buffers(queue: cl.CommandQueue) -> None:
+    x, w = integers(2, 4, 16, 16), integers(4, 4, 3, 3)
+    want = expected(x, w, padding=1)
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    pooled = cla.to_device(queue, np.concatenate([x, x]), allocator=MemoryPool(ImmediateAllocator(queue)))
+    assert_same(conv(pooled[2:]).get(), want)  # 8 KiB from its beginning
+    conv(pooled[:2], out=pooled[2:])
+    assert_same(pooled[2:].get(), want)
+    whole = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1 << 16)
+    part = cla.Array(queue, x.shape, np.float32, data=whole.get_sub_region(4096, 1 << 15), offset=4096)
+    part.set(x)
+    assert_same(conv(part).get(), want)
+    with pytest.raises(clconv.ShapeError, match="shares memory"):
+        conv(part, out=cla.Array(queue, x.shape, np.float32, data=whole, offset=8192))
+
+
+def test_shared_virtual_memory_is_refused(queue: cl.CommandQueue) -> None:
+    flags = cl.svm_mem_flags.READ_WRITE
+    try:
+        shared = cla.zeros(queue, (1, 4, 8, 8), np.float32, allocator=SVMAllocator(queue.context, flags=flags, queue=queue))
+    except cl.Error as error:
+        pytest.skip(str(error))
+    conv = clconv.Convolution(integers(4, 4, 3, 3), padding=1, queue=queue)
+    with pytest.raises(clconv.ShapeError, match="x lies in shared virtual memory"):
+        conv(shared)
+    with pytest.raises(clconv.ShapeError, match="out lies in shared virtual memory"):
+        conv(cla.zeros(queue, (1, 4, 8, 8), np.float32), out=shared)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_is_told_so_instead_of_waiting_for_ever() -> None:
+    code = """
+import os, signal, numpy as np, clconv
+conv = clconv.Convolution(np.ones((4, 4, 3, 3), "f"))
+x = np.ones((1, 4, 8, 8), "f")
+conv(x)
+if os.fork() == 0:
+    signal.alarm(20)
+    for call in (lambda: conv(x), lambda: clconv.conv2d(x, np.ones((2, 4, 1, 1), "f")), clconv.devices):
+        try:
+            call()
+        except clconv.DeviceError as error:
+            assert "forked" in str(error)
+        else:
+            os._exit(1)
+    os._exit(0)
+raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_holds_buffers_may_be_called_from_several_threads(queue: cl.CommandQueue) -> None:
+    state = runtime_of(queue).queue_state(queue)
+    event = cl.enqueue_marker(queue)
+    event.wait()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(3000):
+                state.hold(event, ())
+        except IndexError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed
+
+
+def test_numbers_of_numpy_are_numbers(queue: cl.CommandQueue) -> None:
+    limits = {"workspace": np.int64(1 << 20), "error_factor": np.float32(1e6)}
+    conv = clconv.Convolution(integers(4, 2, 3, 3), groups=np.int64(2), queue=queue, **limits)  # type: ignore[arg-type]  # NumPy's
+    assert conv(integers(1, 4, 5, 5)).shape == (1, 4, 3, 3)
+
+
+def test_errors_go_through_pipes_and_convolutions_do_not(queue: cl.CommandQueue) -> None:
+    error = clconv.KernelBuildError("no", source="s", options=("-w",), log="l", device="d")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.source, again.options, again.log, again.device) == ("no", "s", ("-w",), "l", "d")
+    with pytest.raises(TypeError, match="cannot be pickled or copied"):
+        copy.deepcopy(clconv.Convolution(integers(4, 2, 3, 3), queue=queue))
 
 
 def test_events_of_the_inputs_are_waited_for(queue: cl.CommandQueue) -> None:

@@ -123,6 +123,10 @@ class Network:
         self._accepted: set[Any] = set()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to be pickled or copied."""
+        raise TypeError("a Network holds memory of a device and cannot be pickled or copied; load the model again")
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network.
 
