@@ -43,6 +43,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def in_own_process() -> bool:
+    """Whether the driver's threads are here, see :func:`require_own_process`."""
+    return not _Process.forked
+
+
 def require_own_process() -> None:
     """Raise a DeviceError in a process forked from one that used OpenCL: without the driver's threads it would never end."""
     if _Process.forked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, without_dead
+from clconv.onnx.lower import VIEWS
 
 _OPSET = defs.onnx_opset_version()
 _OPSETS = [helper.make_opsetid("", _OPSET)]
@@ -146,7 +148,20 @@ def infer(
                 "export the model with fixed sizes"
             )
         results[output] = (helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, tuple(d.dim_value for d in dims))
+    _check_sizes(node, shapes, {name: shape for name, (_, shape) in results.items()})
     return results
+
+
+def _check_sizes(node: Node, shapes: Mapping[str, Shape], results: Mapping[str, Shape]) -> None:
+    """Refuse what ONNX's inference lets pass: sizes below 0, and views of another number of elements."""
+    for shape in results.values():
+        if any(size < 0 for size in shape):
+            raise ShapeError(f"the node {node.name!r} ({node.op}) would give the shape {shape}; sizes must not be negative")
+    if node.op in VIEWS and math.prod(shapes[node.inputs[0]]) != math.prod(results[node.output]):
+        raise ShapeError(
+            f"the node {node.name!r} ({node.op}) makes {results[node.output]} of {shapes[node.inputs[0]]}, which has another "
+            "number of elements; pass inputs of the size that the model was exported for"
+        )
 
 
 def _proto(node: Node, schema: Any) -> onnx.NodeProto:

@@ -54,7 +54,9 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
     if node.op == "Conv":
         if node.inputs[1] not in graph.constants or len(shapes[node.inputs[1]]) != 4:
             return None
-        reads = [node.inputs[0], *filter(None, [node.input(3)])]
+        reads = [node.inputs[0]]
+        if node.input(3) and node.input(3) not in graph.constants:
+            reads.append(node.input(3))
     elif node.op in _POOLS or node.op in UNARY or node.op == "Split":
         reads = [node.inputs[0]]
         if node.op == "MaxPool" and any(node.outputs[1:]):
@@ -183,7 +185,7 @@ class _Change:
         value = self.old.constants.get(name)
         if value is None:
             return _new(name)
-        if node.op not in BINARY or value.size == 1:
+        if node.op not in (*BINARY, "Conv") or value.size == 1:  # of a convolution, the residual
             return name
         whole = value.reshape((1,) * (4 - value.ndim) + value.shape)
         new = _new(name)

@@ -16,7 +16,7 @@ import pyopencl as cl
 
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Graph, Port, Shape
+from clconv.onnx.graph import Array, Graph, Node, Port, Shape
 from clconv.onnx.infer import specialise
 from clconv.onnx.inverted import fuse_inverted
 from clconv.onnx.layout import choose_layout
@@ -31,6 +31,7 @@ from clconv.onnx.spill import Spill
 from clconv.runtime import host_buffer, read_back, runtime_of
 from clconv.tensors import Tensor, as_tensor, check_context, empty, input_buffer, is_device_array
 
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
 
 
@@ -71,11 +72,13 @@ def load(
     if algorithm not in ("auto", "direct"):
         raise UnsupportedError(f"algorithm={algorithm!r} is not offered for networks; use auto or direct")
     graph = graph_of(read_model(source))
-    if dtype is not None:
-        graph = _converted(graph, dtype)
+    if dtype not in (None, "float32", "float16"):
+        raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
     check_supported(graph)
     parameters = graph.parameters
     graph = run(graph, BEFORE)
+    if dtype is not None:
+        graph = _converted(graph, dtype)  # after folding, which a smaller type would lose numbers in
     spill = Spill(graph.constants)
     graph = graph.with_nodes(graph.nodes, constants=spill.arrays)
     _trim()  # before the driver takes its memory, too
@@ -342,9 +345,22 @@ def _own_shape(port: Port) -> Shape:
 
 
 def _converted(graph: Graph, dtype: str) -> Graph:
-    """Return the graph with floating-point constants and inputs of another type."""
-    if dtype not in ("float32", "float16"):
-        raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
-    constants = {n: a.astype(dtype) if a.dtype.kind == "f" and a.dtype.name != dtype else a for n, a in graph.constants.items()}
+    """Return the graph with floating-point constants, inputs and casts of another type; factors of a size stay as they are."""
+    factors = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:3]}
+    constants = {
+        name: a if name in factors or a.dtype.kind != "f" or a.dtype.name == dtype else a.astype(dtype)
+        for name, a in graph.constants.items()
+    }
     inputs = tuple(Port(p.name, dtype, p.shape) if p.dtype in ("float32", "float16", "float64") else p for p in graph.inputs)
-    return graph.with_nodes(graph.nodes, constants=constants, inputs=inputs)
+    return graph.with_nodes([_retyped(node, dtype) for node in graph.nodes], constants=constants, inputs=inputs)
+
+
+def _retyped(node: Node, dtype: str) -> Node:
+    """Return a node that names a floating-point type with another one."""
+    value = node.get("value")
+    if node.op == "Cast" and node.get("to") in _FLOATS:
+        return node.having(to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    if node.op == "ConstantOfShape" and (value is None or value.data_type in _FLOATS):
+        number = np.zeros(1) if value is None else onnx.numpy_helper.to_array(value)
+        return node.having(value=onnx.numpy_helper.from_array(number.astype(dtype)))
+    return node

@@ -80,7 +80,7 @@ def _affine(node: Node, source: str, graph: Graph, w: Array) -> tuple[Array, Arr
     """Return scale and shift per output channel of ``w`` in float64, None if a node is not that simple."""
     if node.op == "BatchNormalization":
         values = [graph.constant(name) for name in node.inputs[1:5]]
-        if any(v is None for v in values):
+        if any(v is None or v.shape != w.shape[:1] for v in values):
             return None
         scale, bias, mean, variance = (np.asarray(v, np.float64) for v in values)
         factor = scale / np.sqrt(variance + float(node.get("epsilon", 1e-5)))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from clconv.discovery import in_own_process
 from clconv.onnx.arena import Arena
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
@@ -177,6 +178,7 @@ class Program:
         self._buffers = [arena.allocate(size) for size in self.memory.sizes]
         arena.settle()
         self.lock = threading.Lock()
+        self._last: Any = None  # the event of the last call
         self._original = original
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         store.finish()  # filters are packed before the first call, which may run on another queue
@@ -236,8 +238,13 @@ class Program:
                     event = _enqueue(queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
                     wait_for = None if state.in_order else [event]
             if event is not None:
-                state.last = event
+                state.last = self._last = event
         return event
+
+    def __del__(self) -> None:
+        """Wait for a call that is not done: OpenCL does not keep the buffers of a running kernel alive."""
+        if getattr(self, "_last", None) is not None and in_own_process():
+            self._last.wait()
 
     def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
         """Return the least seconds that each step took on a queue that records times."""

@@ -106,3 +106,13 @@ def test_every_kind_of_node_gives_the_same_in_both_layouts(gain: float, monkeypa
     assert any("10 nodes in N H W C, 3 reorders" in note for note in net.explain(SHAPE).passes) == (gain > 0)
     for y, ref in zip(net(x), exact(proto, {"x": x}), strict=True):
         np.testing.assert_allclose(y, ref, rtol=0, atol=2e-5 * np.abs(ref).max())
+
+
+@pytest.mark.parametrize("batch", [1, 2])  # 2: added by the convolution
+def test_a_constant_as_large_as_an_image_is_turned_once(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    nodes = [node("Conv", "x w", "c", pads=[1, 1, 1, 1]), node("Add", "c r", "y")]
+    proto = model(nodes, {"x": list(SHAPE)}, ["y"], {"w": W, "r": numbers(batch, 6, 7, 9)})
+    net, x = clconv.onnx.load(proto), numbers(*SHAPE)
+    np.testing.assert_allclose(net(x), exact(proto, {"x": x})[0], atol=1e-4)
+    assert any("2 reorders" in note for note in net.explain(SHAPE).passes)  # of x and of y

@@ -213,3 +213,50 @@ def test_an_input_like_an_earlier_one_is_told_from_one_that_is_not(small: clconv
     with pytest.raises(ShapeError, match=r"the shape \(1, 3, 32\); it must be"):
         small(x[..., 0])
     assert np.array_equal(small(x), want)
+
+
+def test_a_network_that_is_dropped_while_it_runs() -> None:
+    constants = {f"w{i}": numbers(32, 32, 3, 3) * 0.1 for i in range(12)}
+    nodes = [node("Conv", f"c{i} w{i}", f"c{i + 1}", pads=[1, 1, 1, 1]) for i in range(12)]
+    proto = model(nodes, {"c0": ["N", 32, 56, 56]}, ["c12"], constants)
+    x = pyopencl.array.to_device(clconv.default_queue(), numbers(2, 32, 56, 56))
+    want = clconv.onnx.load(proto)(x).get()
+    for _ in range(3):
+        np.testing.assert_array_equal(clconv.onnx.load(proto)(x).get(), want)
+
+
+def test_half_precision_folds_before_it_rounds() -> None:
+    constants = {"s": np.full(8, 300, "f"), "b": numbers(8), "m": numbers(8), "v": np.full(8, 1e5, "f")}
+    nodes = [node("Conv", "x w", "c"), node("BatchNormalization", "c s b m v", "y")]
+    proto = model(nodes, {"x": [1, 4, 9, 9]}, ["y"], {"w": numbers(8, 4, 3, 3), **constants})
+    x = numbers(1, 4, 9, 9)
+    half = clconv.onnx.load(proto, dtype="float16")(x.astype(np.float16))
+    np.testing.assert_allclose(half, clconv.onnx.load(proto)(x), atol=2e-2)
+
+
+def test_half_precision_with_factors_casts_and_made_constants() -> None:
+    proto = model(
+        [
+            node("Resize", "x _ f", "r"),
+            node("Cast", "r", "c", to=onnx.TensorProto.FLOAT),
+            node("Shape", "c", "n"),
+            node("ConstantOfShape", "n", "k", value=onnx.numpy_helper.from_array(np.array([2], np.float32))),
+            node("Add", "c k", "y"),
+        ],
+        {"x": [1, 3, 4, 4]},
+        ["y"],
+        {"f": np.array([1, 1, 2, 2], np.float32)},
+    )
+    x = numbers(1, 3, 4, 4).astype(np.float16)
+    y = clconv.onnx.load(proto, dtype="float16")(x)
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y, x.repeat(2, 2).repeat(2, 3) + np.float16(2), rtol=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [[2, 0], [0, 2]])
+def test_a_part_may_be_empty(sizes: list[int]) -> None:
+    nodes = [node("Relu", "x", "r"), node("Split", "r n", "a b", axis=1)]
+    x = numbers(1, 2, 3, 3)
+    got = clconv.onnx.load(model(nodes, {"x": [1, 2, 3, 3]}, ["a", "b"], {"n": np.array(sizes)}))(x)
+    np.testing.assert_array_equal(got[sizes.index(2)], np.maximum(x, 0))
+    assert got[sizes.index(0)].shape == (1, 0, 3, 3)

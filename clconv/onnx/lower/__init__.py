@@ -101,7 +101,7 @@ def lower(graph: Graph, plans: Plans) -> Lowering:
     lowering = Lowering(graph, plans)
     for node in graph.nodes:
         lowering.start(node)
-        if any(0 in lowering.shapes[name] for name in node.outputs if name):
+        if all(0 in lowering.shapes[name] for name in node.outputs if name):
             continue  # nothing to compute
         LOWERINGS[node.op](node, lowering)
     return lowering

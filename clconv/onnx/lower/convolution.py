@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from clconv.algorithms.standard.run_simd import reading_planes
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.lower.movement import emit_copy, strides_of
 from clconv.onnx.problems import TO_LAST, conv_problem, image_shape, ints_of, two_axes
@@ -42,6 +43,15 @@ def emit_convolution(
 
     ``turned`` means that ``w`` is stored as ONNX has it, ``planes`` that ``x`` is, of a problem in N H W C.
     """
+    if bias and to.shapes[bias] != (problem.OC,):
+        raise ShapeError(
+            f"the bias {bias!r} has the shape {to.shapes[bias]}; for the convolution {y!r} it must be ({problem.OC},)"
+        )
+    if math.prod(problem.output_shape) != math.prod(to.shapes[y]):
+        raise ShapeError(
+            f"the convolution that computes {y!r} gives {problem.output_shape}, and its attributes say {to.shapes[y]}; "
+            "correct its kernel_shape, pads or auto_pad"
+        )
     plan = to.plans.of(problem)
     if planes:
         plan = reading_planes(plan)

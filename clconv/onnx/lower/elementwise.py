@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import FUNCTIONS, function_of
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
@@ -65,6 +65,11 @@ def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -
     if to.dtypes[b] != dtype:
         raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes {dtype} and {to.dtypes[b]}; convert one of them")
     shape = to.shapes[y]
+    if broadcast(to.shapes[a], to.shapes[b]) != shape or broadcast(to.shapes[b], to.shapes[a]) != shape:
+        raise ShapeError(
+            f"the node {node.name!r} ({node.op}) takes {to.shapes[a]} and {to.shapes[b]}, which do not give {shape}; "
+            "their sizes must be the same or 1"
+        )
     sizes, (sa, sb) = joined(shape, [to.shapes[a], to.shapes[b]])
     if len(sizes) > 4:
         raise UnsupportedError(
@@ -135,6 +140,11 @@ def lower_batch_norm(node: Node, to: Lowering) -> None:
         raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes element types; export it with {dtype} statistics")
     shape = to.shapes[x]
     channels = shape[1] if len(shape) > 1 else 1
+    for name in node.inputs[1:5]:
+        if to.shapes[name] != (channels,):
+            raise ShapeError(
+                f"{name!r} has the shape {to.shapes[name]}; for {node.name!r} ({node.op}) it must be ({channels},)"
+            )
     size = math.prod(shape[2:])
     rows = math.prod(shape) // size
     per_item = max(1, pieces(rows * size, 1, to.device) // size)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.convolution import emit_convolution
 from clconv.onnx.lower.elementwise import fused
@@ -25,6 +25,8 @@ def lower_gemm(node: Node, to: Lowering) -> None:
     trans_a, trans_b = bool(node.get("transA", 0)), bool(node.get("transB", 0))
     m, n = to.shapes[node.output]
     k = to.shapes[a][0 if trans_a else 1]
+    if c and not _fits(to.shapes[c], (m, n)):
+        raise ShapeError(f"the node {node.name!r} (Gemm) adds {to.shapes[c]} to {(m, n)}; its sizes must be the same or 1")
     constant, bias = to.constants.get(b), to.constants.get(c) if c else None
     row = bias is None or bias.size == 1 or (bias.shape[-1:] == (n,) and bias.size == n)
     if constant is not None and not trans_a and row and (not c or bias is not None):
@@ -39,6 +41,11 @@ def lower_gemm(node: Node, to: Lowering) -> None:
     _emit_product(
         node, to, a, b, c, (m, n, k), a_strides=(0, 0, 1 if trans_a else k, m if trans_a else 1), alpha=alpha, beta=beta
     )
+
+
+def _fits(shape: Shape, whole: Shape) -> bool:
+    """Whether a shape is repeated to the whole one without changing that."""
+    return len(shape) <= len(whole) and all(s in (1, w) for s, w in zip(shape[::-1], whole[::-1], strict=False))
 
 
 def lower_matmul(node: Node, to: Lowering) -> None:

@@ -1,0 +1,72 @@
+"""What ONNX's checks and shape inference let pass, and would make a kernel read or write where it must not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import clconv
+import clconv.onnx
+from tests.onnx.models import model, node, numbers
+
+X = numbers(1, 4, 8, 8)
+W = numbers(8, 4, 3, 3)
+
+
+def refused(nodes: list[onnx.NodeProto], constants: dict[str, Any], words: str, x: Any = X) -> None:
+    net = clconv.onnx.load(model(nodes, {"x": ["N", *x.shape[1:]]}, ["y"], constants))
+    with pytest.raises(clconv.ShapeError, match=words):
+        net(x)
+
+
+@pytest.mark.parametrize("length", [1, 7, 9])
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_a_bias_of_another_length(op: str, length: int) -> None:
+    w = W if op == "Conv" else W.transpose(1, 0, 2, 3).copy()
+    refused([node(op, "x w b", "y")], {"w": w, "b": numbers(length)}, r"the bias 'b' has the shape \(.,\).*must be \(8,\)")
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"kernel_shape": [1, 1]}, {"kernel_shape": [5, 5]}, {"auto_pad": "VALID", "pads": [1, 1, 1, 1]}]
+)
+def test_attributes_that_say_another_size_than_the_filter(attributes: dict[str, Any]) -> None:
+    refused([node("Conv", "x w", "y", **attributes)], {"w": W}, "correct its kernel_shape, pads or auto_pad")
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 10), (1, 2, 10)])
+def test_a_matrix_that_cannot_be_added(shape: tuple[int, ...]) -> None:
+    nodes = [node("Flatten", "x", "f"), node("Gemm", "f w c", "y")]
+    refused(nodes, {"w": numbers(256, 10), "c": numbers(*shape)}, "Gemm")
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 1), (3, 1, 1)])
+def test_slopes_of_other_channels(shape: tuple[int, ...]) -> None:
+    refused([node("PRelu", "x s", "y")], {"s": numbers(*shape)}, "PRelu")
+
+
+def test_statistics_of_other_channels() -> None:
+    constants = {name: numbers(4 if name == "s" else 5) for name in ("s", "b", "m", "v")}
+    refused([node("BatchNormalization", "x s b m v", "y")], constants, "BatchNormalization")
+    wrong = {name: numbers(1) for name in ("s", "b", "m", "v")}
+    refused([node("Conv", "x w", "c"), node("BatchNormalization", "c s b m v", "y")], {"w": W, **wrong}, "BatchNormalization")
+
+
+@pytest.mark.parametrize("size", [255, 512, 4096 * 1000])
+def test_views_of_another_number_of_elements(size: int) -> None:
+    refused([node("Reshape", "x n", "y")], {"n": np.array([1, size])}, "another number of elements")
+
+
+def test_an_image_of_another_size_than_the_model_was_exported_for() -> None:
+    nodes = [node("Conv", "x w", "c"), node("Reshape", "c n", "r"), node("Gemm", "r g", "y")]
+    constants = {"w": numbers(8, 4, 1, 1), "n": np.array([1, 8 * 64]), "g": numbers(8 * 64, 2)}
+    net = clconv.onnx.load(model(nodes, {"x": [1, 4, "h", "w"]}, ["y"], constants))
+    assert net(X).shape == (1, 2)
+    with pytest.raises(clconv.ShapeError, match="the size that the model was exported for"):
+        net(numbers(1, 4, 9, 8))
+
+
+def test_parts_of_negative_size() -> None:
+    refused([node("Split", "x n", "y z", axis=1)], {"n": np.array([5, -1])}, "Split")
