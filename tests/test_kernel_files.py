@@ -36,6 +36,15 @@ def test_files_are_ascii_and_begin_with_a_header(path: object) -> None:
     assert "\t" not in text
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(KERNEL_DIR).as_posix())
+def test_headers_name_the_macros_that_must_be_set(path: object) -> None:
+    text = path.read_text(encoding="ascii")  # type: ignore[attr-defined]  # as above
+    header, _, code = text.partition("*/")
+    for line in re.findall(r'#error "(.*) must be set', code):
+        for macro in re.findall(r"[A-Z][A-Z0-9_]*", line):
+            assert re.search(rf"\b{macro}\b", header), macro
+
+
 @pytest.mark.parametrize("kernel", CONVOLUTIONS)
 def test_headers_give_formula_tensors_work_items_and_traffic(kernel: str) -> None:
     text = (KERNEL_DIR / kernel).read_text()

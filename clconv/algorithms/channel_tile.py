@@ -27,7 +27,7 @@ WIDE_TILES = ((2, 14), (2, 7), (1, 14))
 """Register tiles for 32 registers."""
 
 BOOST = 1.3
-"""The clock at work over the one that drivers report, at which the kernels for 1x1 alone are counted."""
+"""The clock at work over the one that drivers report."""
 
 HEAVY = 1.05
 """The same of Intel's servers with AMX, which run slower while they use AVX-512."""
@@ -201,7 +201,7 @@ def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[bool, int, int
     p = problem
     spread, lanes, nv, px = tile
     oc_blocks = ceil_div(p.OCG, nv * lanes)
-    clock = device.clock_mhz * 1e6 * (1.0 if p.kind == "pointwise" else BOOST)
+    clock = device.clock_mhz * 1e6 * BOOST
     found: dict[Cut, float] = {}
     for pixels in _pixel_counts(p):
         for blocks in {ceil_div(oc_blocks, parts) for parts in (1, 2, 4, 8, 16)}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clconv.errors import UnsupportedError
 
 try:
-    import onnx as _onnx  # noqa: F401
+    import onnx as _onnx  # noqa: F401  # only to see whether it is there
 except ImportError as error:
     raise UnsupportedError("clconv.onnx needs the package onnx; install it with pip install 'clconv[onnx]'") from error
 

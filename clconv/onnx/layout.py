@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -173,9 +174,9 @@ class _Change:
         self.reorders += 1
 
     def _turned(self, node: Node) -> Node:
-        attributes = {"layout": "NHWC"}
+        attributes: dict[str, Any] = {"layout": "NHWC"}
         if node.op in ("Concat", "Split"):
-            attributes["axis"] = _AXIS[int(node.get("axis", 0)) % 4]  # type: ignore[assignment]
+            attributes["axis"] = _AXIS[int(node.get("axis", 0)) % 4]
         keep = (1, 2) if node.op == "Conv" else ()
         inputs = tuple(name if not name or i in keep else self._input(name, node) for i, name in enumerate(node.inputs))
         outputs = tuple(self._name(name) for name in node.outputs)

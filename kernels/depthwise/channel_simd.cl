@@ -18,7 +18,8 @@
  *
  * Per tile: KH*SPAN_W vectors of x are read (a pixel serves the KW outputs that use it) and KH*KW of the filter, TILE_OW are written.
  *
- * Macros: types.clh, vector.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OW (outputs side by side, at most OW).
+ * Macros: types.clh, vector.clh, index.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of channels of a
+ * work-item); TILE_OW (outputs side by side, at most OW).
  */
 #include "include/types.clh"
 #include "include/vector.clh"

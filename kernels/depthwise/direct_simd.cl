@@ -16,7 +16,8 @@
  * are written. The mask costs no instruction of its own on AVX, where `and` reads memory as a load does. Only tiles at the two ends
  * of the tensor, where a vector would reach over the end, are read lane by lane.
  *
- * Macros: types.clh, vector.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has at least so many rows).
+ * Macros: types.clh, vector.clh, index.clh, border.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has at least
+ * so many rows).
  */
 #include "include/types.clh"
 #include "include/vector.clh"

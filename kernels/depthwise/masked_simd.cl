@@ -25,8 +25,8 @@
  * Per tile: KW (SW = 2: two) loads for each of SPAN_H rows, KH*KW elements of w; TILE_OH vectors are written. direct_simd.cl does
  * with half as many registers and without masks.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 to 4; TILE_OH (a band has at least
- * so many rows).
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, border.clh, parts.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 to 4; TILE_OH
+ * (a band has at least so many rows).
  */
 #include "include/wide.clh"
 

@@ -17,7 +17,7 @@
  * Per tile: KW * SPAN_H vectors are read from the panel, KH*KW elements of w, and TILE_OH vectors are written.
  * direct_simd.cl does without the panel where no element needs converting and the stride is 1 or 2.
  *
- * Macros: types.clh, vector.clh, index.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OH (a band has at least so many rows).
+ * Macros: types.clh, vector.clh, index.clh, panel.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OH (a band has at least so many rows).
  */
 #include "include/types.clh"
 #include "include/vector.clh"

@@ -24,7 +24,7 @@
  * Per tile: SPAN_H*SPAN_W vectors of x are read and KH*KW of the filter, TILE_OH*TILE_OW are written. What lies outside the image is
  * skipped: rows by a test each; columns by a test each in tiles at the border, which a second copy of the code has.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OH, TILE_OW (at most OH, OW).
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, pixel_taps.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OH, TILE_OW (at most OH, OW).
  */
 #include "include/wide.clh"
 

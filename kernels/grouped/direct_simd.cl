@@ -18,7 +18,7 @@
  *
  * Per tile, input channel and tap: TILE_OH vectors and OC_BLOCK scalars are read for TILE_OH * OC_BLOCK multiply-adds.
  *
- * Macros: wide.clh, types.clh, vector.clh, index.clh, epilogue.clh; KH KW SH SW DH DW; OC_BLOCK, TILE_OH (the tile).
+ * Macros: wide.clh, types.clh, vector.clh, index.clh, panel.clh, epilogue.clh; KH KW SH SW DH DW; OC_BLOCK, TILE_OH (the tile).
  */
 #include "include/wide.clh"
 

@@ -31,8 +31,8 @@
  *
  * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; GROUP; PARTS (1, 2, 4);
- * TILE_OW (outputs side by side, at most OW).
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, index.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of
+ * channels of a work-item); GROUP; PARTS (1, 2, 4); TILE_OW (outputs side by side, at most OW).
  */
 #include "include/wide.clh"
 

@@ -16,7 +16,7 @@
  *
  * Per output KH*SW elements of x are read, in whole rows, and one is written.
  *
- * Macros: types.clh, vector.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean). The largest number stands for NaN in no
+ * Macros: types.clh, vector.clh, border.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean). The largest number stands for NaN in no
  * way: what a maximum of NaN gives is not defined.
  */
 #include "include/types.clh"

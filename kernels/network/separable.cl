@@ -27,7 +27,7 @@
  *
  * x is read once and y is written once, per part of the output channels; a launch and a tensor are saved.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh (of the pointwise part); KH KW SH SW DH DW; TILE_OW (at most
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, pixel_taps.clh, epilogue.clh (of the pointwise part); KH KW SH SW DH DW; TILE_OW (at most
  * OW); HAS_SHIFT, CLAMP (0, 1: of the depthwise part); STRASSEN (0, 1), PXB (even), PXS (with STRASSEN), OCV.
  */
 #include "include/wide.clh"
@@ -97,7 +97,7 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
       const ahead_t ahead = ahead_of((long)STEPS * ICH * OCB, STEPS * ICH, OCB, t, tiles);
 #define QUARTERS(SIZE)                                                                                                \
   quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, ahead, sums, 0, bias, \
-           residual + at, y + at, ICH, b *OCB, BLOCKS *OCB, OC, act_a, act_b)
+           residual + at, y + at, ICH, b * OCB, BLOCKS * OCB, OC, act_a, act_b)
       if (t < tiles - small) QUARTERS(PXB);
       else QUARTERS(PXS);
     }

@@ -23,7 +23,7 @@
  * Traffic: x is read once per band and share, its overlap from band to band twice; the part of the panel under a column of
  * tiles stays in the first-level cache while all output channels pass by.
  *
- * Macros: wide.clh, types.clh, vector.clh, index.clh, epilogue.clh; KH KW SH SW DH DW; OC_BLOCK, TILE_OH (the tile).
+ * Macros: wide.clh, types.clh, vector.clh, index.clh, panel.clh, epilogue.clh; KH KW SH SW DH DW; OC_BLOCK, TILE_OH (the tile).
  */
 #include "include/wide.clh"
 

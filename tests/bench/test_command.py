@@ -88,7 +88,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
     def interrupt_second(result: LayerResult, *arguments: object) -> None:
         if result.layer.name.startswith("pw"):
             raise KeyboardInterrupt
-        measure_round(result, *arguments)  # type: ignore[arg-type]
+        measure_round(result, *arguments)  # type: ignore[arg-type]  # passed on as they are
 
     monkeypatch.setattr(layers, "measure_round", interrupt_second)
     result = _run("--against", "torch", "--json", str(path))

@@ -25,7 +25,7 @@ def keep_buffers() -> None:
         kept.append(make(*args, **kwargs))
         return kept[-1]
 
-    cl.Buffer = keeping  # type: ignore[assignment, misc]
+    cl.Buffer = keeping  # type: ignore[assignment, misc]  # a function in place of a class
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         used.add(launch.kernel)
         return original(self, launch)
 
-    clconv.runtime.Runtime.kernel = noting  # type: ignore[method-assign, assignment]
+    clconv.runtime.Runtime.kernel = noting  # type: ignore[method-assign, assignment]  # to see what is built
     keep_buffers()
     queue = queue_on(find_devices(simulator=True)[0])
     for name, (spec, _, _) in cases().items():
@@ -49,19 +49,19 @@ def main() -> None:
     for always in (False, True):
         layout._gain = (lambda *_: 1.0) if always else gain
         for name, sizes in test_shuffle.SHAPES.items():
-            print("shuffle", name, always, flush=True)  # noqa: T201
+            print("shuffle", name, always, flush=True)  # noqa: T201  # as above
             test_shuffle.check(sizes, "float32", queue)
     for name in channels_last_cases():
-        print(name, "in N H W C", flush=True)  # noqa: T201
+        print(name, "in N H W C", flush=True)  # noqa: T201  # as above
         assert deviation(name, "float32", queue) < BOUND["float32"], name
     for name in test_planes.CASES:
-        print(name, flush=True)  # noqa: T201
+        print(name, flush=True)  # noqa: T201  # as above
         assert test_planes.deviation(name, "float32", queue) < BOUND["float32"], name
     for shape in inverted.FORMS:
         large = shape is not inverted.matrix_form  # some of its panels do not fit the simulator
         inverted.FORMS = (shape,)  # type: ignore[assignment]  # of another length
         for name, proto in test_inverted.models().items():
-            print(name, shape.__name__, flush=True)  # noqa: T201
+            print(name, shape.__name__, flush=True)  # noqa: T201  # as above
             assert fused_deviation(proto, test_inverted.kernel_of(shape), queue, large=large) < test_inverted.bound_of(shape), (
                 name
             )
@@ -71,12 +71,12 @@ def main() -> None:
         for name, proto in test_separable.models().items():
             if not test_separable.serves(form, proto, DeviceInfo.of(queue.device)):
                 continue
-            print(name, form.__name__, flush=True)  # noqa: T201
+            print(name, form.__name__, flush=True)  # noqa: T201  # as above
             assert fused_deviation(proto, test_separable.kernel_of(form), queue, large=large) < test_separable.bound_of(form), (
                 name
             )
     own = (kernel.removeprefix("network/").removesuffix(".cl") for kernel in used if kernel.startswith("network/"))
-    print("kernels:", *sorted(own))  # noqa: T201
+    print("kernels:", *sorted(own))  # noqa: T201  # what the test reads
 
 
 if __name__ == "__main__":

@@ -117,4 +117,4 @@ def test_open_sizes_need_a_shape_to_explain() -> None:
 @pytest.mark.parametrize("source", [3, None, {}])
 def test_what_is_no_model_at_all(source: object) -> None:
     with pytest.raises(clconv.ClconvError, match="a model is a path"):
-        clconv.onnx.load(source)  # type: ignore[arg-type]
+        clconv.onnx.load(source)  # type: ignore[arg-type]  # on purpose

@@ -46,7 +46,7 @@ class GroupedLaneSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Take grouped problems in NHWC with as many output as input channels a group, a vector's or a multiple."""
+        """Take grouped problems in NHWC with as many channels out as in, up to a vector's in a group, or multiples up to 32."""
         if reason := other_kind(problem, "grouped") or not_nhwc(problem):
             return reason
         vec = self._lanes(problem, device)
