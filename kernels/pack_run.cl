@@ -37,5 +37,5 @@ __kernel void pack_run(__global const real *restrict w, __global uint *restrict 
     pair[h] = VEC_OF(there ? LOAD(w, at) : 0);
   }
   __global uint *to = packed + (get_global_id(2) * get_global_size(1) + get_global_id(1)) * (PARTS * 256) + get_global_id(0);
-  for (int part = 0; part < PARTS; part++) to[part * 256] = take_pair(&pair[0], &pair[1]).s0;
+  for (int part = 0; part < PARTS; part++) to[part * 256] = take_pair(part, &pair[0], &pair[1]).s0;
 }

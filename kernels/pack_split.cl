@@ -34,5 +34,5 @@ __kernel void pack_split(__global const real *restrict w, __global uint *restric
     pair[h] = VEC_OF(there ? LOAD(w, NHWC ? ((long)tap * ICG + ic) * OC + oc : ((long)oc * ICG + ic) * TAPS + tap) : 0);
   }
   __global uint *to = packed + (get_global_id(2) * get_global_size(1) + get_global_id(1)) * (PARTS * 256) + get_global_id(0);
-  for (int part = 0; part < PARTS; part++) to[part * 256] = take_pair(&pair[0], &pair[1]).s0;
+  for (int part = 0; part < PARTS; part++) to[part * 256] = take_pair(part, &pair[0], &pair[1]).s0;
 }

@@ -83,7 +83,7 @@ def window_of(p: ConvProblem, rows: int, cols: int, left: bool = True) -> Window
     used = max(phases * plane, (phases - 1) * plane + furthest + sums) + TILE
     # Rows of left tiles begin in different sets of the first cache, and so do those of right ones.
     positions = used | 1 if left else round_up(used, 2 * TILE) + TILE
-    columns = width * p.SW if left and reach_w >= p.SW else width  # see PASSES
+    columns = width * p.SW if left and (reach_w >= p.SW or p.SW > 2) else width  # see PASSES
     return Window(rows, cols, width, panel_rows, plane, positions, width, columns, left)
 
 
