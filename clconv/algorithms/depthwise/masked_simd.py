@@ -29,6 +29,9 @@ MOST_STRIDE = 4
 SHORT = 25e-6
 """Predicted seconds below which a unit gets two work-items instead of eight: handing them out takes longer than it gains."""
 
+BEGIN = 16.0
+"""Clock cycles of a tile before and after its rows: masks, the ends of its sums."""
+
 MOST_VECTORS = 29
 """Sums and taps that stay in AVX-512's registers beside the operands."""
 
@@ -85,7 +88,7 @@ class DepthwiseMaskedSimd(Algorithm):
         )
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, avx512: bool) -> float:
-        """Predict from loads, shuffles and multiply-adds of whole tiles, and from the traffic."""
+        """Predict from loads, shuffles and multiply-adds of whole tiles, their beginnings and ends, and from the traffic."""
         parts = (p.KW + 1) // 2
         parted = p.SW == 2 and p.DW == 1 and parts <= vec // 2
         columns = vec - parts + 1 if parted else vec
@@ -98,5 +101,7 @@ class DepthwiseMaskedSimd(Algorithm):
         if not avx512:
             compute *= 2  # vectors at the border are moved element by element
         elif tile * (parts if parted else 1) + p.KH * p.KW > MOST_VECTORS:
-            compute *= 1.5  # more than the registers hold
-        return max(compute, p.bytes / device.bandwidth / 4)
+            compute *= 1.15  # more than the registers hold
+        tiles = p.N * p.IC * ceil_div(p.OW, columns) * ceil_div(p.OH, tile)
+        begun = BEGIN * tiles / (device.clock_mhz * 1e6 * device.compute_units)
+        return max(compute + begun, p.bytes / device.bandwidth / 4)

@@ -107,7 +107,8 @@ class GroupedDirectSimd(Algorithm):
         loads = (block + rows) / (block * rows)  # reads per multiply-add
         elements = p.N * bands * p.G * self._panel(p, vec, band) / accumulator_bytes(p)
         slow = p.layout == "NHWC" or p.SW > 4 or p.itemsize == 2  # copied element by element
-        copied = elements * 2 * (vec if slow else 2)
+        # Columns SW apart are dealt out vector by vector: for two phases by as many instructions as there are vectors.
+        copied = elements * 2 * (vec if slow else 2 if p.SW <= 2 else 32 / vec)
         stored = 16.0 * p.N * p.OH * p.OW * p.OC if p.layout == "NHWC" else 0.0
         efficiency = 0.95
         if wide(p, device):

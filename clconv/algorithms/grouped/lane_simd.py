@@ -31,6 +31,9 @@ MOST_SUMS = 8
 REGISTERS = 28
 """Of AVX-512's, those that can hold sums."""
 
+BESIDE_MATRIX = 1.5
+"""Predicted times are those at work, at a higher clock than drivers report; those of the matrix unit's kernels are not."""
+
 MOST_CHANNELS = 32
 """Channels of a group: with more, a vector of each group's own is as good."""
 
@@ -135,6 +138,8 @@ class GroupedLaneSimd(Algorithm):
             added = 3.0 * (parts - 1) / (p.ICG * p.KH * p.KW)  # instructions that make one sum of an output's, per multiply-add
             crowded = 1.3 if parts * tile > REGISTERS else 1.0
             work = (1.0 + added + (operands if spread else 0.0)) * (0.3 + 0.86 / tile) * crowded
+            if device.amx:
+                work *= BESIDE_MATRIX
         elif wide(p, device):
             work = (0.45 + 0.45 * loads) * (1.0 if spread else 1.15)
         else:
