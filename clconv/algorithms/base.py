@@ -12,6 +12,9 @@ from clconv.problem import ACTIVATIONS, DTYPES, ConvProblem
 FEW_PIXELS = 512
 """Pixels of all images up to which reading a filter from memory is felt; measured, see kernels/include/prefetch.clh."""
 
+SHORT = 25e-6
+"""Predicted seconds below which a unit gets two work-items instead of eight: handing them out takes longer than it gains."""
+
 
 class Algorithm(ABC):
     """One way to compute a convolution. Stateless; its methods are pure functions of problem and device.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    SHORT,
     Algorithm,
     accumulator_bytes,
     ceil_div,
@@ -25,9 +26,6 @@ TILES = (14, 7, 4, 2, 1)
 
 MOST_STRIDE = 4
 """Largest horizontal stride that vectors are parted by; see kernels/include/parts.clh."""
-
-SHORT = 25e-6
-"""Predicted seconds below which a unit gets two work-items instead of eight: handing them out takes longer than it gains."""
 
 BEGIN = 16.0
 """Clock cycles of a tile before and after its rows: masks, the ends of its sums."""

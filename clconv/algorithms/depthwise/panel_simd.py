@@ -14,6 +14,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.panel import panel_bytes, phase
 from clconv.algorithms.reasons import not_nchw, other_kind, too_little_local, too_many_taps
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -42,14 +43,8 @@ class DepthwisePanelSimd(Algorithm):
         ] or [1]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
-    def _phase(self, p: ConvProblem, device: DeviceInfo) -> int:
-        """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
-        vec = device.lanes(accumulator_bytes(p))
-        return round_up(max(p.OW, vec) + (p.KW - 1) * p.DW // p.SW, vec) + vec
-
     def _panel(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:
-        """Bytes of the panel under so many output rows."""
-        return ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, device) * accumulator_bytes(p)
+        return panel_bytes(p, device.lanes(accumulator_bytes(p)), rows)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         vec = device.lanes(accumulator_bytes(p))
@@ -70,7 +65,7 @@ class DepthwisePanelSimd(Algorithm):
                 *size_arguments(p, "N", "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
                 Int(bands),
                 Int(channels),
-                Int(self._phase(p, device)),
+                Int(phase(p, vec)),
                 *epilogue_arguments(p),
             ),
             global_size=(bands, ceil_div(p.IC, channels), p.N),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
+    SHORT,
     Algorithm,
     accumulator_bytes,
     ceil_div,
@@ -14,7 +15,6 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.depthwise.masked_simd import SHORT
 from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo

@@ -14,6 +14,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.panel import panel_bytes, phase
 from clconv.algorithms.reasons import other_kind, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -37,7 +38,7 @@ class GroupedDirectSimd(Algorithm):
         """Take grouped problems whose rows under one output row fit into local memory."""
         if reason := other_kind(problem, "grouped") or too_many_columns(problem):
             return reason
-        return too_little_local(self._panel(problem, device.lanes(accumulator_bytes(problem)), 1), device)
+        return too_little_local(panel_bytes(problem, device.lanes(accumulator_bytes(problem)), 1), device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the output is large enough for."""
@@ -47,24 +48,16 @@ class GroupedDirectSimd(Algorithm):
             self._plan(problem, device, block, rows, vec)
             for vec in ((2 * lanes, lanes) if avx512 else (lanes,))
             for block, rows in (WIDE_TILES if avx512 else TILES)
-            if block <= problem.OCG and rows <= problem.OH and self._panel(problem, vec, rows) <= device.local_mem_bytes
+            if block <= problem.OCG and rows <= problem.OH and panel_bytes(problem, vec, rows) <= device.local_mem_bytes
         ]
         return fastest_first(plans)
-
-    def _phase(self, p: ConvProblem, vec: int) -> int:
-        """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
-        return round_up(max(p.OW, vec) + (p.KW - 1) * p.DW // p.SW, vec) + vec
-
-    def _panel(self, p: ConvProblem, vec: int, rows: int) -> int:
-        """Bytes of the panel under so many output rows."""
-        return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * self._phase(p, vec) * accumulator_bytes(p)
 
     def _bands(self, p: ConvProblem, device: DeviceInfo, rows: int, vec: int) -> int:
         """Bands of at least ``rows`` rows: enough for all units, with panels that leave most of the second cache free."""
         most = p.OH // rows
         bands = min(most, max(1, ceil_div(8 * device.compute_units, p.G * p.N)))
         budget = min(max(device.l1_bytes, device.l2_bytes // 8), device.local_mem_bytes)
-        while bands < most and self._panel(p, vec, ceil_div(p.OH, bands)) > budget:
+        while bands < most and panel_bytes(p, vec, ceil_div(p.OH, bands)) > budget:
             bands += 1
         return bands
 
@@ -80,10 +73,10 @@ class GroupedDirectSimd(Algorithm):
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
-                Local(self._panel(p, vec, ceil_div(p.OH, bands))),
+                Local(panel_bytes(p, vec, ceil_div(p.OH, bands))),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
                 Int(bands),
-                Int(self._phase(p, vec)),
+                Int(phase(p, vec)),
                 *epilogue_arguments(p),
             ),
             global_size=(bands, p.G, p.N),
@@ -105,7 +98,7 @@ class GroupedDirectSimd(Algorithm):
         band = ceil_div(p.OH, bands)
         waste = round_up(band, rows) / band * round_up(p.OW, vec) / p.OW * round_up(p.OCG, block) / p.OCG
         loads = (block + rows) / (block * rows)  # reads per multiply-add
-        elements = p.N * bands * p.G * self._panel(p, vec, band) / accumulator_bytes(p)
+        elements = p.N * bands * p.G * panel_bytes(p, vec, band) / accumulator_bytes(p)
         slow = p.layout == "NHWC" or p.SW > 4 or p.itemsize == 2  # copied element by element
         # Columns SW apart are dealt out vector by vector: for two phases by as many instructions as there are vectors.
         copied = elements * 2 * (vec if slow else 2 if p.SW <= 2 else 32 / vec)
