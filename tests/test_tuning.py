@@ -78,13 +78,30 @@ def test_records_can_be_switched_off(device: DeviceInfo, path: Path, monkeypatch
     assert not select(PROBLEM, device, recall=recall).tuned
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 1, "devices": {"d": {"p": {"algorithm": 3}}}}'])
-def test_a_damaged_store_is_set_aside(path: Path, text: str) -> None:
-    path.write_text(text)
+def _timed(seconds: str) -> str:
+    return f'{{"version": 1, "devices": {{"d": {{"p": {{"algorithm": "a", "tile": "t", "seconds": {seconds}}}}}}}}}'
+
+
+DAMAGED = {
+    "empty": "",
+    "torn": "{",
+    "a list": "[]",
+    "no devices": '{"version": 1}',
+    "no tile": '{"version": 1, "devices": {"d": {"p": {"algorithm": 3}}}}',
+    "deep": "[" * 200_000,
+    **{name: _timed(name) for name in ("NaN", "Infinity", "0", "-1", "1e400")},
+    "400 digits": _timed("9" * 400),
+    "5000 digits": _timed("9" * 5000),
+}
+
+
+@pytest.mark.parametrize("raw", [*(t.encode() for t in DAMAGED.values()), b"\xff\xfe"], ids=[*DAMAGED, "no UTF-8"])
+def test_a_damaged_store_is_set_aside(path: Path, raw: bytes) -> None:
+    path.write_bytes(raw)
     with pytest.warns(UserWarning, match="are damaged"):
         assert load(path) == {}
     assert not path.exists()
-    assert path.with_suffix(".damaged").read_text() == text
+    assert path.with_suffix(".damaged").read_bytes() == raw
     save(path, "d", {"p": Record("a", "t", 1.0)})
     assert load(path) == {"d": {"p": Record("a", "t", 1.0)}}
 
@@ -97,7 +114,7 @@ def test_a_store_of_a_later_version_is_not_damaged(path: Path) -> None:
 
 def _write(path: Path, who: int) -> None:
     for i in range(15):
-        save(path, "d", {f"{who}-{i}": Record("a", "t", float(i))})
+        save(path, "d", {f"{who}-{i}": Record("a", "t", i + 1.0)})
 
 
 def test_many_processes_write_at_once(path: Path) -> None:

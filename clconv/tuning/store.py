@@ -7,6 +7,7 @@ Writers replace it as a whole under a lock, so readers never see half of one.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -72,22 +73,24 @@ def load(path: Path) -> dict[str, dict[str, Record]]:
         Device to problem to record.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
         warnings.warn(f"the tuning records in {path} cannot be read ({error}); going on without them", stacklevel=2)
         return {}
     try:
-        return _parse(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return _parse(json.loads(raw.decode("utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         aside = path.with_suffix(".damaged")
         try:
             path.replace(aside)
             where = f"set aside as {aside}"
         except OSError:
             where = "left where they are"
-        warnings.warn(f"the tuning records in {path} are damaged ({error!r}); they are {where}", stacklevel=2)
+        # Not repr: that of a decoding error holds all bytes of the file.
+        what = f"{type(error).__name__}: {error}"
+        warnings.warn(f"the tuning records in {path} are damaged ({what}); they are {where}", stacklevel=2)
         return {}
 
 
@@ -95,9 +98,16 @@ def _parse(content: Any) -> dict[str, dict[str, Record]]:
     if content["version"] != VERSION:
         return {}
     return {
-        device: {problem: Record(str(r["algorithm"]), str(r["tile"]), float(r["seconds"])) for problem, r in records.items()}
+        device: {problem: Record(str(r["algorithm"]), str(r["tile"]), _seconds(r["seconds"])) for problem, r in records.items()}
         for device, records in content["devices"].items()
     }
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{seconds} is no time in seconds")
+    return seconds
 
 
 def make_folder(path: Path) -> None:
