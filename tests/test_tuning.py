@@ -107,9 +107,14 @@ def test_a_damaged_store_is_set_aside(path: Path, raw: bytes) -> None:
 
 
 def test_a_store_of_a_later_version_is_not_damaged(path: Path) -> None:
-    path.write_text(json.dumps({"version": 99, "devices": {}}))
+    text = json.dumps({"version": 99, "devices": {}})
+    path.write_text(text)
     assert load(path) == {}
-    assert path.exists()
+    assert path.read_text() == text
+    with pytest.warns(UserWarning, match=r"are of version 99 and this clconv writes version 1; they are set aside"):
+        save(path, "d", {"p": Record("a", "t", 1.0)})
+    assert path.with_suffix(".other").read_text() == text
+    assert load(path) == {"d": {"p": Record("a", "t", 1.0)}}
 
 
 def _write(path: Path, who: int) -> None:

@@ -61,7 +61,7 @@ def problem_key(problem: ConvProblem) -> str:
 
 
 def load(path: Path) -> dict[str, dict[str, Record]]:
-    """Read a store; one that is damaged is renamed and warned of, and counts as empty.
+    """Read a store; one that is damaged is renamed and warned of, and counts as empty, as does one of another version.
 
     Parameters
     ----------
@@ -73,6 +73,17 @@ def load(path: Path) -> dict[str, dict[str, Record]]:
         Device to problem to record.
     """
     try:
+        return _load(path)
+    except _VersionError:
+        return {}
+
+
+class _VersionError(Exception):
+    """A store of another version of the package: not for us to read, and not damaged."""
+
+
+def _load(path: Path) -> dict[str, dict[str, Record]]:
+    try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return {}
@@ -82,21 +93,25 @@ def load(path: Path) -> dict[str, dict[str, Record]]:
     try:
         return _parse(json.loads(raw.decode("utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        aside = path.with_suffix(".damaged")
-        try:
-            path.replace(aside)
-            where = f"set aside as {aside}"
-        except OSError:
-            where = "left where they are"
         # Not repr: that of a decoding error holds all bytes of the file.
         what = f"{type(error).__name__}: {error}"
-        warnings.warn(f"the tuning records in {path} are damaged ({what}); they are {where}", stacklevel=2)
+        _set_aside(path, ".damaged", f"are damaged ({what})")
         return {}
+
+
+def _set_aside(path: Path, suffix: str, why: str) -> None:
+    aside = path.with_suffix(suffix)
+    try:
+        path.replace(aside)
+        where = f"set aside as {aside}"
+    except OSError:
+        where = "left where they are"
+    warnings.warn(f"the tuning records in {path} {why}; they are {where}", stacklevel=4)
 
 
 def _parse(content: Any) -> dict[str, dict[str, Record]]:
     if content["version"] != VERSION:
-        return {}
+        raise _VersionError(f"are of version {content['version']!r} and this clconv writes version {VERSION}")
     return {
         device: {problem: Record(str(r["algorithm"]), str(r["tile"]), _seconds(r["seconds"])) for problem, r in records.items()}
         for device, records in content["devices"].items()
@@ -128,7 +143,7 @@ def make_folder(path: Path) -> None:
 
 
 def save(path: Path, device: str, found: dict[str, Record]) -> None:
-    """Add records of a device to a store, whatever other processes do meanwhile.
+    """Add records of a device to a store, whatever other processes do meanwhile; one of another version is set aside.
 
     Parameters
     ----------
@@ -144,7 +159,11 @@ def save(path: Path, device: str, found: dict[str, Record]) -> None:
     """
     make_folder(path)
     with _locked(path.with_suffix(".lock")):
-        content = load(path)
+        try:
+            content = _load(path)
+        except _VersionError as error:
+            _set_aside(path, ".other", str(error))
+            content = {}
         content.setdefault(device, {}).update(found)
         plain = {d: {p: vars(r) for p, r in sorted(rs.items())} for d, rs in sorted(content.items())}
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
