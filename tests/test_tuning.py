@@ -101,7 +101,7 @@ def test_a_damaged_store_is_set_aside(path: Path, raw: bytes) -> None:
     with pytest.warns(UserWarning, match="are damaged"):
         assert load(path) == {}
     assert not path.exists()
-    assert path.with_suffix(".damaged").read_bytes() == raw
+    assert path.with_name("tuning.json.damaged").read_bytes() == raw
     save(path, "d", {"p": Record("a", "t", 1.0)})
     assert load(path) == {"d": {"p": Record("a", "t", 1.0)}}
 
@@ -113,8 +113,25 @@ def test_a_store_of_a_later_version_is_not_damaged(path: Path) -> None:
     assert path.read_text() == text
     with pytest.warns(UserWarning, match=r"are of version 99 and this clconv writes version 1; they are set aside"):
         save(path, "d", {"p": Record("a", "t", 1.0)})
-    assert path.with_suffix(".other").read_text() == text
+    assert path.with_name("tuning.json.other").read_text() == text
     assert load(path) == {"d": {"p": Record("a", "t", 1.0)}}
+
+
+def test_stores_beside_each_other_keep_their_records(tmp_path: Path) -> None:
+    """A lock has the whole name of its store: that of ``x.json`` is neither that of ``x.lock`` nor ``x.lock`` itself."""
+    names = ("x.lock", "x.json", "x", "x.damaged")
+    for name in names:
+        save(tmp_path / name, "d", {name: Record("a", "t", 1.0)})
+    for name in names:
+        assert list(load(tmp_path / name)["d"]) == [name]
+
+
+@pytest.mark.parametrize("folder", ["/", ".", "", "here"])
+def test_a_folder_is_no_store(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clconv.cli.tune.search", lambda *_, **__: pytest.fail("it searches"))
+    where = folder if folder != "here" else str(tmp_path)
+    with pytest.raises(clconv.ClconvError, match="is a folder; name a file with --store or CLCONV_TUNING"):
+        CliRunner().invoke(cli, ["tune", "1x1 8->8 @6", "--store", where], catch_exceptions=False)
 
 
 def _write(path: Path, who: int) -> None:

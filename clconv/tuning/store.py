@@ -100,13 +100,18 @@ def _load(path: Path) -> dict[str, dict[str, Record]]:
 
 
 def _set_aside(path: Path, suffix: str, why: str) -> None:
-    aside = path.with_suffix(suffix)
+    aside = _beside(path, suffix)
     try:
         path.replace(aside)
         where = f"set aside as {aside}"
     except OSError:
         where = "left where they are"
     warnings.warn(f"the tuning records in {path} {why}; they are {where}", stacklevel=4)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return the file next to a store with its whole name in front: ``x.lock`` may be a store, too."""
+    return path.with_name(path.name + suffix)
 
 
 def _parse(content: Any) -> dict[str, dict[str, Record]]:
@@ -131,11 +136,13 @@ def make_folder(path: Path) -> None:
     Raises
     ------
     ClconvError
-        If it cannot.
+        If it cannot, or the store itself is a folder.
     """
+    if path.is_dir():
+        raise ClconvError(f"tuning records go into a file and {path} is a folder; name a file with --store or CLCONV_TUNING")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".lock").touch()
+        _beside(path, ".lock").touch()
     except OSError as error:
         raise ClconvError(
             f"tuning records cannot be written to {path} ({error.strerror}); name another file with --store or CLCONV_TUNING"
@@ -158,7 +165,7 @@ def save(path: Path, device: str, found: dict[str, Record]) -> None:
         If nothing can be written there.
     """
     make_folder(path)
-    with _locked(path.with_suffix(".lock")):
+    with _locked(_beside(path, ".lock")):
         try:
             content = _load(path)
         except _VersionError as error:
@@ -180,7 +187,7 @@ def save(path: Path, device: str, found: dict[str, Record]) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes; where the platform has none, go without: the file is replaced whole anyway."""
-    with path.open("w") as file:
+    with path.open("a") as file:
         try:
             import fcntl
         except ImportError:  # not a POSIX system
