@@ -215,6 +215,21 @@ def test_the_command(path: Path) -> None:
     assert path.exists()
 
 
+def test_a_candidate_is_timed_once_however_short_the_time(path: Path, device: DeviceInfo) -> None:
+    result = CliRunner().invoke(cli, ["tune", "1x1", "8->8", "@6", "--seconds", "1e-9"])
+    assert result.exit_code == 0, result.output
+    assert "nan" not in result.output
+    (record,) = load(path)[device_key(device)].values()
+    assert 0 < record.seconds < 10
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0"])
+def test_times_that_are_none_are_refused(seconds: str) -> None:
+    result = CliRunner().invoke(cli, ["tune", "--seconds", seconds])
+    assert result.exit_code == 2
+    assert "Invalid value for '--seconds'" in result.output
+
+
 def test_candidates_hold_the_rule_s_choice(device: DeviceInfo) -> None:
     assert candidates(PROBLEM, device)[0] == select(PROBLEM, device).plan
     assert len(candidates(PROBLEM, device, thorough=True)) >= len(candidates(PROBLEM, device))

@@ -14,6 +14,7 @@ from clconv.bench import peers
 from clconv.bench.layers import INTERRUPTED, bench_layers
 from clconv.bench.whole_command import LAYERS_ONLY, bench_networks
 from clconv.bench.workloads import NETWORKS
+from clconv.cli.options import Seconds
 from clconv.errors import ClconvError
 
 FILE: Any = click.Path(dir_okay=False, path_type=Path)
@@ -52,10 +53,8 @@ def _cores() -> int:
 @click.option("--batch", "batches", multiple=True, callback=_sizes, help="1 for layers, 1,8 for networks if left out.")
 @click.option("--threads", type=click.IntRange(1), default=_cores, show_default="all cores", help="For every library.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times through all of them.")
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="Per library, layer and round: 0.1, networks 1 if left out."
-)
-@click.option("--budget", type=float, help="Stop after this many seconds and keep what is measured.")
+@click.option("--seconds", type=Seconds(), help="Per library, layer and round: 0.1, networks 1 if left out.")
+@click.option("--budget", type=Seconds(), help="Stop after this many seconds and keep what is measured.")
 @click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
 @click.option("--json", "json_file", type=FILE, help="Keep the results, after each layer.")
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clconv.bench.workloads import NETWORKS, distinct_layers
+from clconv.cli.options import Seconds
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
@@ -26,7 +27,7 @@ from clconv.tuning.store import device_key, load, make_folder, problem_key, stor
 @click.option("--only", default="", help="Only layers whose name contains one of these: cv3x3,g32,dw.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per candidate.")
+@click.option("--seconds", type=Seconds(), default=0.1, show_default=True, help="Per candidate.")
 @click.option("--again", is_flag=True, help="Search also what the store has already.")
 @click.option("--thorough", is_flag=True, help="Try also plans that are predicted to be slow.")
 @click.option(

@@ -30,7 +30,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     ----------
     plan : Plan
     seconds : float
-        How long to repeat it.
+        How long to repeat it; it is timed once at least.
     data : dict
         Inputs and exact result of the plan's problem; filled at the first plan of a problem.
     device : str, optional
@@ -64,7 +64,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
         if not (np.abs(out - data["exact"]) <= bound).all():
             return Verdict(float("inf"), "its result is wrong")
         least, end = float("inf"), time.perf_counter() + seconds
-        while time.perf_counter() < end:
+        while least == float("inf") or time.perf_counter() < end:
             start = time.perf_counter()
             wait(executable.run(queue, buffers))
             least = min(least, time.perf_counter() - start)

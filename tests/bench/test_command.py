@@ -137,6 +137,9 @@ def test_sweep_prints_and_draws(tmp_path: Path) -> None:
         (("--of", "lenet"), "network 'lenet' is unknown"),
         (("--only", "cv9x9"), "no layer of mobilenet_v1"),
         (("--against", "absent.json"), "absent.json is not a record of clconv bench"),
+        (("--seconds", "nan"), "'nan' is no number of seconds; use one above 0"),
+        (("--seconds", "inf"), "Invalid value for '--seconds'"),
+        (("--budget", "nan"), "Invalid value for '--budget'"),
         (("--layout", "CHWN"), "Invalid value for '--layout'"),
     ],
 )
