@@ -36,6 +36,8 @@ def parse(text: str) -> ConvProblem:
     words = text.replace(",", " ").lower().split()
     if not words:
         raise ShapeError(f"the problem is empty; {_HELP}")
+    if long := next((word for word in words if re.search(r"\d{20}", word)), None):
+        raise ShapeError(f"{long[:20]!r}... has a number of more digits than any size has; {_HELP}")
     if _DESCRIPTOR.fullmatch(words[0]):
         return _from_descriptor(words[0], _options(words[1:]))
     return _from_words(words)
@@ -133,7 +135,7 @@ def _from_words(words: list[str]) -> ConvProblem:
 
 
 def _value(name: str, text: str) -> int | str:
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return int(text)
     if name in ("pad", "padding") and text in ("same", "same_lower", "valid"):
         return text

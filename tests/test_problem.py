@@ -137,8 +137,13 @@ def test_the_output_size_may_imply_padding_at_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "3x3", "64->64", "3x3 64->64 @8 banana", "3x3 4->4 @8 stride", "g2ic4ih8", "ic4ih8oc4oh2kh3"]
+    "text",
+    [
+        *("", "3x3", "64->64", "3x3 64->64 @8 banana", "3x3 4->4 @8 stride", "g2ic4ih8", "ic4ih8oc4oh2kh3"),
+        *("3x3 4->4 @8 stride ²", f"3x3 4->4 @{'8' * 5000}", f"ic4ih{'8' * 5000}oc4kh3"),
+    ],
 )
 def test_unreadable_problems_get_one_sentence(text: str) -> None:
-    with pytest.raises(ShapeError):
+    with pytest.raises(ShapeError, match=r"write it like|its other numbers give") as caught:
         parse(text)
+    assert "\n" not in str(caught.value)
