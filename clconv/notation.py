@@ -6,10 +6,13 @@ import re
 from typing import Any
 
 from clconv.errors import ShapeError
-from clconv.problem import ACTIVATIONS, DTYPES, LAYOUTS, ConvProblem
+from clconv.problem import ACTIVATIONS, DTYPES, LAYOUTS, Activation, ConvProblem
 
 _DESCRIPTOR = re.compile(r"(?:(?:g|mb|ic|ih|iw|oc|oh|ow|kh|kw|sh|sw|ph|pw|dh|dw)\d+)+")
 _PART = re.compile(r"(g|mb|ic|ih|iw|oc|oh|ow|kh|kw|sh|sw|ph|pw|dh|dw)(\d+)")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf")
+_NUMBERS = {"leaky_relu": "0.1", "clip": "0 6"}
+"""Activations that numbers follow, with examples of those."""
 _HELP = 'write it like "3x3 64->128 @56 stride 2 pad 1 groups 32 nhwc relu" or "g32ic128ih56oc128oh56kh3ph1"'
 
 
@@ -22,7 +25,8 @@ def parse(text: str) -> ConvProblem:
         In oneDNN's notation, ``"g32ic128ih56oc128oh56kh3ph1"`` (what is missing for the width equals the height's; the batch
         is 1; ``dh0`` is no dilation), or in words: ``"3x3 64->128 @56 stride 2"`` with any of ``pad N``, ``pad same``,
         ``dilation N``, ``groups N``, ``batch N``, ``depthwise``, ``pointwise``, ``bias``, ``residual``, a layout, an element
-        type, an activation. Without ``pad``, words mean half the filter. Layout, type and the like may follow the notation too.
+        type, an activation with its numbers (``leaky_relu 0.1``, ``clip 0 6``). Without
+        ``pad``, words mean half the filter. Layout, type and the like may follow the notation too.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def parse(text: str) -> ConvProblem:
     Raises
     ------
     ShapeError
-        If the text cannot be read or the numbers do not fit together.
+        If the text cannot be read, contradicts itself, or the numbers do not fit together.
     """
     words = text.replace(",", " ").lower().split()
     if not words:
@@ -43,20 +47,41 @@ def parse(text: str) -> ConvProblem:
     return _from_words(words)
 
 
+def _put(options: dict[str, Any], name: str, value: object) -> None:
+    """Note what a word says, unless an earlier one said something else."""
+    if options.setdefault(name, value) != value:
+        raise ShapeError(f"the {name} is given twice, as {options[name]} and as {value}; leave one out")
+
+
 def _options(words: list[str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    for word in words:
+    words = words.copy()
+    while words:
+        word = words.pop(0)
         if word.upper() in LAYOUTS:
-            options["layout"] = word.upper()
+            _put(options, "layout", word.upper())
         elif word in DTYPES:
-            options["dtype"] = word
+            _put(options, "dtype", word)
         elif word in ACTIVATIONS:
-            options["activation"] = word
+            _put(options, "activation", _activation(word, words))
         elif word in ("bias", "residual"):
             options[word] = True
         else:
             raise ShapeError(f"the word {word!r} is not understood; {_HELP}")
     return options
+
+
+def _activation(name: str, words: list[str]) -> Activation:
+    """Read an activation, and take the numbers that belong to it from the words behind its name."""
+    example = _NUMBERS.get(name, "")
+    count = len(example.split())
+    numbers = words[:count]
+    del words[:count]
+    if len(numbers) < count or not all(map(_NUMBER.fullmatch, numbers)):
+        got = repr(" ".join(numbers)) if numbers else "nothing"
+        takes = "a number" if count == 1 else f"{count} numbers"
+        raise ShapeError(f'{name} is followed by {got}, it takes {takes}; write it like "{name} {example}"')
+    return Activation.of((name, *map(float, numbers)))
 
 
 def _problem(n: int, ic: int, size: tuple[int, int], oc: int, filt: tuple[int, int], **options: Any) -> ConvProblem:
@@ -68,10 +93,14 @@ def _problem(n: int, ic: int, size: tuple[int, int], oc: int, filt: tuple[int, i
 
 
 def _from_descriptor(word: str, options: dict[str, Any]) -> ConvProblem:
-    v = {name: int(number) for name, number in _PART.findall(word)}
+    v: dict[str, Any] = {}
+    for name, number in _PART.findall(word):
+        _put(v, name, int(number))
     for need in ("ic", "ih", "oc", "kh"):
         if need not in v:
             raise ShapeError(f"{word!r} lacks {need}; {_HELP}")
+    if "ow" in v and "oh" not in v:
+        raise ShapeError(f"{word!r} gives ow{v['ow']} and no oh; give both, or leave both out")
 
     def pair(h: str, w: str, default: int) -> tuple[int, int]:
         return v.get(h, default), v.get(w, v.get(h, default))
@@ -112,13 +141,13 @@ def _from_words(words: list[str]) -> ConvProblem:
     while tokens:
         token = tokens.pop(0)
         if match := re.fullmatch(r"(\d+)x(\d+)", token):
-            v["filter"] = (int(match[1]), int(match[2]))
+            _put(v, "filter", (int(match[1]), int(match[2])))
         elif match := re.fullmatch(r"(\d+)->(\d+)", token):
-            v["channels"] = (int(match[1]), int(match[2]))
+            _put(v, "channels", (int(match[1]), int(match[2])))
         elif match := re.fullmatch(r"@(\d+)(?:x(\d+))?", token):
-            v["size"] = (int(match[1]), int(match[2] or match[1]))
+            _put(v, "size", (int(match[1]), int(match[2] or match[1])))
         elif token in names:
-            options[names[token]] = _value(token, tokens.pop(0) if tokens else "")
+            _put(options, names[token], _value(token, tokens.pop(0) if tokens else ""))
         elif token in ("depthwise", "pointwise"):
             v[token] = True
         else:
@@ -128,8 +157,10 @@ def _from_words(words: list[str]) -> ConvProblem:
         raise ShapeError(f"{' '.join(words)!r} lacks the channels, the image size or the filter; {_HELP}")
     filt = v.get("filter", (1, 1))
     (ic, oc), dilation = v["channels"], options.get("dilation", 1)
-    if "depthwise" in v:
-        options.setdefault("groups", ic)
+    if "pointwise" in v and filt != (1, 1):
+        raise ShapeError(f"a pointwise convolution has a 1x1 filter, got {filt[0]}x{filt[1]}; leave one of the two out")
+    if "depthwise" in v and options.setdefault("groups", ic) != ic:
+        raise ShapeError(f"depthwise means a group per input channel, {ic}, got groups {options['groups']}; leave one out")
     options.setdefault("padding", tuple((k - 1) * dilation // 2 for k in filt))
     return _problem(options.pop("batch", 1), ic, v["size"], oc, filt, **options)
 

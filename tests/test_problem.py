@@ -120,11 +120,41 @@ def test_activation_reads_what_callers_write() -> None:
         ("3x3 32->32 @112x96 depthwise batch 4", "g32mb4ic32ih112iw96oc32kh3ph1"),
         ("pointwise 16->8 @7", "ic16ih7oc8kh1"),
         ("5x3 4->4 @20 pad 0 dilation 2", "ic4ih20oc4kh5kw3dh1"),
+        ("pointwise 1x1 16->8 @7", "ic16ih7oc8kh1"),
+        ("3x3 4->4 @8 depthwise groups 4", "g4ic4ih8oc4kh3ph1"),
+        ("3x3 4->4 @8 clip 0, 6", "ic4ih8oc4kh3ph1 clip 0 6"),
         ("3x3 4->4 @8 nhwc float16 relu bias", "ic4ih8oc4kh3ph1 nhwc float16 relu bias"),
     ],
 )
 def test_words_and_notation_mean_the_same(text: str, same: str) -> None:
     assert parse(text) == parse(same)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pointwise 3x3 4->4 @8", "a pointwise convolution has a 1x1 filter, got 3x3"),
+        ("3x3 4->4 @8 depthwise groups 2", "a group per input channel, 4, got groups 2"),
+        ("ic4ih8oc4kh3ow3", "gives ow3 and no oh"),
+        ("ic4ih8oc4kh3ic8", "the ic is given twice, as 4 and as 8"),
+        ("3x3 5x5 4->4 @8", r"the filter is given twice, as \(3, 3\) and as \(5, 5\)"),
+        ("3x3 4->4 @8 pad 1 padding 0", "the padding is given twice"),
+        ("3x3 4->4 @8 nchw nhwc", "the layout is given twice, as NCHW and as NHWC"),
+        ("ic4ih8oc4kh3 relu tanh", "the activation is given twice, as relu and as tanh"),
+        ("3x3 4->4 @8 leaky_relu", 'leaky_relu is followed by nothing, it takes a number; write it like "leaky_relu 0.1"'),
+        ("3x3 4->4 @8 clip 0 bias", "clip is followed by '0 bias', it takes 2 numbers; write it like \"clip 0 6\""),
+        ("3x3 4->4 @8 clip 6 0", "swap them"),
+        ("3x3 4->4 @8 relu 6", "the word '6' is not understood"),
+    ],
+)
+def test_no_word_is_ignored(text: str, words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        parse(text)
+
+
+def test_activations_with_numbers_in_words() -> None:
+    assert parse("3x3 4->4 @8 leaky_relu 0.1 bias").activation == Activation("leaky_relu", 0.1)
+    assert parse("ic4ih8oc4kh3 clip -1 inf nhwc").activation == Activation("clip", -1.0, float("inf"))
 
 
 def test_notation_of_a_problem_can_be_read_again() -> None:
