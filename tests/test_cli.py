@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from clconv import DeviceError
+from clconv import DeviceError, ShapeError
 from clconv.cli.group import cli
 from clconv.discovery import devices as all_devices
 
@@ -58,6 +58,15 @@ def test_demo_refuses_a_file_that_is_no_image(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("clconv: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_demo_refuses_a_picture_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (60, 60)).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 999)  # an error from twice as many on
+    with pytest.raises(ShapeError, match=r"x.png cannot be read as an image \(.*bomb.*\); pass a JPEG or PNG file"):
+        CliRunner().invoke(cli, ["demo", str(tmp_path / "x.png")], catch_exceptions=False)
 
 
 def test_devices() -> None:

@@ -80,7 +80,7 @@ def demo(image: Path | None, picture: Path, as_json: bool) -> None:
 
 def _load(path: Path | None) -> Array:
     """Read a photograph as (1, 3, H, W) in 0 .. 1, at most 512 pixels high and wide."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if path is None:
         import matplotlib
@@ -89,7 +89,7 @@ def _load(path: Path | None) -> Array:
     try:
         with Image.open(path) as opened:
             rgb = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ShapeError(f"{path} cannot be read as an image ({error}); pass a JPEG or PNG file") from error
     rgb.thumbnail((512, 512))
     return np.ascontiguousarray(np.asarray(rgb, np.float32).transpose(2, 0, 1)[None] / 255)

@@ -55,6 +55,7 @@ def run_command(
     clconv run mobilenet.onnx --input cat.jpg --labels imagenet.txt --profile
     """
     try:
+        names = _labels(labels)
         net = load(model, dtype=dtype)
         inputs = _inputs(net, source, normalise, batch)
         results, seconds = _timed(lambda: net(inputs))
@@ -62,7 +63,6 @@ def run_command(
         click.echo(
             f"{model.name} on {net.queue.device.name.strip()}: {1e3 * seconds:.2f} ms, {net.parameters / 1e6:.2f} M parameters"
         )
-        names = labels.read_text(encoding="utf-8").splitlines() if labels else []
         for name, value in zip(net.outputs, outputs, strict=True):
             _show(name, value, names)
         if explain:
@@ -92,8 +92,7 @@ def _inputs(net: Network, source: Path | None, normalise: str, batch: int) -> di
         random = np.random.default_rng(0)
         return {p.name: random.standard_normal(_shape(p, batch)).astype(p.dtype) for p in net.inputs}
     if source.suffix.lower() == ".npz":
-        with np.load(source, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return _arrays(source)
     if source.suffix.lower() not in _PICTURES:
         raise ShapeError(f"{source} is neither a picture ({', '.join(_PICTURES)}) nor an .npz file")
     if len(net.inputs) != 1:
@@ -101,6 +100,21 @@ def _inputs(net: Network, source: Path | None, normalise: str, batch: int) -> di
             f"a picture serves a network with one input; this one has {len(net.inputs)}, give an .npz with all of them"
         )
     return {net.inputs[0].name: _picture(source, net.inputs[0], normalise, batch)}
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # whatever zipfile, zlib and NumPy raise for a damaged file
+        raise ShapeError(f"{path} is no .npz of plain arrays ({error}); write it with numpy.savez") from error
+
+
+def _labels(path: Path | None) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShapeError(f"{path} is no text of labels ({error}); give one with a class name per line") from error
 
 
 def _shape(port: Port, batch: int, sizes: tuple[int, int] = (224, 224)) -> tuple[int, ...]:
@@ -115,16 +129,17 @@ def _shape(port: Port, batch: int, sizes: tuple[int, int] = (224, 224)) -> tuple
 def _picture(path: Path, port: Port, normalise: str, batch: int) -> Array:
     """Read a picture in the size and layout of an input: (N, 3, H, W) or (N, H, W, 3)."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise UnsupportedError("reading pictures needs pillow; install it with pip install 'clconv[demo]'") from error
     shape = port.shape or ()
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ShapeError(f"the input is no picture with 3 channels ({port}); give it in an .npz file")
     try:
-        image = Image.open(path).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise ShapeError(f"{path} is no picture that pillow can read ({error})") from error
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ShapeError(f"{path} is no picture that pillow can read ({error}); give a JPEG or PNG file") from error
     first = shape[1] == 3
     # Networks halve an image five times.
     own = (max(32, round(image.height / 32) * 32), max(32, round(image.width / 32) * 32))

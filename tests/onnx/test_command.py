@@ -63,3 +63,30 @@ def test_mistakes_end_in_a_sentence(model: Path, tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert result.output.startswith("Error: ")
         assert "Traceback" not in result.output
+
+
+def test_inputs_that_cannot_be_read_end_in_a_sentence(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pytest.importorskip("PIL.Image")
+    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 999)  # an error from twice as many on
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)
+    image.fromarray(noise).save(tmp_path / "bomb.png")
+    image.fromarray(noise[:20, :20]).save(tmp_path / "half.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:600])
+    np.savez(tmp_path / "whole.npz", x=np.arange(3000.0))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    np.savez(tmp_path / "object.npz", x=np.array([{}], dtype=object))
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    (tmp_path / "text.npz").write_text("no arrays")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.npz").write_bytes(whole.replace(np.arange(9.0).tobytes(), bytes(72)))
+    for name in ("object.npz", "one.npz", "text.npz", "empty.npz", "half.npz", "flipped.npz", "bomb.png", "half.png"):
+        result = run(model, "--input", tmp_path / name)
+        assert result.exit_code == 1, name
+        assert re.fullmatch(
+            r"Error: \S+ is no (.npz of plain arrays|picture that pillow can read) \(.*\); \w[^\n]*\n", result.output
+        )
+    result = run(model, "--labels", tmp_path / "bomb.png")
+    assert result.exit_code == 1
+    assert "bomb.png is no text of labels" in result.output
