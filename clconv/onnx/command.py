@@ -36,6 +36,9 @@ _FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--labels", type=_FILE, help="A class name per line.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Repeat the picture, or draw as many.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Store tensors and weights in this type.")
+@click.option(
+    "--algorithm", type=click.Choice(["auto", "direct"]), default="auto", show_default=True, help="direct: least rounding."
+)
 @click.option("--explain", is_flag=True, help="Show what the passes made of the network.")
 @click.option("--profile", is_flag=True, help="Show the time of each step.")
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Compare results and times.")
@@ -46,6 +49,7 @@ def run_command(
     labels: Path | None,
     batch: int,
     dtype: str | None,
+    algorithm: str,
     explain: bool,
     profile: bool,
     against: str | None,
@@ -56,7 +60,7 @@ def run_command(
     """
     try:
         names = _labels(labels)
-        net = load(model, dtype=dtype)
+        net = load(model, dtype=dtype, algorithm=algorithm)
         inputs = _inputs(net, source, normalise, batch)
         results, seconds = _timed(lambda: net(inputs))
         outputs = results if isinstance(results, tuple) else (results,)

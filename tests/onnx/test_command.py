@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import clconv.onnx
 from clconv import networks
 from clconv.onnx.command import run_command
+from clconv.onnx.network import Network
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,19 @@ def test_mistakes_end_in_a_sentence(model: Path, tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert result.output.startswith("Error: ")
         assert "Traceback" not in result.output
+
+
+def test_the_algorithm_reaches_the_network(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def load(source: Path, *, dtype: str | None, algorithm: str) -> Network:
+        asked.append(algorithm)
+        return clconv.onnx.load(source, dtype=dtype, algorithm=algorithm)
+
+    monkeypatch.setattr("clconv.onnx.command.load", load)
+    assert run(model).exit_code == run(model, "--algorithm", "direct").exit_code == 0
+    assert asked == ["auto", "direct"]
+    assert run(model, "--algorithm", "winograd").exit_code == 2
 
 
 def test_inputs_that_cannot_be_read_end_in_a_sentence(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
