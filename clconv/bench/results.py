@@ -153,6 +153,6 @@ class Results:
                 layer = Layer(name, decode(r["problem"]), tuple(r["counts"].items()))
                 timings = {p: {v: Timing(**t) for v, t in ts.items()} for p, ts in r["timings"].items()}
                 results.layers[name] = LayerResult(layer, timings)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ClconvError(f"{path} is not a record of clconv bench ({error}); give a file that --json wrote") from error
         return results

@@ -132,7 +132,7 @@ class NetworkResults:
             machine, timings = record.pop("machine"), record.pop("timings")
             found = cls(**record, machine=None if machine is None else Machine.of(machine))
             found.timings = [NetworkTiming(**{**t, "min_ms": t["min_ms"] or math.inf}) for t in timings]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ClconvError(f"{path} is not a record of clconv bench --networks ({error}); measure anew") from error
         return found
 

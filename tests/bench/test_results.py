@@ -21,7 +21,9 @@ def test_json_keeps_everything(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', '{"format": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", "{}", '{"format": 99}', '{"format": 1}', "[" * 200_000], ids=lambda text: text[:9]
+)
 def test_a_strange_file_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(text)

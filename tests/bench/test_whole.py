@@ -45,9 +45,10 @@ def test_results_come_back_from_their_file(tmp_path: Path) -> None:
     made = results(timing("clconv", 4), NetworkTiming("resnet50", 8, "a", failed="broke"))
     made.save(tmp_path / "r.json")
     assert NetworkResults.load(tmp_path / "r.json") == made
-    (tmp_path / "broken.json").write_text('{"format": 1}')
-    with pytest.raises(ClconvError, match="not a record of clconv bench --networks"):
-        NetworkResults.load(tmp_path / "broken.json")
+    for text in ('{"format": 1}', "3", "[" * 200_000):
+        (tmp_path / "broken.json").write_text(text)
+        with pytest.raises(ClconvError, match="not a record of clconv bench --networks"):
+            NetworkResults.load(tmp_path / "broken.json")
 
 
 def test_earlier_times_stand_for_libraries_that_were_not_measured() -> None:
