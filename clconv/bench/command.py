@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from rich.console import Console
 
 from clconv.bench import peers
 from clconv.bench.layers import INTERRUPTED, bench_layers
+from clconv.bench.readme import place
 from clconv.bench.whole_command import LAYERS_ONLY, bench_networks
 from clconv.bench.workloads import NETWORKS
 from clconv.cli.options import Seconds
-from clconv.errors import ClconvError
+from clconv.errors import ClconvError, ShapeError
+from clconv.select import named
 
 FILE: Any = click.Path(dir_okay=False, path_type=Path)
+README: Any = click.Path(exists=True, dir_okay=False, writable=True, path_type=Path)
 
 
 def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
@@ -25,10 +29,43 @@ def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 
 
 def _sizes(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> list[int]:
-    parts = [part.strip() for text in value for part in text.split(",") if part.strip()]
-    if not all(part.isdecimal() and int(part) for part in parts):
+    lists = [[part.strip() for part in text.split(",") if part.strip()] for text in value]
+    parts = [part for each in lists for part in each]
+    if not all(lists) or not all(re.fullmatch(r"0*[1-9][0-9]{0,8}", part) for part in parts):
         raise click.BadParameter(f"{', '.join(value)} is no list of batch sizes; use numbers from 1 on, as in 1,8")
     return [int(part) for part in parts]
+
+
+def _algorithms(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+    names = _names(context, parameter, value)
+    if not names:
+        raise click.BadParameter("it names no algorithm; use auto, a family, names, or none")
+    for name in names:
+        try:
+            named("auto" if name == "none" else name)
+        except ShapeError as error:
+            raise click.BadParameter(f"{error}, or none") from error
+    return names
+
+
+def _threads(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
+    processors = os.cpu_count()
+    if processors is not None and value > processors:
+        raise click.BadParameter(f"{value} is more than this machine has processors; use 1 to {processors}")
+    return value
+
+
+def _writable(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse before a measurement what could not be written after it."""
+    if value is not None and not (value.parent.is_dir() and os.access(value.parent, os.W_OK)):
+        raise click.BadParameter(f"{value} cannot be written, its folder is missing or write-protected; name another file")
+    return value
+
+
+def _picture(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise click.BadParameter(f"{value} ends in no format that is drawn; let it end in .png, .svg or .pdf")
+    return _writable(context, parameter, value)
 
 
 def _cores() -> int:
@@ -48,18 +85,29 @@ def _cores() -> int:
 @click.option("--only", default="", callback=_names, help="Only layers whose name contains one of these: cv3x3,g32,dw.")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
 @click.option(
-    "--algorithm", default="auto", show_default=True, callback=_names, help="Ours: auto, a family, names (compared), or none."
+    "--algorithm",
+    default="auto",
+    show_default=True,
+    callback=_algorithms,
+    help="Ours: auto, a family, names (compared), or none.",
 )
 @click.option("--batch", "batches", multiple=True, callback=_sizes, help="1 for layers, 1,8 for networks if left out.")
-@click.option("--threads", type=click.IntRange(1), default=_cores, show_default="all cores", help="For every library.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=_cores,
+    show_default="all cores",
+    callback=_threads,
+    help="For every library.",
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times through all of them.")
 @click.option("--seconds", type=Seconds(), help="Per library, layer and round: 0.1, networks 1 if left out.")
 @click.option("--budget", type=Seconds(), help="Stop after this many seconds and keep what is measured.")
 @click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
-@click.option("--json", "json_file", type=FILE, help="Keep the results, after each layer.")
+@click.option("--json", "json_file", type=FILE, callback=_writable, help="Keep the results, after each layer.")
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
-@click.option("--picture", type=FILE, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
-@click.option("--readme", type=FILE, help="Put the table between this file's markers.")
+@click.option("--picture", type=FILE, callback=_picture, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
+@click.option("--readme", type=README, help="Put the table between this file's markers.")
 @click.pass_context
 def bench_command(
     context: click.Context,
@@ -94,6 +142,8 @@ def bench_command(
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has room
     try:
+        if readme is not None:
+            place(readme, "networks" if whole else "bench")  # before a measurement, not after it
         if whole:
             _refuse(context, LAYERS_ONLY)
             ended = bench_networks(

@@ -30,14 +30,29 @@ def replace(path: Path, name: str, content: str) -> None:
     Raises
     ------
     ClconvError
-        If the file lacks the markers.
+        If the file cannot be read or lacks the markers.
+    """
+    before, after = place(path, name)
+    path.write_text(f"{before}\n{content}{after}", encoding="utf-8")
+
+
+def place(path: Path, name: str) -> tuple[str, str]:
+    """Return what stands before and behind the place for a table, with the markers; for checks before a measurement, too.
+
+    Raises
+    ------
+    ClconvError
+        If the file cannot be read or lacks the markers.
     """
     first, last = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, begin, rest = path.read_text().partition(first)
+    try:
+        before, begin, rest = path.read_text(encoding="utf-8").partition(first)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClconvError(f"{path} cannot be read as text ({error}); name a text file with --readme") from error
     _, end, after = rest.partition(last)
     if not begin or not end:
         raise ClconvError(f"{path} has no place for the table; put the lines {first} and {last} where it belongs")
-    path.write_text(f"{before}{first}\n{content}{last}{after}")
+    return before + begin, end + after
 
 
 def markdown(results: Results) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -140,11 +141,36 @@ def test_sweep_prints_and_draws(tmp_path: Path) -> None:
         (("--seconds", "nan"), "'nan' is no number of seconds; use one above 0"),
         (("--seconds", "inf"), "Invalid value for '--seconds'"),
         (("--budget", "nan"), "Invalid value for '--budget'"),
+        (("--algorithm", "auto,foo"), "'--algorithm': algorithm 'foo' is unknown; use one of auto, reference"),
+        (("--algorithm", ","), "it names no algorithm"),
+        (("--batch", ","), ", is no list of batch sizes"),
+        (("--batch", "1" * 5000), "is no list of batch sizes"),
+        (("--threads", "100000"), "100000 is more than this machine has processors; use 1 to"),
+        (("--json", "/nodir/x.json"), "/nodir/x.json cannot be written, its folder is missing"),
+        (("--json", f"{__file__}/x.json"), "cannot be written, its folder is missing"),
+        (("--picture", "/nodir/x.png"), "/nodir/x.png cannot be written"),
+        (("--picture", "ratios"), "ratios ends in no format that is drawn; let it end in .png, .svg or .pdf"),
+        (("--readme", "/nodir/x"), "'/nodir/x' does not exist"),
         (("--layout", "CHWN"), "Invalid value for '--layout'"),
     ],
 )
-def test_mistakes_end_in_a_sentence(arguments: tuple[str, ...], message: str) -> None:
+def test_mistakes_end_in_a_sentence_before_anything_is_measured(
+    arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "measure_machine", lambda *_: pytest.fail("it measures"))
     result = _run(*arguments)
     assert result.exit_code in (1, 2)
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x80", b"no markers"])
+def test_a_readme_without_a_place_is_refused_before_anything_is_measured(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "measure_machine", lambda *_: pytest.fail("it measures"))
+    (tmp_path / "x.md").write_bytes(content)
+    result = _run("--readme", str(tmp_path / "x.md"))
+    assert result.exit_code == 1
+    assert re.search(r"x\.md (cannot be read as text|has no place for the table)", result.output)
+    assert (tmp_path / "x.md").read_bytes() == content

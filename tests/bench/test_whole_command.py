@@ -77,7 +77,7 @@ def test_batches_one_and_eight_in_rounds(tmp_path: Path) -> None:
     assert _row(result.output, 1) == ["4.000", "6.000", "1.50", "1.15", "8.000", "6.000", "100", "/", "-"]
     assert _row(result.output, 8) == ["4.000", "6.000", "1.50", "1", "-", "6.000", "800", "/", "-"]
     assert "torch, resnet50, batch 8: RuntimeError: no" in result.output
-    assert "2 threads, batch 1 and 8" in _run("--threads", "2").output
+    assert "1 threads, batch 1 and 8" in _run("--threads", "1").output
     assert [(t.library, t.batch, len(t.medians)) for t in NetworkResults.load(path).timings] == [
         *[(name, 1, 2) for name in ("clconv", "torch", "ncnn")],
         *[("clconv", 8, 2), ("torch", 8, 0), ("ncnn", 8, 2)],
@@ -129,6 +129,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
         (("--against", "caffe"), "no library 'caffe' to measure against"),
         (("--against", "absent.json"), "absent.json is not a record of clconv bench --networks"),
         (("--batch", "1,zero"), "1,zero is no list of batch sizes"),
+        (("--batch", ","), ", is no list of batch sizes"),
         (("--batch", "0"), "0 is no list of batch sizes"),
         (("--only", "dw"), "--only is for layers"),
         (("--sweep",), "--sweep is for layers"),
