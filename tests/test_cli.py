@@ -21,12 +21,19 @@ def clconv(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_demo_checks_five_convolutions_and_draws_them(tmp_path: Path) -> None:
     picture = tmp_path / "demo.png"
-    result = CliRunner().invoke(cli, ["demo", "--picture", str(picture), "--json"])
+    result = CliRunner().invoke(cli, ["demo", "--picture", str(picture.with_suffix("")), "--json"])
     assert result.exit_code == 0, result.output
-    rows = json.loads(result.stdout)["rows"]
+    told = json.loads(result.stdout)
+    assert told["picture"] == str(picture)  # under this name it lies there
+    rows = told["rows"]
     assert [r["kind"] for r in rows] == ["standard", "grouped", "depthwise", "pointwise", "separable"]
     assert all(r["ok"] and 0 < r["error"] <= r["bound"] for r in rows)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("picture", [".", ""])
+def test_demo_refuses_a_picture_that_is_no_file(picture: str) -> None:
+    assert CliRunner().invoke(cli, ["demo", "--picture", picture]).exit_code == 2
 
 
 def test_demo_takes_a_photograph_and_prints_a_table(tmp_path: Path) -> None:

@@ -54,13 +54,19 @@ class Result:
 
 @click.command()
 @click.argument("image", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--picture", default="clconv-demo.png", type=click.Path(path_type=Path), help="Where the results are drawn.")
+@click.option(
+    "--picture", default="clconv-demo.png", type=click.Path(dir_okay=False, path_type=Path), help="Where the results are drawn."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def demo(image: Path | None, picture: Path, as_json: bool) -> None:
     """Run a standard, grouped, depthwise, pointwise and depthwise separable convolution on a photograph.
 
     Without IMAGE, a portrait of Grace Hopper that comes with matplotlib is used.
     """
+    if not picture.name:
+        raise click.BadParameter("it is empty; name a file", param_hint="--picture")
+    if picture.suffix in ("", "."):
+        picture = Path(f"{picture}.png")  # what matplotlib makes of it
     photo = _load(image)
     queue = clconv.default_queue()
     info = DeviceInfo.of(queue.device)
