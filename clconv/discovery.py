@@ -171,7 +171,8 @@ def choose_device(wish: str | None = None) -> cl.Device:
     names = "; ".join(f"{i.name} ({i.platform})" for _, i in found)
     if not wish:
         raise DeviceError(f"the only OpenCL device is a simulator, {names}; name it in CLCONV_DEVICE to use it anyway")
-    raise DeviceError(f"no OpenCL device fits CLCONV_DEVICE={wish!r}; it must be cpu, gpu or a part of one of: {names}")
+    where = "clconv --device or CLCONV_DEVICE"
+    raise DeviceError(f"no OpenCL device fits the name {wish!r} ({where}); use cpu, gpu or a part of one of: {names}")
 
 
 @cache
