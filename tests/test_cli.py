@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from clconv import DeviceError, ShapeError
+from clconv import DeviceError, ShapeError, UnsupportedError
 from clconv.cli.group import cli
 from clconv.discovery import devices as all_devices
 
@@ -105,6 +106,17 @@ def test_explain() -> None:
     )
     assert facts["algorithm"] == "reference"
     assert facts["parameters"] == 64 * 64 * 9
+
+
+def test_explain_takes_every_limit() -> None:
+    def facts(*limits: str) -> Any:
+        return json.loads(CliRunner().invoke(cli, ["explain", "3x3 64->64 @56", "--json", *limits]).stdout)
+
+    direct = facts("--algorithm", "direct")["error_factor"]
+    assert facts("--error-factor", str(direct))["error_factor"] <= direct
+    assert facts("--workspace", "0")["workspace_bytes"] == 0
+    with pytest.raises(UnsupportedError, match=r"with error_factor=0\.5: .* the limit is 0\.5"):
+        CliRunner().invoke(cli, ["explain", "3x3 64->64 @56", "--error-factor", "0.5"], catch_exceptions=False)
 
 
 def test_mistakes_end_in_one_sentence() -> None:

@@ -17,12 +17,13 @@ from clconv.select import Limits
 @click.argument("problem", nargs=-1, required=True)
 @click.option("--algorithm", default="auto", help="auto, a family (direct, winograd, strassen, split, reference) or a name.")
 @click.option("--workspace", type=int, help="Most scratch memory, in bytes.")
+@click.option("--error-factor", type=float, help="Largest bound on rounding, in eps * conv(|x|, |w|).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, as_json: bool) -> None:
+def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, error_factor: float | None, as_json: bool) -> None:
     """Say what would run for PROBLEM and why.
 
     PROBLEM in words, quoted: "3x3 64->128 @56 stride 2 relu", or in oneDNN's notation: g32ic128ih56oc128oh56kh3ph1.
     """
     text = parse(" ".join(problem))
-    explanation = explain_problem(text, DeviceInfo.of(default_queue().device), Limits(algorithm, workspace))
+    explanation = explain_problem(text, DeviceInfo.of(default_queue().device), Limits(algorithm, workspace, error_factor))
     click.echo(json.dumps(explanation.as_dict(), indent=1) if as_json else str(explanation))
