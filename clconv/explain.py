@@ -40,11 +40,6 @@ class Explanation:
         """FLOPs per byte of the least possible traffic."""
         return self.problem.flops / max(self.problem.bytes, 1)
 
-    @property
-    def roofline_seconds(self) -> float:
-        """Least time that the device's estimated peak and bandwidth allow for the direct method."""
-        return _roofline(self.problem, self.device)
-
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as plain values, for JSON."""
         plan, problem = self.plan, self.problem

@@ -11,14 +11,13 @@ import pyopencl as cl
 
 from clconv.executable import Executable
 from clconv.plan import Plan
-from clconv.problem import DTYPES, ConvProblem
+from clconv.problem import ConvProblem
 from clconv.reference import error_bound, reference
 from clconv.runtime import runtime_of
 from clconv.tensors import numpy_dtype
 
 Array = np.ndarray[Any, Any]
 GUARD = 1024  # bytes on each side of a tensor
-PATTERN = 0x7B
 _kept: list[tuple[cl.Buffer, cl.Buffer]] = []
 """Tensors on Oclgrind live on: it takes memory that reuses a freed buffer's address for uninitialised, now and then."""
 
@@ -124,8 +123,3 @@ def check_plan(plan: Plan, queue: cl.CommandQueue, *, integers: bool = False, se
         f"output {tuple(int(i) for i in worst)} is {y[worst]}, expected {want[worst]} within {bound[worst]}; "
         f"{np.count_nonzero(excess > 1)} of {y.size} outputs are off"
     )
-
-
-def problem_bytes(problem: ConvProblem) -> int:
-    """Bytes of the input."""
-    return int(np.prod(problem.x_shape)) * DTYPES[problem.dtype]
