@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-MODULES = ("clconv.convolution", "clconv.functional", "clconv.problem")
+MODULES = (
+    *("clconv.convolution", "clconv.functional", "clconv.problem"),
+    *("clconv.onnx.network", "clconv.strassen", "clconv.winograd"),
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
