@@ -75,32 +75,32 @@ def test_gpus_get_kernels_for_gpus() -> None:
 
 def test_a_new_image_size_compiles_nothing() -> None:
     """The batch, the channels' number and the image's size are arguments: macros depend on them only through the tile."""
+    words = ("3x3 64->64", "3x3 3->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise")
     for algorithm in ALGORITHMS:
-        for layout in ("NCHW", "NHWC"):
-            builds = set()
-            sizes = 0
-            for size in range(20, 60, 3):
-                for words in ("3x3 64->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise"):
-                    problem = parse(f"{words} @{size} {layout.lower()}")
-                    if algorithm.supports(problem, CPU) is None:
-                        plan = next(iter(algorithm.plans(problem, CPU)))
-                        builds.add((problem.kind, tuple((x.kernel, x.macros) for x in plan.launches)))
-                        sizes += 1
-            # A handful of tiles for a kind; never one build for each size.
-            assert len(builds) <= max(4 * 3, 1), (algorithm.name, len(builds), sizes)
+        builds = set()
+        for text, layout, size in itertools.product(words, ("nchw", "nhwc"), range(20, 60, 3)):
+            problem = parse(f"{text} @{size} {layout}")
+            if algorithm.supports(problem, CPU) is None:
+                plan = next(iter(algorithm.plans(problem, CPU)))
+                builds.add((problem.kind, layout, tuple((x.kernel, x.macros) for x in plan.launches)))
+        # A handful of tiles for a kind; never one build for each of the 14 sizes. Each algorithm serves one of the problems.
+        assert 0 < len(builds) <= 12, (algorithm.name, len(builds))
 
 
 def test_limits() -> None:
-    problem = problem_of("resnet_like")
+    problem = parse("3x3 64->64 @56")
+    free = select(problem, CPU)
+    assert free.plan.winograd  # which each limit below rules out
+    assert max(p.workspace for p in free.candidates) > 0
     assert select(problem, CPU, Limits("reference")).plan.algorithm == "reference"
     direct = select(problem, CPU, Limits("direct"))
     assert not direct.plan.winograd
-    assert select(problem, CPU, Limits(workspace=0)).plan.workspace == 0
+    assert {p.workspace for p in select(problem, CPU, Limits(workspace=0)).candidates} == {0}
     strict = Limits(error_factor=direct.plan.error_factor)
     assert not select(problem, CPU, strict).plan.winograd
     with pytest.raises(ShapeError, match="algorithm 'gemm' is unknown; use one of auto, reference"):
         select(problem, CPU, Limits("gemm"))
-    with pytest.raises(UnsupportedError, match=r"with error_factor=0\.5: reference has an error factor of 148") as caught:
+    with pytest.raises(UnsupportedError, match=r"with error_factor=0\.5: reference has an error factor of 580") as caught:
         select(problem, CPU, Limits(error_factor=0.5))
     assert "lift a limit" in str(caught.value)
     assert "depthwise" not in str(caught.value)
