@@ -54,14 +54,19 @@ def _text(node: Node, name: str, default: str) -> str:
 def _scales(node: Node, to: Lowering, rank: int) -> list[float | None]:
     """Return the scale of each axis, None where the sizes say it."""
     result: list[float | None] = [None] * rank
-    if not node.input(2) or required(node, to, 2, "scales").size == 0:
-        return result
-    scales = required(node, to, 2, "scales").tolist()
     axes = [int(a) % rank for a in node.get("axes", range(rank))]
-    for axis, scale in zip(axes, scales, strict=True):
-        result[axis] = scale
-    if node.input(3) and to.constants.get(node.input(3)) is not None and required(node, to, 3, "sizes").size:
-        return [None] * rank
+    if node.input(3) and required(node, to, 3, "sizes").size:
+        policy = _text(node, "keep_aspect_ratio_policy", "stretch")
+        if policy != "stretch":  # one scale for all axes: the sizes are bounds that only one of them need reach
+            shape = to.shapes[node.inputs[0]]
+            wanted = required(node, to, 3, "sizes").tolist()
+            own = [size / shape[axis] for axis, size in zip(axes, wanted, strict=True)]
+            for axis in axes:
+                result[axis] = min(own) if policy == "not_larger" else max(own)
+        return result
+    if node.input(2) and required(node, to, 2, "scales").size:
+        for axis, scale in zip(axes, required(node, to, 2, "scales").tolist(), strict=True):
+            result[axis] = scale
     return result
 
 

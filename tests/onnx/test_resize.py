@@ -1,0 +1,35 @@
+"""Resize where its sizes are bounds, against onnx.reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+import clconv.onnx
+from tests.onnx.models import model, node, numbers
+
+
+@pytest.mark.parametrize("policy", ["not_larger", "not_smaller", "stretch"])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("sizes", [(13, 10), (3, 10), (7, 20)])
+def test_the_aspect_ratio_is_kept(mode: str, policy: str, sizes: tuple[int, int]) -> None:
+    """One scale serves both axes, also where a size is rounded or stays as it is."""
+    spec = node("Resize", "x _ _ sizes", "y", mode=mode, axes=[2, 3], keep_aspect_ratio_policy=policy)
+    proto = model([spec], {"x": [2, 3, 7, 9]}, ["y"], {"sizes": np.array(sizes)}, opset=18)
+    x = numbers(2, 3, 7, 9)
+    outputs: Any = ReferenceEvaluator(proto).run(None, {"x": x})
+    want = np.asarray(outputs[0])
+    y = clconv.onnx.load(proto)(x)
+    assert y.shape == want.shape
+    np.testing.assert_allclose(y, want, rtol=0, atol=1e-5)
+
+
+def test_the_aspect_ratio_by_hand() -> None:
+    """Of 2 x 4 within 4 x 6, 3 x 6 are left: the scale is 1.5, and row 1 of 3 is at (1 + 0.5) / 1.5 - 0.5 = 0.5."""
+    spec = node("Resize", "x _ _ sizes", "y", mode="linear", axes=[2, 3], keep_aspect_ratio_policy="not_larger")
+    proto = model([spec], {"x": [1, 1, 2, 4]}, ["y"], {"sizes": np.array([4, 6])}, opset=18)
+    x = np.broadcast_to(np.array([[0], [1]], np.float32), (1, 1, 2, 4))
+    np.testing.assert_allclose(clconv.onnx.load(proto)(x)[0, 0, :, 0], [0, 0.5, 1], atol=1e-6)
