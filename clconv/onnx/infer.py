@@ -93,18 +93,22 @@ def _aligned(
 ) -> Node:
     """Give the second tensor of a node from before operator set 7 the axes that today's broadcasting wants."""
     a, b = node.inputs[:2]
-    old = shapes[b]
-    behind = len(shapes[a]) - int(node.attributes["old_axis"]) % max(len(shapes[a]), 1) - len(old)
+    shape = _behind(node, shapes[a], shapes[b])
     attributes = {k: v for k, v in node.attributes.items() if k != "old_axis"}
-    if behind <= 0 or not old:
+    if shape == shapes[b]:
         return Node(node.op, node.inputs, node.outputs, attributes, node.name)
-    name, shape = f"{node.output}:aligned", (*old, *(1,) * behind)
+    name = f"{node.output}:aligned"
     shapes[name], dtypes[name] = shape, dtypes[b]
     if b in constants:
         constants[name] = constants[b].reshape(shape)
     else:
         nodes.append(Node("Reshape", (b,), (name,), {}, name))
     return Node(node.op, (a, name, *node.inputs[2:]), node.outputs, attributes, node.name)
+
+
+def _behind(node: Node, a: Shape, b: Shape) -> Shape:
+    """Return the shape of the second tensor with an axis of size 1 for each one of the first that follows its own."""
+    return (*b, *(1,) * (len(a) - int(node.attributes["old_axis"]) % max(len(a), 1) - len(b))) if b else b
 
 
 def infer(
@@ -176,15 +180,26 @@ def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:
 def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
     from onnx.reference import ReferenceEvaluator
 
-    proto = _proto(node, defs.get_schema(node.op, _OPSET))
     feeds = {name: constants[name] for name in node.inputs if name}
+    whole: Shape | None = None
+    if "old_axis" in node.attributes:
+        a, b = node.inputs[:2]
+        feeds[b] = feeds[b].reshape(_behind(node, feeds[a].shape, feeds[b].shape))
+    elif node.get("from_axis_on"):
+        x = node.inputs[0]
+        whole = feeds[x].shape
+        axis = int(node.attributes["axis"]) % max(len(whole), 1)
+        feeds[x] = feeds[x].reshape(*whole[:axis], math.prod(whole[axis:]))
+        node = node.having(axis=axis)
+    proto = _proto(node, defs.get_schema(node.op, _OPSET))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's, about infinities in constants
             values = ReferenceEvaluator(proto).run(None, feeds)
     except Exception as error:  # whatever the operator raises on bad values
         raise ClconvError(f"the node {node.name!r} ({node.op}) cannot be computed from its constants ({error})") from error
-    return dict(zip(filter(None, node.outputs), map(np.asarray, values), strict=False))
+    results = dict(zip(filter(None, node.outputs), map(np.asarray, values), strict=False))
+    return results if whole is None else {name: value.reshape(whole) for name, value in results.items()}
 
 
 def _shape(node: Node, shapes: Mapping[str, Shape]) -> Array:

@@ -264,13 +264,11 @@ def _only_output(old: _Old, op: str, inputs: int) -> Node:
 
 
 _REWRITES: dict[str, Callable[[_Old], Node]] = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), _binary),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Equal", "Greater", "Less"), _binary),
     "PRelu": _prelu,
     "Sum": _sum,
     "Clip": _clip,
-    "Squeeze": _axes,
-    "Unsqueeze": _axes,
-    "ReduceMean": _axes,
+    **dict.fromkeys(("Squeeze", "Unsqueeze", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"), _axes),
     "Pad": _pad,
     "Slice": _slice,
     "Split": _split,

@@ -1,0 +1,46 @@
+"""Nodes of older operator sets, which mean what they meant then also where constants alone are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+import clconv.onnx
+from tests.onnx.models import Array, model, node, numbers
+
+
+def added(spec: onnx.NodeProto, constants: dict[str, Array], shape: tuple[int, ...], opset: int) -> Array:
+    """Return what a node computes from constants: it is added to zeros."""
+    proto = model([spec, node("Add", "x c", "y")], {"x": list(shape)}, ["y"], constants, opset=opset)
+    y: Array = clconv.onnx.load(proto)(np.zeros(shape, np.float32))
+    return y
+
+
+@pytest.mark.parametrize("axis", [1, -2])
+def test_softmax_of_constants_takes_the_axes_from_one_on_together(axis: int) -> None:
+    k = numbers(2, 3, 4)
+    want = np.exp(k) / np.exp(k).sum((1, 2), keepdims=True)
+    np.testing.assert_allclose(added(node("Softmax", "k", "c", axis=axis), {"k": k}, (2, 3, 4), 11), want, atol=1e-6)
+
+
+@pytest.mark.parametrize(("op", "of"), [("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply)])
+def test_constants_are_broadcast_from_an_axis_on(op: str, of: Callable[..., Array]) -> None:
+    a, b = numbers(3, 3), numbers(3, seed=1)
+    y = added(node(op, "a b", "c", broadcast=1, axis=0), {"a": a, "b": b}, (3, 3), 6)
+    np.testing.assert_allclose(y, of(a, b[:, None]), atol=1e-6)
+
+
+def test_a_slope_per_channel_of_constants() -> None:
+    a, slope = numbers(3, 3, 3), np.array([1, 2, 3], np.float32)
+    want = np.where(a < 0, a * slope[:, None], a)
+    np.testing.assert_allclose(added(node("PRelu", "a b", "c"), {"a": a, "b": slope}, (3, 3, 3), 6), want, atol=1e-6)
+
+
+@pytest.mark.parametrize(("op", "of"), [("ReduceSum", np.sum), ("ReduceMax", np.max), ("ReduceProd", np.prod)])
+def test_reductions_of_constants_along_the_axes_of_an_attribute(op: str, of: Callable[..., Array]) -> None:
+    k = numbers(3, 4)
+    spec = node(op, "k", "c", axes=[1], keepdims=0)
+    np.testing.assert_allclose(added(spec, {"k": k}, (3,), 11), of(k, axis=1), atol=1e-5)
