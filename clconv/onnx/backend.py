@@ -11,6 +11,7 @@ import onnx
 from onnx.backend.base import Backend as _Backend
 from onnx.backend.base import BackendRep
 
+from clconv.errors import ShapeError
 from clconv.onnx.network import Network, load
 
 
@@ -48,19 +49,22 @@ class Backend(_Backend):
     def run_node(
         cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Sequence[Any] | None = None, **kwargs: Any
     ) -> tuple[Any, ...]:
-        """Run a single node on arrays."""
+        """Run a single node on an array for each of its inputs, of the version ``opset_version`` or ONNX's newest one."""
         import numpy as np
-        from onnx import helper
+        from onnx import defs, helper
 
-        arrays = [np.asarray(a) for a in inputs]
+        arrays = [np.asarray(a) for a in (inputs if isinstance(inputs, (list, tuple)) else (inputs,))]
         names = [name for name in node.input if name]
-        infos = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-            for name, a in zip(names, arrays, strict=True)
-        ]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        if len(arrays) != len(names):
+            raise ShapeError(f"{len(arrays)} arrays were given for the inputs {names} of the node; pass one for each")
+        given = dict(zip(names, arrays, strict=True))  # a node may read one value twice
+        element = helper.np_dtype_to_tensor_dtype
+        infos = [helper.make_tensor_value_info(name, element(a.dtype), a.shape) for name, a in given.items()]
+        # Of an output only the name is read, but ONNX's checker wants a type and a shape.
+        outputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in node.output if name]
+        opset = helper.make_opsetid("", kwargs.get("opset_version", defs.onnx_opset_version()))
         graph = helper.make_graph([node], "node", infos, outputs)
-        return cls.run_model(helper.make_model(graph), arrays, device)
+        return cls.run_model(helper.make_model(graph, opset_imports=[opset]), list(given.values()), device)
 
     @classmethod
     def supports_device(cls, device: str) -> bool:

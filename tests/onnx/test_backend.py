@@ -6,10 +6,13 @@ import re
 import unittest
 import warnings
 
+import numpy as np
 import onnx.backend.test
 import pytest
 
+from clconv.errors import ShapeError
 from clconv.onnx import Backend
+from tests.onnx.models import node, numbers
 
 _NODES = (
     r"test_(add|add_bcast|sub|sub_bcast|sub_example|mul|mul_bcast|mul_example|div|div_bcast|div_example)_cpu",
@@ -97,3 +100,19 @@ def test_the_patterns_above_choose_tests_of_every_kind() -> None:
     kinds = {"OnnxBackendNodeModelTest", "OnnxBackendSimpleModelTest", "OnnxBackendPyTorchConvertedModelTest"}
     assert set(_cases) == {*kinds, "OnnxBackendPyTorchOperatorModelTest"}
     assert sum(n.startswith("test_") for case in _cases.values() for n in vars(case)) > 280
+
+
+def test_a_single_node() -> None:
+    x = numbers(2, 3)
+    (y,) = Backend.run_node(node("Relu", "x", "y"), [x])
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+    (y,) = Backend.run_node(node("Mul", "x x", "y"), (x, x))
+    np.testing.assert_array_equal(y, x * x)
+    (y,) = Backend.run_node(node("Reshape", "x s", "y"), [x, np.array([3, -1])])
+    np.testing.assert_array_equal(y, x.reshape(3, 2))
+    a, b = Backend.run_node(node("Split", "x", "a b", axis=0, num_outputs=2), x)
+    np.testing.assert_array_equal(np.concatenate([a, b]), x)
+    (y,) = Backend.run_node(node("Squeeze", "x", "y", axes=[0]), [x[None]], opset_version=11)
+    np.testing.assert_array_equal(y, x)
+    with pytest.raises(ShapeError, match=r"1 arrays were given for the inputs \['a', 'b'\]"):
+        Backend.run_node(node("Add", "a b", "y"), [x])
