@@ -14,6 +14,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, without_dead
 from clconv.onnx.lower import VIEWS
+from clconv.onnx.problems import transposed_size
 
 _OPSET = defs.onnx_opset_version()
 _OPSETS = [helper.make_opsetid("", _OPSET)]
@@ -152,6 +153,10 @@ def infer(
                 "export the model with fixed sizes"
             )
         results[output] = (helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, tuple(d.dim_value for d in dims))
+    size = transposed_size(node, shapes[node.inputs[0]][2:]) if node.op == "ConvTranspose" else None
+    if size is not None:  # ONNX's inference adds output_padding to it, or leaves it out
+        dtype, shape = results[node.output]
+        results[node.output] = dtype, (*shape[:2], *size)
     _check_sizes(node, shapes, {name: shape for name, (_, shape) in results.items()})
     return results
 

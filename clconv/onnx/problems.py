@@ -32,6 +32,16 @@ def window_padding(
     return [(int(pads[i]), int(pads[i + n])) for i in range(n)]
 
 
+def transposed_size(node: Node, size: Sequence[int]) -> list[int] | None:
+    """Return the spatial axes of a ConvTranspose's output where they are given or follow from ``auto_pad``, else None."""
+    given = node.get("output_shape")
+    if given is not None:
+        return [int(s) for s in given][-len(size) :]
+    if node.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER", "SAME_UPPER", "SAME_LOWER"):
+        return [s * st for s, st in zip(size, ints_of(node, "strides", len(size)), strict=True)]
+    return None
+
+
 def problem_of(node: Node, graph: Graph) -> ConvProblem:
     """Return what a Conv of a graph whose shapes are known computes."""
     x, w = node.inputs[:2]

@@ -125,13 +125,14 @@ def _transposed_padding(node: Node, spread: list[int], reach: list[int], out: Sh
     n = len(spread)
     mode = node.get("auto_pad", b"NOTSET")
     mode = mode.decode() if isinstance(mode, bytes) else mode
+    more = node.get("output_padding", [0] * n)
     result = []
     for i in range(n):
         total = out[i] + reach[i] - spread[i]  # before + after
-        if mode == "NOTSET" and "output_shape" not in node.attributes:
+        if mode not in ("SAME_UPPER", "SAME_LOWER") and "output_shape" not in node.attributes:
             before = reach[i] - (int(pads[i]) if pads is not None else 0)
         else:
-            cut = 2 * reach[i] - total  # what ONNX's pads take away in all, output_padding included
+            cut = max(0, 2 * reach[i] + int(more[i]) - total)  # what ONNX's pads take away in all
             half = cut // 2 if mode == "SAME_UPPER" else cut - cut // 2
             before = reach[i] - half
         result.append((before, total - before))
