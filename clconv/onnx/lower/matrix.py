@@ -58,7 +58,7 @@ def lower_matmul(node: Node, to: Lowering) -> None:
     constant = to.constants.get(b)
     if constant is not None and math.prod(sb[:-2]) == 1:
         w = constant.reshape(k, n)
-        _emit_dense(node, to, a, w, None, math.prod(sa) // k)
+        _emit_dense(node, to, a, w, None, math.prod(sa[:-1]))
         return
     batch_a, batch_b = sa[:-2], sb[:-2]
     batch = np.broadcast_shapes(batch_a, batch_b)
@@ -84,6 +84,9 @@ def _emit_dense(node: Node, to: Lowering, a: str, w: Array, bias: Array | None, 
     k, n = w.shape
     filt = to.constant("w", w.reshape(1, 1, k, n))  # a view: the matrix stays in the file that it is read from
     shift = "" if bias is None else to.constant("bias", bias)
+    if k == 0:  # no convolution is without channels; sums of nothing are 0
+        _emit_product(node, to, a, filt, shift, (m, n, k), a_strides=(0, 0, 0, 0))
+        return
     activation = node.get("activation")
     late = activation is not None and activation.kind not in ACTIVATIONS
     y = to.value("product", (m, n), to.dtypes[a]) if late else node.output

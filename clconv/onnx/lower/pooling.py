@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Node
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
 from clconv.onnx.problems import window_padding
@@ -28,6 +28,10 @@ def lower_pool(node: Node, to: Lowering) -> None:
     stride, dilation = list(node.get("strides", ones)), list(node.get("dilations", ones))
     channels_last = node.get("layout") == "NHWC"
     size, out = (list(to.shapes[name][1:3] if channels_last else to.shapes[name][2:]) for name in (x, y))
+    if 0 in size:
+        raise ShapeError(
+            f"the node {node.name!r} ({node.op}) pools an image of the shape {to.shapes[x]}; pass one that holds pixels"
+        )
     padding = window_padding(node, size, filt, stride, dilation)
     if len(filt) == 1:
         filt, stride, dilation, size, out = [1, *filt], [1, *stride], [1, *dilation], [1, *size], [1, *out]
@@ -76,8 +80,17 @@ def lower_global_pool(node: Node, to: Lowering) -> None:
 
 
 def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int, inner: int, largest: bool) -> None:
-    """Add a step that takes the mean or the maximum of the middle one of three axes."""
+    """Add a step that takes the mean or the maximum of the middle one of three axes.
+
+    Of no elements these are not a number and minus infinity.
+    """
     dtype = to.floating(node, x)
+    if 0 in to.shapes[y]:
+        return
+    if count == 0:
+        nothing = to.constant("nothing", np.full(1, -np.inf if largest else np.nan, dtype))
+        emit_copy(to, nothing, y, (outer, inner), (0, 0), (inner, 1), op=f"{node.op} of nothing")
+        return
     macros = to.macros(dtype, MODE=int(largest))
     if inner == 1:
         per_item = max(1, pieces(outer * count, 1, to.device) // count)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
 from clconv.onnx.step import Int, Lowering, pieces
@@ -16,6 +16,10 @@ def lower_resize(node: Node, to: Lowering) -> None:
     """One axis after the other, each by a table of places and weights."""
     x, shape, out = node.inputs[0], to.shapes[node.inputs[0]], to.shapes[node.output]
     dtype = to.floating(node, x)
+    if 0 in shape:
+        raise ShapeError(
+            f"the node {node.name!r} (Resize) takes its elements from {x!r} of the shape {shape}; pass one that holds some"
+        )
     scales = _scales(node, to, len(shape))
     axes = [a for a in range(len(shape)) if shape[a] != out[a] or scales[a] not in (None, 1.0)]
     if not axes:
