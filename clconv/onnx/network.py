@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import sys
 import threading
 from collections import OrderedDict
@@ -179,14 +180,21 @@ class Network:
             As for a call, NumPy arrays.
         rounds : int
             The least time of so many counts.
+
+        Raises
+        ------
+        ShapeError
+            As for a call; for device arrays, too.
         """
         tensors = self._tensors(args, kwargs)
+        if any(map(is_device_array, tensors)):
+            raise ShapeError("the inputs of a profile are device arrays; pass NumPy arrays, as x.get() gives them")
         program = self._program_for(tensors)
         properties = cl.command_queue_properties.PROFILING_ENABLE
         queue = cl.CommandQueue(self._runtime.context, self._runtime.device, properties=properties)
-        external = [host_buffer(self._runtime, t) for t in tensors]
+        external = [host_buffer(self._runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors]
         results = [empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
-        external += [host_buffer(self._runtime, r, output=True) for r in results]
+        external += [host_buffer(self._runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
         return Profile(Report(program, self._store), program.time_steps(queue, external, rounds))
 
     # inputs
@@ -246,7 +254,7 @@ class Network:
     def _shapes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Shape, ...]:
         if not args and not kwargs:
             return tuple(_own_shape(port) for port in self.inputs)
-        shapes = [tuple(getattr(v, "shape", v)) for v in self._named(args, kwargs)]
+        shapes = [_given_shape(port, v) for port, v in zip(self.inputs, self._named(args, kwargs), strict=True)]
         for port, shape in zip(self.inputs, shapes, strict=True):
             _check_shape(port, shape)
         return tuple(shapes)
@@ -336,6 +344,16 @@ def _check_shape(port: Port, shape: Shape) -> None:
     if not fits:
         want = "(" + ", ".join("any" if s is None or i == 0 else str(s) for i, s in enumerate(port.shape)) + ")"
         raise ShapeError(f"the input {port.name!r} has the shape {shape}; it must be {want}")
+
+
+def _given_shape(port: Port, value: Any) -> Shape:
+    """Return a shape that was passed as one, or with an array."""
+    try:
+        return tuple(operator.index(size) for size in getattr(value, "shape", value))
+    except TypeError:
+        raise ShapeError(
+            f"the input {port.name!r} has no shape {value!r}; pass whole numbers, as in explain((1, 3, 224, 224))"
+        ) from None
 
 
 def _own_shape(port: Port) -> Shape:

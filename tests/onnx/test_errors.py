@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pyopencl.array
 import pytest
 
 import clconv
@@ -112,6 +113,18 @@ def test_open_sizes_need_a_shape_to_explain() -> None:
     with pytest.raises(clconv.ShapeError, match="pass a shape"):
         net.explain()
     assert net.explain((1, 3, 4, 5)).steps[0].algorithm == "network/unary"
+
+
+@pytest.mark.parametrize("shape", [5, None, (1.0, 3.0, 4.0), ("a", 3, 4), "abc"])
+def test_what_is_no_shape_to_explain(shape: object) -> None:
+    with pytest.raises(clconv.ShapeError, match=r"the input 'x' has no shape .*; pass whole numbers"):
+        clconv.onnx.load(RELU).explain(shape)
+
+
+def test_device_arrays_are_not_profiled() -> None:
+    net = clconv.onnx.load(RELU)
+    with pytest.raises(clconv.ShapeError, match="device arrays; pass NumPy arrays"):
+        net.profile(pyopencl.array.to_device(net.queue, numbers(1, 3, 4)))
 
 
 @pytest.mark.parametrize("source", [3, None, {}])

@@ -171,6 +171,13 @@ def test_profile_times_every_step(small: clconv.onnx.Network) -> None:
     assert sum(s["milliseconds"] for s in facts["steps"]) == pytest.approx(facts["milliseconds"])
 
 
+def test_the_profile_of_no_images_is_empty(small: clconv.onnx.Network) -> None:
+    profile = small.profile(numbers(0, 3, 32, 32))
+    assert profile.seconds == []
+    assert profile.as_dict()["milliseconds"] == 0
+    assert "in 0 steps" in str(profile)
+
+
 def test_a_new_batch_packs_no_filter_again(small: clconv.onnx.Network) -> None:
     small(numbers(3, 3, 32, 32))
     before = small.explain((3, 3, 32, 32)).weight_bytes
