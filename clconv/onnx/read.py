@@ -196,6 +196,10 @@ def _slice(old: _Old) -> Node:
 
 
 def _split(old: _Old) -> Node:
+    n = old.node
+    known = next((name for name in n.outputs if name), n.name)
+    outputs = tuple(name or f"{known}:omitted{i}" for i, name in enumerate(n.outputs))  # each takes its part all the same
+    old.node = Node(n.op, n.inputs, outputs, n.attributes, n.name)
     old.as_input(1, "split", np.int64)
     if not old.node.input(1):
         old.attributes["num_outputs"] = len(old.node.outputs)
@@ -210,6 +214,10 @@ def _softmax(old: _Old) -> Node:
 
 
 def _upsample(old: _Old) -> Node:
+    if old.opset < 7:
+        old.attributes["scales"] = [1, 1, *(old.attributes.pop(name) for name in ("height_scale", "width_scale"))]
+        if old.attributes.get("mode") in (b"bilinear", "bilinear"):
+            old.attributes["mode"] = b"linear"
     old.as_input(1, "scales", np.float32)
     return _scales_only(old)
 

@@ -162,6 +162,21 @@ def test_inputs_by_place_name_and_dictionary() -> None:
         np.testing.assert_array_equal(y, a - b)
 
 
+@pytest.mark.parametrize("constant", [True, False])
+def test_outputs_of_a_split_that_nobody_wants(constant: bool) -> None:
+    """They have no name, and take their part all the same."""
+    split = onnx.helper.make_node("Split", ["k" if constant else "x"], ["", "b", "", "d"], axis=1)
+    k = numbers(2, 8)
+    proto = model([split, node("Add", "b d", "s"), node("Add", "s x2", "y")], {"x2": [2, 2]}, ["y"], opset=13)
+    if constant:
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(k, "k"))
+    else:
+        proto.graph.input.append(onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 8]))
+    feeds = {"x2": numbers(2, 2, seed=1), **({} if constant else {"x": k})}
+    y = clconv.onnx.load(proto)(feeds)
+    np.testing.assert_allclose(y, k[:, 2:4] + k[:, 6:] + feeds["x2"], atol=1e-6)
+
+
 def test_profile_times_every_step(small: clconv.onnx.Network) -> None:
     profile = small.profile(numbers(1, 3, 32, 32), rounds=2)
     assert len(profile.seconds) == len(profile.report.steps)

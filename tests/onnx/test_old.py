@@ -44,3 +44,13 @@ def test_reductions_of_constants_along_the_axes_of_an_attribute(op: str, of: Cal
     k = numbers(3, 4)
     spec = node(op, "k", "c", axes=[1], keepdims=0)
     np.testing.assert_allclose(added(spec, {"k": k}, (3,), 11), of(k, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_upsample_with_a_scale_of_its_own_for_each_axis(mode: str) -> None:
+    proto = model(
+        [node("Upsample", "x", "y", height_scale=1.0, width_scale=2.0, mode=mode)], {"x": [1, 1, 2, 2]}, ["y"], opset=6
+    )
+    y = clconv.onnx.load(proto)(np.array([[[[0, 2], [4, 6]]]], np.float32))
+    want = {"nearest": [[0, 0, 2, 2], [4, 4, 6, 6]], "bilinear": [[0, 1, 2, 2], [4, 5, 6, 6]]}
+    np.testing.assert_array_equal(y[0, 0], want[mode])
