@@ -50,6 +50,34 @@ def test_missing_file(tmp_path: Path) -> None:
         clconv.onnx.load(tmp_path / "none.onnx")
 
 
+def test_the_path_of_nothing() -> None:
+    with pytest.raises(clconv.ClconvError, match=r"^the path '' does not exist"):
+        clconv.onnx.load("")
+
+
+def test_tensors_in_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, data = tmp_path / "outside.onnx", tmp_path / "weights.bin"
+    k = numbers(400)
+    proto = model([node("Add", "x k", "y")], {"x": [400]}, ["y"], {"k": k})
+    onnx.save(proto, path, save_as_external_data=True, location=data.name, size_threshold=0)
+    np.testing.assert_array_equal(clconv.onnx.load(path)(np.zeros(400, np.float32)), k)
+    np.testing.assert_array_equal(clconv.onnx.load(str(path))(np.zeros(400, np.float32)), k)
+    for content in (path.read_bytes(), onnx.load(path, load_external_data=False)):
+        with pytest.raises(clconv.ClconvError, match=r"^the model keeps tensors in the file weights\.bin.*; pass its path"):
+            clconv.onnx.load(content)
+    data.write_bytes(b"few")
+    with pytest.raises(clconv.ClconvError, match=r"outside\.onnx keeps in other files cannot be read"):
+        clconv.onnx.load(path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(clconv.ClconvError, match=r"'k' is kept in the file weights\.bin.*; pass the path"):
+        clconv.onnx.load(path.read_bytes())
+    data.unlink()
+    with pytest.raises(
+        clconv.ClconvError, match=r"outside\.onnx keeps tensors in the file weights\.bin, which is not beside it"
+    ):
+        clconv.onnx.load(path)
+
+
 def test_a_weight_with_too_few_bytes() -> None:
     proto = model([node("Add", "x k", "y")], {"x": [4]}, ["y"], {"k": numbers(4)})
     proto.graph.initializer[0].raw_data = proto.graph.initializer[0].raw_data[:-4]
@@ -66,6 +94,11 @@ def test_every_unsupported_node_is_named() -> None:
     )
     with pytest.raises(clconv.UnsupportedError, match=r"2 nodes.*'the LSTM of a' \(LSTM\), 'the Det of b' \(Det\)"):
         clconv.onnx.load(proto)
+
+
+def test_one_unsupported_node() -> None:
+    with pytest.raises(clconv.UnsupportedError, match="1 node of the model is not supported"):
+        clconv.onnx.load(model([node("Det", "x", "y")], {"x": [2, 2]}, ["y"]))
 
 
 def test_a_custom_domain_is_named() -> None:

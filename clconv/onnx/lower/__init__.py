@@ -85,8 +85,14 @@ def check_supported(graph: Graph, late: bool = False) -> None:
     missing = [node for node in graph.nodes if node.op not in known]
     if missing:
         names = ", ".join(f"{node.name!r} ({node.op})" for node in missing)
-        what = "depend on what tensors hold at run time and only work on sizes and constants" if late else "are not supported"
-        raise UnsupportedError(f"{len(missing)} node{'s' * (len(missing) > 1)} of the model {what}: {names}")
+        one = len(missing) == 1
+        verbs = ("depends", "works", "is") if one else ("depend", "work", "are")
+        what = (
+            f"{verbs[0]} on what tensors hold at run time and only {verbs[1]} on sizes and constants"
+            if late
+            else f"{verbs[2]} not supported"
+        )
+        raise UnsupportedError(f"{len(missing)} node{'' if one else 's'} of the model {what}: {names}")
 
 
 def lower(graph: Graph, plans: Plans) -> Lowering:
