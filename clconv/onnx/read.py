@@ -116,11 +116,13 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         constants[tensor.name] = _array(tensor)
     if proto.sparse_initializer:
         raise UnsupportedError("the model has sparse initializers; export it with dense ones")
+    read = {name for raw in proto.node for name in raw.input} | {o.name for o in proto.output}
     nodes: list[Node] = []
     for index, raw in enumerate(proto.node):
         node = _node(raw, index)
         if node.op == "Constant":
-            constants[node.output] = _constant(node)
+            if node.output in read:  # what nobody reads may be text
+                constants[node.output] = _constant(node)
         else:
             nodes.append(_modern(node, opset, constants))
     inputs = tuple(_port(info) for info in proto.input if info.name not in constants)

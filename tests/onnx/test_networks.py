@@ -177,6 +177,11 @@ def test_outputs_of_a_split_that_nobody_wants(constant: bool) -> None:
     np.testing.assert_allclose(y, k[:, 2:4] + k[:, 6:] + feeds["x2"], atol=1e-6)
 
 
+def test_text_that_nobody_reads() -> None:
+    proto = model([node("Constant", "", "note", value_string="made by hand"), node("Relu", "x", "y")], {"x": [3]}, ["y"])
+    np.testing.assert_array_equal(clconv.onnx.load(proto)(numbers(3)), np.maximum(numbers(3), 0))
+
+
 def test_profile_times_every_step(small: clconv.onnx.Network) -> None:
     profile = small.profile(numbers(1, 3, 32, 32), rounds=2)
     assert len(profile.seconds) == len(profile.report.steps)
