@@ -182,6 +182,16 @@ def test_text_that_nobody_reads() -> None:
     np.testing.assert_array_equal(clconv.onnx.load(proto)(numbers(3)), np.maximum(numbers(3), 0))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("exponent", [np.array(2), np.array([3], np.int32), np.array(2.0)])
+def test_powers_with_exponents_of_another_type(exponent: Any, dtype: str) -> None:
+    proto = model([node("Pow", "x k", "y")], {"x": [2, 5]}, ["y"], {"k": exponent})
+    x = numbers(2, 5).astype(dtype)
+    y = clconv.onnx.load(proto, dtype=dtype)(x)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, x ** exponent.astype(dtype), rtol=1e-5 if dtype == "float32" else 4e-3)
+
+
 def test_profile_times_every_step(small: clconv.onnx.Network) -> None:
     profile = small.profile(numbers(1, 3, 32, 32), rounds=2)
     assert len(profile.seconds) == len(profile.report.steps)

@@ -48,6 +48,8 @@ def lower_binary(node: Node, to: Lowering) -> None:
         return
     left = node.inputs[0]
     for index, right in enumerate(node.inputs[1:], 1):
+        if node.op == "Pow" and right in to.constants and to.dtypes[right] != to.dtypes[left]:
+            right = to.constant("exponent", to.constants[right].astype(to.dtypes[left]))  # the result is of the base's type
         last = index == len(node.inputs) - 1
         shape = broadcast(to.shapes[left], to.shapes[right])
         y = node.output if last else to.value(f"partial{index}", shape, to.dtypes[left])
