@@ -2,7 +2,7 @@
 
     python notebooks/build.py                      every notebook
     python notebooks/build.py 01 07                only these
-    python notebooks/build.py --no-execute         keep the outputs of cells that did not change
+    python notebooks/build.py --no-execute         keep the outputs of cells that did not change, but kernels are shown as they are
 
 A source, ``source/NN_verb_noun.md``, is cut into cells by comment lines:
 
@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import listing
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -70,7 +71,7 @@ def read_source(text: str) -> list[Cell]:
 
 def make_notebook(cells: list[Cell], edition: str) -> NotebookNode:
     """Return the notebook of one edition, without outputs."""
-    notebook: NotebookNode = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
+    notebook: NotebookNode = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]  # nbformat has no types
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -78,9 +79,9 @@ def make_notebook(cells: list[Cell], edition: str) -> NotebookNode:
     for number, cell in enumerate(cells):
         node: NotebookNode
         if cell.code is None:
-            node = nbformat.v4.new_markdown_cell(cell.text[edition])  # type: ignore[no-untyped-call]
+            node = nbformat.v4.new_markdown_cell(cell.text[edition])  # type: ignore[no-untyped-call]  # as above
         else:
-            node = nbformat.v4.new_code_cell(cell.code)  # type: ignore[no-untyped-call]
+            node = nbformat.v4.new_code_cell(cell.code)  # type: ignore[no-untyped-call]  # as above
             if "hide" in cell.tags:
                 node.metadata = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
         node.id = f"cell-{number:03d}"
@@ -107,6 +108,16 @@ def copy_outputs(source: NotebookNode, target: NotebookNode) -> None:
         target.metadata["widgets"] = source.metadata["widgets"]
 
 
+def show_kernels(notebook: NotebookNode) -> None:
+    """Bring the kernels that a notebook shows up to date with their files."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            shown = [o for o in cell.outputs if o.get("data", {}).get("text/html", "").startswith("<code>")]
+            htmls = [output.data["text/html"] for output in shown]
+            for output, data in zip(shown, listing.current(cell.source, htmls) if shown else (), strict=True):
+                output.data = NotebookNode(data)
+
+
 def build(source: Path, *, run: bool) -> list[Path]:
     """Build both editions of one source and return their paths."""
     cells = read_source(source.read_text(encoding="utf-8"))
@@ -117,12 +128,13 @@ def build(source: Path, *, run: bool) -> list[Path]:
         paths[EDITIONS[0]].parent.mkdir(exist_ok=True)
         execute(first, paths[EDITIONS[0]].parent)
     elif paths[EDITIONS[0]].exists():
-        old: Any = nbformat.read(paths[EDITIONS[0]], as_version=4)  # type: ignore[no-untyped-call]
+        old: Any = nbformat.read(paths[EDITIONS[0]], as_version=4)  # type: ignore[no-untyped-call]  # as above
         copy_outputs(old, first)
+        show_kernels(first)
     for edition, notebook in editions.items():
         copy_outputs(first, notebook)
         paths[edition].parent.mkdir(exist_ok=True)
-        nbformat.write(notebook, paths[edition])  # type: ignore[no-untyped-call]
+        nbformat.write(notebook, paths[edition])  # type: ignore[no-untyped-call]  # as above
     return list(paths.values())
 
 

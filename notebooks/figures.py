@@ -47,7 +47,7 @@ plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.rig
 def show(figure: Figure, alt: str) -> None:
     """Display a figure with its text alternative, which also stands in where pictures do not."""
     png = render(figure)
-    display({"image/png": png, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})  # type: ignore[no-untyped-call]
+    display({"image/png": png, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})  # type: ignore[no-untyped-call]  # IPython has no types
 
 
 def render(figure: Figure, dpi: int = 96) -> bytes:
@@ -208,7 +208,7 @@ def slide(x: Grid, w: Grid, **options: Any) -> None:
     box = widgets.VBox([widgets.HBox([play, slider]), stack])
     view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
     alt = "A slider that moves the window; run this cell to see it. / 移动窗口的滑块；运行此单元格即可看到。"
-    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": alt}, raw=True)  # type: ignore[no-untyped-call]
+    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": alt}, raw=True)  # type: ignore[no-untyped-call]  # IPython has no types
 
 
 def images(pictures: Sequence[tuple[str, Grid]], alt: str, columns: int = 3) -> None:

@@ -15,23 +15,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import listing
 import matplotlib.image
 import numpy as np
 import numpy.typing as npt
 import pyopencl as cl
 import pyopencl.array as cl_array
-from IPython.display import display
 from matplotlib import cbook
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import CLexer
 
 import clconv
 from clconv.bench.limits import copy_gb_s, multiply_add_gflops
 from clconv.device import DeviceInfo
 from clconv.source import BUILD_OPTIONS, KERNEL_DIR
 
-HERE = Path(__file__).resolve().parent
 FAST = os.environ.get("CLCONV_NOTEBOOK_FAST") == "1"
 """Short measurements: the tests run the notebooks to see that they work, not to learn how fast."""
 
@@ -40,32 +36,13 @@ warnings.filterwarnings("ignore", category=cl.CompilerWarning)  # drivers chatte
 
 # kernels
 
-
-def kernel_path(name: str) -> Path:
-    """Return the file of a kernel: ``"kernels/..."`` belongs to the library, anything else lies beside the notebooks."""
-    library = name.removeprefix("kernels/")
-    return KERNEL_DIR / library if library != name else HERE / name
-
-
-def show(name: str, begin: str = "", end: str = "") -> None:
-    """Show a kernel from its real file, from the line that contains ``begin`` to the line that is exactly ``end``."""
-    lines = kernel_path(name).read_text(encoding="utf-8").splitlines()
-    first = next((i for i, line in enumerate(lines) if begin in line), None)
-    if first is None:
-        raise ValueError(f"{name} has no line with {begin!r}")
-    last = next((i for i, line in enumerate(lines[first:], first) if end and line == end), len(lines) - 1)
-    where = name + (f", {first + 1}–{last + 1}" if begin else "")
-    text = "\n".join(lines[first : last + 1])
-    # Not Markdown: JupyterLab would wrap its lines, and the pictures in comments with them.
-    style = "white-space: pre; overflow: auto; font-size: 12px; line-height: 1.35; word-break: normal"
-    html = highlight(text, CLexer(), HtmlFormatter(noclasses=True, nobackground=True, prestyles=style))
-    display({"text/html": f"<code>{where}</code>{html}", "text/plain": f"{where}\n\n{text}"}, raw=True)  # type: ignore[no-untyped-call]
+kernel_path, show = listing.kernel_path, listing.show
 
 
 def build(context: cl.Context, name: str, **macros: object) -> cl.Program:
     """Compile a kernel file as the library does: float32, its build options, ``-DNAME=value`` for each macro."""
     unaligned = int(DeviceInfo.of(context.devices[0]).unaligned_vectors)
-    macros = {"REAL_FLOAT32": 1, "UNALIGNED_VECTORS": unaligned, **macros}
+    macros = {"REAL_FLOAT32": 1, "UNALIGNED_VECTORS": unaligned, "AVX512": 0, **macros}
     source = f'#line 1 "{name}"\n' + kernel_path(name).read_text(encoding="utf-8")
     options = [*BUILD_OPTIONS, "-I", str(KERNEL_DIR), *(f"-D{k}={v}" for k, v in macros.items())]
     return cl.Program(context, source).build(options)

@@ -13,7 +13,9 @@ NAMES = [source.stem for source in SOURCES]
 
 
 def load() -> Any:
-    """Import the script from its file."""
+    """Import the script from its file, beside which lies what it imports."""
+    if str(NOTEBOOKS) not in sys.path:
+        sys.path.append(str(NOTEBOOKS))
     spec = importlib.util.spec_from_file_location("clconv_notebooks_build", NOTEBOOKS / "build.py")
     assert spec is not None
     assert spec.loader is not None

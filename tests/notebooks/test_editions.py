@@ -57,6 +57,14 @@ def test_executed_in_order_without_errors(edition: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_kernels_are_shown_as_they_are(name: str) -> None:
+    """Where this fails, ``python notebooks/build.py --no-execute`` brings the notebooks up to date."""
+    committed, current = read("en", name), read("en", name)
+    build.show_kernels(current)
+    assert committed.cells == current.cells
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("edition", build.EDITIONS)
 def test_small_and_without_paths_of_a_machine(edition: str, name: str) -> None:
     path = NOTEBOOKS / edition / f"{name}.ipynb"
