@@ -201,3 +201,8 @@ def test_a_truth_value_is_no_padding_after_a_one_was() -> None:
 def test_activations_that_are_none(activation: Any) -> None:
     with pytest.raises(clconv.ShapeError, match="activation"):
         clconv.ConvProblem((1, 1, 5, 5), (1, 1, 3, 3), activation=activation)
+
+
+def test_a_mask_is_not_ignored() -> None:
+    with pytest.raises(clconv.ShapeError, match="x is a masked array"):
+        clconv.conv2d(np.ma.masked_less(X, 0), W)

@@ -184,8 +184,10 @@ class Network:
         Raises
         ------
         ShapeError
-            As for a call; for device arrays, too.
+            As for a call; for device arrays and fewer than one round, too.
         """
+        if rounds < 1:
+            raise ShapeError(f"rounds={rounds} measures nothing; use 1 or more")
         tensors = self._tensors(args, kwargs)
         if any(map(is_device_array, tensors)):
             raise ShapeError("the inputs of a profile are device arrays; pass NumPy arrays, as x.get() gives them")

@@ -164,3 +164,8 @@ def test_device_arrays_are_not_profiled() -> None:
 def test_what_is_no_model_at_all(source: object) -> None:
     with pytest.raises(clconv.ClconvError, match="a model is a path"):
         clconv.onnx.load(source)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_profile_of_no_rounds() -> None:
+    with pytest.raises(clconv.ShapeError, match="rounds=0 measures nothing"):
+        clconv.onnx.load(RELU).profile(np.zeros((1, 3, 4), np.float32), rounds=0)
