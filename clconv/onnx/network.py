@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import operator
 import sys
 import threading
 from collections import OrderedDict
@@ -17,22 +16,23 @@ import pyopencl as cl
 
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Graph, Node, Port, Shape
+from clconv.onnx.graph import Array, Graph, Port, Shape
 from clconv.onnx.infer import specialise
+from clconv.onnx.inputs import Inputs
 from clconv.onnx.inverted import fuse_inverted
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.lower import check_supported
 from clconv.onnx.passes import AFTER, BEFORE, run
 from clconv.onnx.planes import read_planes
+from clconv.onnx.precision import converted
 from clconv.onnx.program import Program, Store
 from clconv.onnx.read import graph_of, read_model
 from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
 from clconv.runtime import host_buffer, read_back, runtime_of
-from clconv.tensors import Tensor, as_tensor, check_context, empty, input_buffer, is_device_array
+from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array
 
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
 
 
@@ -79,7 +79,7 @@ def load(
     parameters = graph.parameters
     graph = run(graph, BEFORE)
     if dtype is not None:
-        graph = _converted(graph, dtype)  # after folding, which a smaller type would lose numbers in
+        graph = converted(graph, dtype)  # after folding, which a smaller type would lose numbers in
     spill = Spill(graph.constants)
     graph = graph.with_nodes(graph.nodes, constants=spill.arrays)
     _trim()  # before the driver takes its memory, too
@@ -120,11 +120,11 @@ class Network:
         self.parameters = parameters
         self._graph = graph
         self.inputs: tuple[Port, ...] = graph.inputs
+        self._inputs = Inputs(graph.inputs)
         self.queue = queue if queue is not None else default_queue()
         self._runtime = runtime_of(self.queue)
         self._store = Store(self._runtime, self.queue, spill, algorithm)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
-        self._accepted: set[Any] = set()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -151,7 +151,7 @@ class Network:
         ShapeError
             If a name, a shape or an element type does not fit.
         """
-        tensors = self._tensors(args, kwargs)
+        tensors = self._inputs.tensors(args, kwargs)
         program = self._program_for(tensors)
         results = (
             self._run_device(program, tensors) if tensors and is_device_array(tensors[0]) else self._run_numpy(program, tensors)
@@ -168,8 +168,8 @@ class Network:
             that it leaves open.
         """
         if any(port.steers for port in self.inputs):
-            return Report(self._program_for(self._tensors(args, kwargs)), self._store)
-        return Report(self._program(self._shapes(args, kwargs)), self._store)
+            return Report(self._program_for(self._inputs.tensors(args, kwargs)), self._store)
+        return Report(self._program(self._inputs.shapes(args, kwargs)), self._store)
 
     def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> Profile:
         """Run step by step and report time, algorithm and share of the roofline of each.
@@ -188,7 +188,7 @@ class Network:
         """
         if rounds < 1:
             raise ShapeError(f"rounds={rounds} measures nothing; use 1 or more")
-        tensors = self._tensors(args, kwargs)
+        tensors = self._inputs.tensors(args, kwargs)
         if any(map(is_device_array, tensors)):
             raise ShapeError("the inputs of a profile are device arrays; pass NumPy arrays, as x.get() gives them")
         program = self._program_for(tensors)
@@ -198,68 +198,6 @@ class Network:
         results = [empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
         external += [host_buffer(self._runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
         return Profile(Report(program, self._store), program.time_steps(queue, external, rounds))
-
-    # inputs
-
-    def _named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-        """Return what was passed for each input, in the model's order."""
-        names = [port.name for port in self.inputs]
-        if len(args) == 1 and isinstance(args[0], Mapping) and not kwargs:
-            kwargs, args = args[0], ()
-        listed = "; ".join(map(str, self.inputs)) or "none"
-        unknown = [name for name in kwargs if name not in names]
-        if unknown:
-            raise ShapeError(f"the network has no input {unknown[0]!r}; its inputs are {listed}")
-        if len(args) > len(names):
-            raise ShapeError(f"{len(args)} inputs were given and the network takes {len(names)}; its inputs are {listed}")
-        given = dict(zip(names, args, strict=False))
-        twice = [name for name in kwargs if name in given]
-        if twice:
-            raise ShapeError(f"the input {twice[0]!r} was given twice, by its place and by its name; give it once")
-        given.update(kwargs)
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise ShapeError(f"the input {missing[0]!r} is missing; the network's inputs are {listed}")
-        return [given[name] for name in names]
-
-    def _tensors(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Tensor]:
-        """Return the inputs in the model's order, checked. Those that are like an earlier call's are not checked again.
-
-        The check is Python that the processor's caches have long forgotten by the next call: 0.1 ms.
-        """
-        plain = not kwargs and all(type(t) is np.ndarray and t.flags.c_contiguous for t in args)
-        if plain and tuple([(t.shape, t.dtype) for t in args]) in self._accepted:
-            return args
-        tensors = self._checked(args, kwargs)
-        if plain:
-            if len(self._accepted) >= _KEPT:
-                self._accepted.clear()
-            self._accepted.add(tuple((t.shape, t.dtype) for t in args))
-        return tensors
-
-    def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-        tensors = []
-        for port, value in zip(self.inputs, self._named(args, kwargs), strict=True):
-            if value.__class__ in (int, float, list):
-                raise ShapeError(
-                    f"the input {port.name!r} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array"
-                )
-            tensor = as_tensor(np.asarray(value) if isinstance(value, np.generic) else value, f"the input {port.name!r}")
-            if tensor.dtype.name != port.dtype:
-                raise ShapeError(f"the input {port.name!r} has the element type {tensor.dtype.name}; it must be {port.dtype}")
-            _check_shape(port, tuple(tensor.shape))
-            tensors.append(tensor)
-        if len({is_device_array(t) for t in tensors}) > 1:
-            raise ShapeError("some inputs are NumPy arrays and some device arrays; pass all of one kind")
-        return tensors
-
-    def _shapes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Shape, ...]:
-        if not args and not kwargs:
-            return tuple(_own_shape(port) for port in self.inputs)
-        shapes = [_given_shape(port, v) for port, v in zip(self.inputs, self._named(args, kwargs), strict=True)]
-        for port, shape in zip(self.inputs, shapes, strict=True):
-            _check_shape(port, shape)
-        return tuple(shapes)
 
     # programs
 
@@ -335,52 +273,3 @@ def _trim() -> None:
 def _contents(tensor: Tensor) -> Array:
     """Return a copy of what a tensor holds."""
     return np.array(tensor.get() if is_device_array(tensor) else tensor)
-
-
-def _check_shape(port: Port, shape: Shape) -> None:
-    if port.shape is None:
-        return
-    fits = len(shape) == len(port.shape) and all(
-        w is None or i == 0 or g == w for i, (g, w) in enumerate(zip(shape, port.shape, strict=True))
-    )
-    if not fits:
-        want = "(" + ", ".join("any" if s is None or i == 0 else str(s) for i, s in enumerate(port.shape)) + ")"
-        raise ShapeError(f"the input {port.name!r} has the shape {shape}; it must be {want}")
-
-
-def _given_shape(port: Port, value: Any) -> Shape:
-    """Return a shape that was passed as one, or with an array."""
-    try:
-        return tuple(operator.index(size) for size in getattr(value, "shape", value))
-    except TypeError:
-        raise ShapeError(
-            f"the input {port.name!r} has no shape {value!r}; pass whole numbers, as in explain((1, 3, 224, 224))"
-        ) from None
-
-
-def _own_shape(port: Port) -> Shape:
-    if port.shape is None or any(s is None for s in port.shape[1:]):
-        raise ShapeError(f"the model leaves sizes of its input open ({port}); pass a shape, as in explain((1, 3, 224, 224))")
-    return tuple(1 if s is None else s for s in port.shape)
-
-
-def _converted(graph: Graph, dtype: str) -> Graph:
-    """Return the graph with floating-point constants, inputs and casts of another type; factors of a size stay as they are."""
-    factors = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:3]}
-    constants = {
-        name: a if name in factors or a.dtype.kind != "f" or a.dtype.name == dtype else a.astype(dtype)
-        for name, a in graph.constants.items()
-    }
-    inputs = tuple(Port(p.name, dtype, p.shape) if p.dtype in ("float32", "float16", "float64") else p for p in graph.inputs)
-    return graph.with_nodes([_retyped(node, dtype) for node in graph.nodes], constants=constants, inputs=inputs)
-
-
-def _retyped(node: Node, dtype: str) -> Node:
-    """Return a node that names a floating-point type with another one."""
-    value = node.get("value")
-    if node.op == "Cast" and node.get("to") in _FLOATS:
-        return node.having(to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-    if node.op == "ConstantOfShape" and (value is None or value.data_type in _FLOATS):
-        number = np.zeros(1) if value is None else onnx.numpy_helper.to_array(value)
-        return node.having(value=onnx.numpy_helper.from_array(number.astype(dtype)))
-    return node
