@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from clconv.activation import Activation
 from clconv.convolution import Convolution
 from clconv.discovery import default_queue, devices
 from clconv.errors import ClconvError, DeviceError, KernelBuildError, ShapeError, UnsupportedError
 from clconv.explain import Explanation
 from clconv.functional import conv2d, depthwise_conv2d, pointwise_conv2d, separable_conv2d
-from clconv.problem import Activation, ConvProblem
+from clconv.problem import ConvProblem
 
 __version__ = "0.1.0"
 

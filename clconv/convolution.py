@@ -12,12 +12,14 @@ from typing import Any, cast
 import numpy as np
 import pyopencl as cl
 
+from clconv.activation import ActivationLike
+from clconv.arguments import Padding
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
 from clconv.invoke import Repeated, empty_like_input, run_device, run_numpy
-from clconv.problem import ActivationLike, ConvProblem, Padding
+from clconv.problem import ConvProblem
 from clconv.runtime import Runtime, allocate, copied, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import (

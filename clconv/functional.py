@@ -10,11 +10,13 @@ from typing import Any
 import pyopencl as cl
 from pyopencl.array import to_device
 
+from clconv.activation import Activation, ActivationLike
+from clconv.arguments import Padding
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.invoke import empty_like_input, run_device, run_numpy
-from clconv.problem import Activation, ActivationLike, ConvProblem, Padding, check_layout
+from clconv.problem import ConvProblem, check_layout
 from clconv.runtime import copied, host_buffer, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from clconv.activation import ACTIVATIONS, Activation
 from clconv.errors import ShapeError
-from clconv.problem import ACTIVATIONS, DTYPES, LAYOUTS, Activation, ConvProblem
+from clconv.problem import DTYPES, LAYOUTS, ConvProblem
 
 _DESCRIPTOR = re.compile(r"(?:(?:g|mb|ic|ih|iw|oc|oh|ow|kh|kw|sh|sw|ph|pw|dh|dw)\d+)+")
 _PART = re.compile(r"(g|mb|ic|ih|iw|oc|oh|ow|kh|kw|sh|sw|ph|pw|dh|dw)(\d+)")

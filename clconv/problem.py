@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, cast
 
-from clconv.errors import ShapeError, UnsupportedError
+from clconv.activation import Activation
+from clconv.arguments import MOST, read_integer, read_padding, read_pair, read_shape
+from clconv.errors import ShapeError
 
-Pair: TypeAlias = "tuple[int, int]"
-Padding: TypeAlias = "int | str | Sequence[int] | Sequence[Sequence[int]]"
-ActivationLike: TypeAlias = "str | tuple[Any, ...] | Activation | None"
 Kind = Literal["standard", "grouped", "depthwise", "pointwise"]
 
 LAYOUTS = ("NCHW", "NHWC")
@@ -22,53 +19,6 @@ DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 """Spacing of the numbers just above 1 in each element type."""
-
-ACTIVATIONS = ("identity", "relu", "relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "leaky_relu", "clip")
-_PARAMETERS = {"leaky_relu": 1, "clip": 2}
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A function applied to each output, with up to two numbers (slope, or lower and upper limit)."""
-
-    kind: str = "identity"
-    a: float = 0.0
-    b: float = 0.0
-
-    @classmethod
-    def of(cls, value: ActivationLike) -> Activation:
-        """Read what a caller may write: ``None``, ``"relu"``, ``("leaky_relu", 0.1)``, ``("clip", 0, 6)``.
-
-        Raises
-        ------
-        ShapeError
-            If the name is unknown or the numbers do not belong to it.
-        """
-        if value is None:
-            return cls()
-        if isinstance(value, Activation):
-            value = (value.kind, *(value.a, value.b)[: _PARAMETERS.get(value.kind, 0)])
-        name, *numbers = value if isinstance(value, (tuple, list)) and value else (value,)
-        if not isinstance(name, str) or name not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS[1:])
-            raise ShapeError(f"activation {value!r} is unknown; use None or one of {known}")
-        need = _PARAMETERS.get(name, 0)
-        try:
-            a, b = (*map(float, numbers), 0.0, 0.0)[:2]
-        except (TypeError, ValueError, OverflowError):
-            raise ShapeError(f"activation {value!r} must carry plain numbers after its name") from None
-        if math.isnan(a) or math.isnan(b):
-            raise ShapeError(f"activation {value!r} carries a number that is none; replace the NaN")
-        if len(numbers) != need:
-            example = {1: f'("{name}", 0.1)', 2: f'("{name}", 0, 6)'}.get(need, f'"{name}"')
-            raise ShapeError(f"activation {value!r} carries {len(numbers)} numbers, {name} takes {need}; write {example}")
-        if name == "clip" and a > b:
-            raise ShapeError(f"activation {value!r} has its lower limit above its upper one; swap them")
-        return cls(name, a, b)
-
-    def __str__(self) -> str:
-        numbers = (self.a, self.b)[: _PARAMETERS.get(self.kind, 0)]
-        return self.kind + "".join(f" {n:g}" for n in numbers)
 
 
 @dataclass(frozen=True)
@@ -140,16 +90,16 @@ class ConvProblem:
         check_layout(self.layout)
         if not isinstance(self.dtype, str) or self.dtype not in DTYPES:
             raise ShapeError(f"element type {self.dtype!r} is not supported; use one of {', '.join(DTYPES)}")
-        put("x_shape", _shape(self.x_shape, "x", self.layout))
-        put("w_shape", _shape(self.w_shape, "w", "OIHW" if self.layout == "NCHW" else "HWIO"))
-        put("stride", _pair(self.stride, "stride", 1))
-        put("dilation", _pair(self.dilation, "dilation", 1))
-        put("groups", _integer(self.groups, "groups"))
+        put("x_shape", read_shape(self.x_shape, "x", self.layout))
+        put("w_shape", read_shape(self.w_shape, "w", "OIHW" if self.layout == "NCHW" else "HWIO"))
+        put("stride", read_pair(self.stride, "stride", 1))
+        put("dilation", read_pair(self.dilation, "dilation", 1))
+        put("groups", read_integer(self.groups, "groups"))
         put("activation", Activation.of(self.activation))
         put("bias", bool(self.bias))
         put("residual", bool(self.residual))
         self._check_sizes()
-        put("padding", _padding(self.padding, (self.IH, self.IW), (self.KH, self.KW), self.stride, self.dilation))
+        put("padding", read_padding(self.padding, (self.IH, self.IW), (self.KH, self.KW), self.stride, self.dilation))
         self._check_window()
 
     def _check_sizes(self) -> None:
@@ -182,8 +132,8 @@ class ConvProblem:
             ("height", self.IH, pt + pb, self.EKH),
             ("width", self.IW, pl + pr, self.EKW),
         ):
-            if size + pad > _MOST:
-                raise ShapeError(f"the image's {axis} {size} and its padding {pad} must not exceed {_MOST} together")
+            if size + pad > MOST:
+                raise ShapeError(f"the image's {axis} {size} and its padding {pad} must not exceed {MOST} together")
             if filt > size + pad:
                 raise ShapeError(
                     f"the filter's {axis} {filt} (dilation included) exceeds the padded image's {size + pad} "
@@ -360,70 +310,7 @@ class ConvProblem:
         return f"{text} {self.layout} {self.dtype}"
 
 
-_MOST = 2**31 - 1
-"""Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
-
-
 def check_layout(layout: object) -> None:
     """Raise a ShapeError unless a layout is known."""
     if layout not in LAYOUTS:
         raise ShapeError(f"layout {layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
-
-
-def _integer(value: object, name: str, must: str = "must be an integer") -> int:
-    try:
-        number = operator.index(cast("Any", value))
-    except TypeError:
-        raise ShapeError(f"{name}={value!r} {must}") from None
-    if isinstance(value, bool):
-        raise ShapeError(f"{name}={value!r} {must}")
-    if number > _MOST:
-        raise ShapeError(f"{name}={value!r} must not exceed {_MOST}")
-    return number
-
-
-def _shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
-    try:
-        shape = tuple(_integer(v, f"a size in the shape of {name}") for v in value)
-    except TypeError:
-        raise ShapeError(f"the shape of {name} must be a sequence of 4 integers, got {value!r}") from None
-    letters = ", ".join(axes)
-    if len(shape) in (3, 5):
-        raise UnsupportedError(
-            f"{name} has {len(shape)} axes {shape}; only 2-D convolutions with the 4 axes ({letters}) are offered"
-        )
-    if len(shape) != 4:
-        raise ShapeError(f"{name} has {len(shape)} axes {shape}; give it the 4 axes ({letters})")
-    if min(shape) < 0:
-        raise ShapeError(f"the shape {shape} of {name} has a negative size")
-    return shape
-
-
-def _pair(value: Any, name: str, least: int, must: str = "must be one integer or two, for height and width") -> Pair:
-    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
-    if len(values) != 2:
-        raise ShapeError(f"{name}={value!r} {must}")
-    pair = (_integer(values[0], name, must), _integer(values[1], name, must))
-    if min(pair) < least:
-        raise ShapeError(f"{name}={value!r} must be at least {least}")
-    return pair
-
-
-def _padding(value: Any, size: Pair, filt: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
-    if isinstance(value, str):
-        mode = value.lower()
-        if mode == "valid":
-            return ((0, 0), (0, 0))
-        if mode not in ("same", "same_lower"):
-            raise ShapeError(f'padding {value!r} is unknown; use numbers, "valid", "same" or "same_lower"')
-        pads = []
-        for s, k, st, d in zip(size, filt, stride, dilation, strict=True):
-            total = max((-(-s // st) - 1) * st + (k - 1) * d + 1 - s, 0)
-            small, large = total // 2, total - total // 2
-            pads.append((small, large) if mode == "same" else (large, small))
-        return (pads[0], pads[1])
-    must = 'must be an integer, (h, w), ((top, bottom), (left, right)), "valid", "same" or "same_lower"'
-    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, Sequence) for v in value):
-        return (_pair(value[0], "padding", 0, must), _pair(value[1], "padding", 0, must))
-    h, w = _pair(value, "padding", 0, must)
-    return ((h, h), (w, w))

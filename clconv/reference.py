@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from clconv import strassen, winograd
+from clconv.activation import Activation
 from clconv.plan import Plan
-from clconv.problem import EPS, Activation, ConvProblem
+from clconv.problem import EPS, ConvProblem
 
 Array = np.ndarray[Any, Any]
 

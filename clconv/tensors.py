@@ -78,7 +78,7 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
     Raises
     ------
     ShapeError
-        If the value is no tensor, one with a mask, or a device array without contiguous memory or outside of a buffer.
+        If the value is no tensor, one with masked elements, or a device array without contiguous memory or outside of a buffer.
     """
     if type(value) is np.ndarray:
         return value if value.flags.c_contiguous else np.ascontiguousarray(value)
@@ -90,8 +90,8 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
                 f"pass pyopencl.array.to_device(queue, np.ascontiguousarray(a)) of the NumPy array a that it came from"
             )
         return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise ShapeError(f"{name} is a masked array, and a convolution knows no mask; pass {name}.filled(0) or what suits you")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ShapeError(f"{name} has masked elements, and a convolution knows no mask; pass {name}.filled(0) or what suits you")
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
     failure: Exception | None = None

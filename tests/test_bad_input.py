@@ -10,7 +10,7 @@ import pyopencl.array as cla
 import pytest
 
 import clconv
-from clconv.problem import Activation
+from clconv.activation import Activation
 from tests.harness import integers
 
 X, W = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
@@ -204,5 +204,5 @@ def test_activations_that_are_none(activation: Any) -> None:
 
 
 def test_a_mask_is_not_ignored() -> None:
-    with pytest.raises(clconv.ShapeError, match="x is a masked array"):
+    with pytest.raises(clconv.ShapeError, match="x has masked elements"):
         clconv.conv2d(np.ma.masked_less(X, 0), W)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from clconv.activation import ACTIVATIONS
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Float, Int, Macro, Plan
-from clconv.problem import ACTIVATIONS, DTYPES, ConvProblem
+from clconv.problem import DTYPES, ConvProblem
 
 FEW_PIXELS = 512
 """Pixels of all images up to which reading a filter from memory is felt; measured, see kernels/include/prefetch.clh."""

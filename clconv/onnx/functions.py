@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from clconv.activation import ACTIVATIONS, Activation
 from clconv.onnx.graph import Graph, Node
-from clconv.problem import ACTIVATIONS, Activation
 
 FUNCTIONS = (
     *ACTIVATIONS,

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from clconv.activation import ACTIVATIONS
 from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import Array, Graph, Node, without_dead
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.shuffle import fuse_shuffle
-from clconv.problem import ACTIVATIONS
 
 Pass = Callable[[Graph], Graph]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from clconv.activation import Activation
 from clconv.algorithms.base import (
     accumulator_bytes,
     ahead,
@@ -27,7 +28,7 @@ from clconv.onnx.block_matrix import plan_block
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
-from clconv.problem import Activation, ConvProblem
+from clconv.problem import ConvProblem
 from clconv.strassen import cut, error_factor
 
 LAUNCH = 25e-6

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from clconv.activation import Activation
 from clconv.device import DeviceInfo
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
-from clconv.problem import Activation, ConvProblem
+from clconv.problem import ConvProblem
 from clconv.select import Choice, Limits, select
 from clconv.tuning import recall
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from clconv.activation import Activation
 from clconv.algorithms.standard.run_simd import reading_planes
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.lower.movement import emit_copy, strides_of
 from clconv.onnx.problems import TO_LAST, conv_problem, image_shape, ints_of, two_axes
 from clconv.onnx.step import Lowering, describe
-from clconv.problem import Activation, ConvProblem
+from clconv.problem import ConvProblem
 
 
 def lower_conv(node: Node, to: Lowering) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from clconv.activation import Activation
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import FUNCTIONS, function_of
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
-from clconv.problem import Activation
 
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
 """Nodes of two tensors, in the order of kernels/network/binary.cl."""

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 
+from clconv.activation import ACTIVATIONS
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.convolution import emit_convolution
 from clconv.onnx.lower.elementwise import fused
 from clconv.onnx.lower.movement import emit_copy, strides_of
 from clconv.onnx.step import Argument, Float, Int, Lowering, describe
-from clconv.problem import ACTIVATIONS, ConvProblem
+from clconv.problem import ConvProblem
 
 _TILE_M = 4
 

@@ -1,0 +1,78 @@
+"""Numbers, pairs, shapes and padding as a caller may write them, read and checked. No OpenCL here."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+from clconv.errors import ShapeError, UnsupportedError
+
+Pair: TypeAlias = "tuple[int, int]"
+Padding: TypeAlias = "int | str | Sequence[int] | Sequence[Sequence[int]]"
+
+MOST = 2**31 - 1
+"""Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
+
+
+def read_integer(value: object, name: str, must: str = "must be an integer") -> int:
+    """Return an integer of any kind but a truth value; else raise a ShapeError that tells what it ``must`` be."""
+    try:
+        number = operator.index(cast("Any", value))
+    except TypeError:
+        raise ShapeError(f"{name}={value!r} {must}") from None
+    if isinstance(value, bool):
+        raise ShapeError(f"{name}={value!r} {must}")
+    if number > MOST:
+        raise ShapeError(f"{name}={value!r} must not exceed {MOST}")
+    return number
+
+
+def read_shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
+    """Return a shape of four axes, named by ``axes``; an UnsupportedError is raised for three and for five."""
+    try:
+        shape = tuple(read_integer(v, f"a size in the shape of {name}") for v in value)
+    except TypeError:
+        raise ShapeError(f"the shape of {name} must be a sequence of 4 integers, got {value!r}") from None
+    letters = ", ".join(axes)
+    if len(shape) in (3, 5):
+        raise UnsupportedError(
+            f"{name} has {len(shape)} axes {shape}; only 2-D convolutions with the 4 axes ({letters}) are offered"
+        )
+    if len(shape) != 4:
+        raise ShapeError(f"{name} has {len(shape)} axes {shape}; give it the 4 axes ({letters})")
+    if min(shape) < 0:
+        raise ShapeError(f"the shape {shape} of {name} has a negative size")
+    return shape
+
+
+def read_pair(value: Any, name: str, least: int, must: str = "must be one integer or two, for height and width") -> Pair:
+    """Return a number for the height and one for the width, each at ``least`` so large."""
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    if len(values) != 2:
+        raise ShapeError(f"{name}={value!r} {must}")
+    pair = (read_integer(values[0], name, must), read_integer(values[1], name, must))
+    if min(pair) < least:
+        raise ShapeError(f"{name}={value!r} must be at least {least}")
+    return pair
+
+
+def read_padding(value: Any, size: Pair, filt: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
+    """Return the padding before and behind of height and width; ``size`` and the others are the image's and the filter's."""
+    if isinstance(value, str):
+        mode = value.lower()
+        if mode == "valid":
+            return ((0, 0), (0, 0))
+        if mode not in ("same", "same_lower"):
+            raise ShapeError(f'padding {value!r} is unknown; use numbers, "valid", "same" or "same_lower"')
+        pads = []
+        for s, k, st, d in zip(size, filt, stride, dilation, strict=True):
+            total = max((-(-s // st) - 1) * st + (k - 1) * d + 1 - s, 0)
+            small, large = total // 2, total - total // 2
+            pads.append((small, large) if mode == "same" else (large, small))
+        return (pads[0], pads[1])
+    must = 'must be an integer, (h, w), ((top, bottom), (left, right)), "valid", "same" or "same_lower"'
+    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, Sequence) for v in value):
+        return (read_pair(value[0], "padding", 0, must), read_pair(value[1], "padding", 0, must))
+    h, w = read_pair(value, "padding", 0, must)
+    return ((h, h), (w, w))
