@@ -91,7 +91,7 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
             )
         return value
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ShapeError(f"{name} has masked elements, and a convolution knows no mask; pass {name}.filled(0) or what suits you")
+        raise ShapeError(f"{name} has masked elements, and a convolution knows no mask; pass {name}.filled(0) or the like")
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
     failure: Exception | None = None
