@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ml_dtypes
@@ -248,16 +250,25 @@ def test_errors_go_through_pipes_and_convolutions_do_not(queue: cl.CommandQueue)
         copy.deepcopy(clconv.Convolution(integers(4, 2, 3, 3), queue=queue))
 
 
+@contextmanager
+def closed(queue: cl.CommandQueue) -> Iterator[cl.UserEvent]:
+    """An event that is complete behind the block, also if that fails: what waits for it would never end."""
+    gate = cl.UserEvent(queue.context)
+    try:
+        yield gate
+    finally:
+        gate.set_status(cl.command_execution_status.COMPLETE)
+
+
 def test_events_of_the_inputs_are_waited_for(queue: cl.CommandQueue) -> None:
     other = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    gate = cl.UserEvent(queue.context)
     x, w = integers(1, 2, 5, 5), integers(3, 2, 3, 3)
     dx = cla.zeros(queue, x.shape, np.float32)
     queue.finish()
     base: Any = dx.base_data
-    dx.add_event(cl.enqueue_copy(queue, base, x, wait_for=[gate], is_blocking=False))
-    y = clconv.conv2d(dx, cla.to_device(other, w), queue=other)
-    gate.set_status(cl.command_execution_status.COMPLETE)
+    with closed(queue) as gate:
+        dx.add_event(cl.enqueue_copy(queue, base, x, wait_for=[gate], is_blocking=False))
+        y = clconv.conv2d(dx, cla.to_device(other, w), queue=other)
     assert_same(y.get(other), expected(x, w))
 
 
@@ -265,12 +276,11 @@ def test_a_misaligned_input_may_be_read_after_its_copy(queue: cl.CommandQueue) -
     loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
     base = cla.to_device(loose, np.arange(101, dtype=np.float32))
     part = base[1:]
-    gate = cl.UserEvent(queue.context)
-    part.add_event(gate)
-    buffer, events = input_buffer(part, loose)
-    assert [event.command_type for event in events] == [cl.command_type.COPY_BUFFER]
-    assert events[0].command_execution_status != cl.command_execution_status.COMPLETE
-    gate.set_status(cl.command_execution_status.COMPLETE)
+    with closed(queue) as gate:
+        part.add_event(gate)
+        buffer, events = input_buffer(part, loose)
+        assert [event.command_type for event in events] == [cl.command_type.COPY_BUFFER]
+        assert events[0].command_execution_status != cl.command_execution_status.COMPLETE
     copy = np.empty(100, np.float32)
     cl.enqueue_copy(loose, copy, buffer, wait_for=events)
     np.testing.assert_array_equal(copy, np.arange(1, 101))
