@@ -7,8 +7,9 @@ from clconv.convolution import Convolution
 from clconv.discovery import default_queue, devices
 from clconv.errors import ClconvError, DeviceError, KernelBuildError, ShapeError, UnsupportedError
 from clconv.explain import Explanation
-from clconv.functional import conv2d, depthwise_conv2d, pointwise_conv2d, separable_conv2d
+from clconv.functional import conv2d
 from clconv.problem import ConvProblem
+from clconv.separable import depthwise_conv2d, pointwise_conv2d, separable_conv2d
 
 __version__ = "0.1.0"
 

@@ -14,7 +14,7 @@ from clconv.activation import Activation
 from tests.harness import integers
 
 X, W = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
-OUT = np.empty((1, 6, 6, 6), np.float32)
+OUT = np.zeros((1, 6, 6, 6), np.float32)
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("list", {"x": [[1.0]]}, "x is a list"),
     ("rank", {"x": X[0]}, "4 axes"),

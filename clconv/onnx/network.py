@@ -22,11 +22,12 @@ from clconv.onnx.inputs import Inputs
 from clconv.onnx.inverted import fuse_inverted
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.lower import check_supported
+from clconv.onnx.model_file import read_model
 from clconv.onnx.passes import AFTER, BEFORE, run
 from clconv.onnx.planes import read_planes
 from clconv.onnx.precision import converted
 from clconv.onnx.program import Program, Store
-from clconv.onnx.read import graph_of, read_model
+from clconv.onnx.read import graph_of
 from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill

@@ -1,0 +1,88 @@
+"""A model from a file, with the tensors that it keeps in others, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from clconv.errors import ClconvError
+
+
+def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
+    """Return a checked model from a path, the bytes of a file, or a model.
+
+    Raises
+    ------
+    ClconvError
+        If the file is missing, damaged, or not ONNX.
+    """
+    invalid: Exception | None = None
+    if isinstance(source, onnx.ModelProto):
+        model, what = source, "the model"
+        invalid = _why_invalid(model)
+    elif isinstance(source, (str, Path, bytes)):
+        what = "the model" if isinstance(source, bytes) else f"{source}" or "the path ''"
+        if not isinstance(source, bytes):
+            # Before it is loaded: the checker makes a copy of its own, and large models need not be in memory twice.
+            invalid = _why_invalid(str(source))
+        try:
+            model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source, load_external_data=False)
+        except FileNotFoundError:
+            raise ClconvError(f"{what} does not exist; give the path of an ONNX file") from None
+        except OSError as error:
+            raise ClconvError(f"{what} cannot be read ({error}); give the path of an ONNX file") from error
+        except Exception as error:  # protobuf's DecodeError, whose class depends on its implementation
+            raise ClconvError(f"{what} is no ONNX file, or a damaged one ({error}); export or download it again") from error
+        if isinstance(source, bytes):
+            invalid = _why_invalid(model)
+        else:
+            _load_data(model, Path(source))
+    else:
+        raise ClconvError(f"a model is a path, bytes or an onnx.ModelProto, not a {type(source).__name__}")
+    if invalid is not None:
+        absent = _absent_file(model, Path())
+        if absent:
+            raise ClconvError(
+                f"{what} keeps tensors in the file {absent}, which is looked for beside it; pass its path"
+            ) from invalid
+        first = str(invalid).strip().splitlines()[0] if str(invalid).strip() else type(invalid).__name__
+        raise ClconvError(f"{what} is not a valid ONNX model ({first}); export or download it again") from invalid
+    return model
+
+
+def _load_data(model: onnx.ModelProto, path: Path) -> None:
+    """Read the tensors that are kept in other files beside the model's."""
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # ValidationError for files that are absent, others for wrong sizes
+        absent = _absent_file(model, path.parent)
+        if absent:
+            raise ClconvError(
+                f"{path} keeps tensors in the file {absent}, which is not beside it; put it into the same folder"
+            ) from error
+        raise ClconvError(
+            f"the tensors that {path} keeps in other files cannot be read ({error}); export the model again"
+        ) from error
+
+
+def _absent_file(model: onnx.ModelProto, folder: Path) -> str:
+    """Return the name of a file that tensors are kept in and that is not in a folder, ``""`` if there is none."""
+    files = dict.fromkeys(filter(None, map(data_file, model.graph.initializer)))
+    return next((name for name in files if not (folder / name).is_file()), "")
+
+
+def data_file(tensor: onnx.TensorProto) -> str:
+    """Return the name of the file that a tensor is kept in, ``""`` for one that is part of the model."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return ""
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def _why_invalid(model: str | onnx.ModelProto) -> Exception | None:
+    """Return what ONNX's checker says against a model or a file, None if it is content."""
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # ValidationError, and others for graphs that are no graphs
+        return error
+    return None

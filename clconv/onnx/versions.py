@@ -1,0 +1,163 @@
+"""Nodes of older operator sets, rewritten as today's have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from clconv.onnx.graph import Array, Node
+
+
+class _Old:
+    """Rewrites one node of an older operator set; new constant inputs go into ``constants``."""
+
+    def __init__(self, node: Node, opset: int, constants: dict[str, Array]) -> None:
+        self.node = node
+        self.opset = opset
+        self.constants = constants
+        self.attributes = dict(node.attributes)
+
+    def as_input(self, position: int, attribute: str, dtype: Any) -> None:
+        """Turn an attribute into a constant input."""
+        if attribute in self.attributes:
+            self.put(position, attribute, np.asarray(self.attributes.pop(attribute), dtype))
+
+    def put(self, position: int, what: str, value: Array) -> None:
+        """Add a constant input."""
+        name = f"{self.node.output}:{what}"
+        self.constants[name] = value
+        inputs = list(self.node.inputs) + [""] * (position + 1 - len(self.node.inputs))
+        inputs[position] = name
+        self.node = Node(self.node.op, tuple(inputs), self.node.outputs, self.node.attributes, self.node.name)
+
+    def done(self, op: str | None = None) -> Node:
+        """Return the new node."""
+        n = self.node
+        return Node(op or n.op, n.inputs, n.outputs, self.attributes, n.name)
+
+
+def modern(node: Node, opset: int, constants: dict[str, Array]) -> Node:
+    """Return a node of operator set ``opset`` as today's has it; new constant inputs go into ``constants``."""
+    rewrite = _REWRITES.get(node.op)
+    return node if rewrite is None else rewrite(_Old(node, opset, constants))
+
+
+def _clip(old: _Old) -> Node:
+    old.as_input(1, "min", np.float32)
+    old.as_input(2, "max", np.float32)
+    return old.done()
+
+
+def _axes(old: _Old) -> Node:
+    old.as_input(1, "axes", np.int64)
+    return old.done()
+
+
+def _pad(old: _Old) -> Node:
+    old.as_input(1, "pads", np.int64)
+    old.as_input(2, "value", np.float32)
+    return old.done()
+
+
+def _slice(old: _Old) -> Node:
+    if "axes" not in old.attributes and "starts" in old.attributes:
+        old.attributes["axes"] = list(range(len(old.attributes["starts"])))
+    old.as_input(1, "starts", np.int64)
+    old.as_input(2, "ends", np.int64)
+    old.as_input(3, "axes", np.int64)
+    return old.done()
+
+
+def _split(old: _Old) -> Node:
+    n = old.node
+    known = next((name for name in n.outputs if name), n.name)
+    outputs = tuple(name or f"{known}:omitted{i}" for i, name in enumerate(n.outputs))  # each takes its part all the same
+    old.node = Node(n.op, n.inputs, outputs, n.attributes, n.name)
+    old.as_input(1, "split", np.int64)
+    if not old.node.input(1):
+        old.attributes["num_outputs"] = len(old.node.outputs)
+    return old.done()
+
+
+def _softmax(old: _Old) -> Node:
+    if old.opset < 13:  # all axes from this one on are taken together
+        old.attributes.setdefault("axis", 1)
+        old.attributes["from_axis_on"] = 1
+    return old.done()
+
+
+def _upsample(old: _Old) -> Node:
+    if old.opset < 7:
+        old.attributes["scales"] = [1, 1, *(old.attributes.pop(name) for name in ("height_scale", "width_scale"))]
+        if old.attributes.get("mode") in (b"bilinear", "bilinear"):
+            old.attributes["mode"] = b"linear"
+    old.as_input(1, "scales", np.float32)
+    return _scales_only(old)
+
+
+def _resize(old: _Old) -> Node:
+    return _scales_only(old) if old.opset < 11 else old.done()
+
+
+def _scales_only(old: _Old) -> Node:
+    """Upsample, and Resize before it knew coordinates: (x, scales)."""
+    n = old.node
+    old.node = Node(n.op, (n.inputs[0], "", n.inputs[1]), n.outputs, n.attributes, n.name)
+    old.attributes.update(coordinate_transformation_mode=b"asymmetric", nearest_mode=b"floor")
+    return old.done("Resize")
+
+
+def _binary(old: _Old) -> Node:
+    """Before version 7, the second tensor's axes began at ``axis`` of the first one's, instead of ending with them."""
+    axis = old.attributes.pop("axis", None)
+    if old.opset < 7 and old.attributes.pop("broadcast", 0) and axis is not None:
+        old.attributes["old_axis"] = axis
+    return old.done()
+
+
+def _prelu(old: _Old) -> Node:
+    if old.opset < 7:
+        old.attributes["old_axis"] = 1  # a slope per channel
+    return old.done()
+
+
+def _sum(old: _Old) -> Node:
+    return old.done({1: "Identity", 2: "Add"}.get(len(old.node.inputs), "Sum"))
+
+
+def _dropout(old: _Old) -> Node:
+    training = old.node.input(2)
+    if training and (training not in old.constants or bool(old.constants[training])):
+        return old.done("Dropout in training mode")
+    return _only_output(old, "Identity", inputs=1)
+
+
+def _batch_norm(old: _Old) -> Node:
+    if old.attributes.get("training_mode", 0) or not old.attributes.get("spatial", 1):
+        return old.done("BatchNormalization in training mode")
+    return _only_output(old, "BatchNormalization", inputs=5)
+
+
+def _only_output(old: _Old, op: str, inputs: int) -> Node:
+    """Keep the first output; a second one that somebody reads turns up as a value that nobody computes."""
+    n = old.node
+    return Node(op, n.inputs[:inputs], n.outputs[:1], old.attributes, n.name)
+
+
+_REWRITES: dict[str, Callable[[_Old], Node]] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Equal", "Greater", "Less"), _binary),
+    "PRelu": _prelu,
+    "Sum": _sum,
+    "Clip": _clip,
+    **dict.fromkeys(("Squeeze", "Unsqueeze", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"), _axes),
+    "Pad": _pad,
+    "Slice": _slice,
+    "Split": _split,
+    "Softmax": _softmax,
+    "Upsample": _upsample,
+    "Resize": _resize,
+    "Dropout": _dropout,
+    "BatchNormalization": _batch_norm,
+}
