@@ -1,4 +1,4 @@
-"""What a user calls: NumPy and device arrays, layouts, out, errors."""
+"""What a user calls: NumPy arrays, layouts, out, processes, threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ml_dtypes
@@ -18,27 +16,15 @@ import numpy as np
 import pyopencl as cl
 import pyopencl.array as cla
 import pytest
-from pyopencl.tools import ImmediateAllocator, MemoryPool, SVMAllocator
 
 import clconv
 from clconv.device import DeviceInfo
-from clconv.reference import reference
 from clconv.runtime import runtime_of
-from clconv.tensors import input_buffer, numpy_dtype
+from clconv.tensors import numpy_dtype
+from tests.calls import assert_same, expected
 from tests.harness import integers
 
 RNG = np.random.default_rng(7)
-
-
-def assert_same(y: Any, want: Any) -> None:
-    """Equal but for rounding: the library may choose a method that is not exact on integers, and 16-bit types round."""
-    eps = {np.dtype(np.float16): 2.0**-11, np.dtype(ml_dtypes.bfloat16): 2.0**-8}.get(y.dtype, 0.0)
-    np.testing.assert_allclose(np.asarray(y, "d"), np.asarray(want, "d"), rtol=eps, atol=2e-4)
-
-
-def expected(x: Any, w: Any, bias: Any = None, residual: Any = None, **options: Any) -> Any:
-    problem = clconv.ConvProblem(x.shape, w.shape, bias=bias is not None, residual=residual is not None, **options)
-    return reference(problem, x, w, bias, residual)
 
 
 def test_numpy(queue: cl.CommandQueue) -> None:
@@ -123,75 +109,6 @@ def test_many_shapes_through_one_convolution(queue: cl.CommandQueue) -> None:
             assert_same(conv(x), expected(x, w, padding="same", stride=2))
 
 
-def test_device_arrays_stay_on_the_device(queue: cl.CommandQueue) -> None:
-    x, w, b, r = integers(2, 4, 7, 7), integers(6, 4, 3, 3), integers(6), integers(2, 6, 5, 5)
-    dx, dw, db, dr = (cla.to_device(queue, a) for a in (x, w, b, r))
-    y = clconv.conv2d(dx, dw, db, residual=dr)
-    assert isinstance(y, cla.Array)
-    assert y.events
-    assert_same(y.get(), expected(x, w, b, r))
-    conv = clconv.Convolution(dw, db, queue=queue)
-    out = cla.empty(queue, (2, 6, 5, 5), np.float32)
-    assert conv(dx, out=out, residual=dr) is out
-    assert_same(out.get(), expected(x, w, b, r))
-
-
-@pytest.mark.parametrize("offset", [4, 100, 128, 4096])
-def test_device_arrays_with_an_offset(queue: cl.CommandQueue, offset: int) -> None:
-    x, w = integers(1, 4, 6, 6), integers(6, 4, 3, 3)
-
-    def shifted(a: np.ndarray[Any, Any]) -> cla.Array:
-        base = cla.to_device(queue, np.concatenate([np.full(offset // 4, np.nan, "f"), a.ravel(), np.full(9, np.nan, "f")]))
-        part: cla.Array = base[offset // 4 : offset // 4 + a.size].reshape(a.shape)
-        return part
-
-    out = shifted(np.zeros((1, 6, 4, 4), "f"))
-    y = clconv.conv2d(shifted(x), shifted(w), out=out)
-    assert_same(y.get(), expected(x, w))
-    base: Any = out.base_data
-    raw = np.empty(base.size // 4, np.float32)
-    cl.enqueue_copy(queue, raw, base)
-    assert np.isnan(raw[: offset // 4]).all()
-    assert np.isnan(raw[offset // 4 + y.size :]).all()
-
-
-def test_filters_may_change_once_the_call_has_returned(queue: cl.CommandQueue) -> None:
-    x, w, b = integers(4, 16, 40, 40), integers(16, 16, 3, 3), integers(16)
-    want, on_device = expected(x, w, b), cla.to_device(queue, x)
-    y = clconv.conv2d(on_device, w, b, algorithm="reference")  # slow enough for the changes to come first
-    w[:], b[:] = 0, 0
-    assert_same(y.get(), want)
-
-
-def test_device_arrays_of_a_pool_and_in_parts_of_buffers(queue: cl.CommandQueue) -> None:
-    x, w = integers(2, 4, 16, 16), integers(4, 4, 3, 3)
-    want = expected(x, w, padding=1)
-    conv = clconv.Convolution(w, padding=1, queue=queue)
-    pooled = cla.to_device(queue, np.concatenate([x, x]), allocator=MemoryPool(ImmediateAllocator(queue)))
-    assert_same(conv(pooled[2:]).get(), want)  # 8 KiB from its beginning
-    conv(pooled[:2], out=pooled[2:])
-    assert_same(pooled[2:].get(), want)
-    whole = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1 << 16)
-    part = cla.Array(queue, x.shape, np.float32, data=whole.get_sub_region(4096, 1 << 15), offset=4096)
-    part.set(x)
-    assert_same(conv(part).get(), want)
-    with pytest.raises(clconv.ShapeError, match="shares memory"):
-        conv(part, out=cla.Array(queue, x.shape, np.float32, data=whole, offset=8192))
-
-
-def test_shared_virtual_memory_is_refused(queue: cl.CommandQueue) -> None:
-    flags = cl.svm_mem_flags.READ_WRITE
-    try:
-        shared = cla.zeros(queue, (1, 4, 8, 8), np.float32, allocator=SVMAllocator(queue.context, flags=flags, queue=queue))
-    except cl.Error as error:
-        pytest.skip(str(error))
-    conv = clconv.Convolution(integers(4, 4, 3, 3), padding=1, queue=queue)
-    with pytest.raises(clconv.ShapeError, match="x lies in shared virtual memory"):
-        conv(shared)
-    with pytest.raises(clconv.ShapeError, match="out lies in shared virtual memory"):
-        conv(cla.zeros(queue, (1, 4, 8, 8), np.float32), out=shared)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 def test_a_forked_process_is_told_so_instead_of_waiting_for_ever() -> None:
     code = """
@@ -215,27 +132,6 @@ raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
     assert done.returncode == 0, done.stderr
 
 
-def test_what_holds_buffers_may_be_called_from_several_threads(queue: cl.CommandQueue) -> None:
-    state = runtime_of(queue).queue_state(queue)
-    event = cl.enqueue_marker(queue)
-    event.wait()
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            for _ in range(3000):
-                state.hold(event, ())
-        except IndexError as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert not failed
-
-
 def test_numbers_of_numpy_are_numbers(queue: cl.CommandQueue) -> None:
     limits = {"workspace": np.int64(1 << 20), "error_factor": np.float32(1e6)}
     conv = clconv.Convolution(integers(4, 2, 3, 3), groups=np.int64(2), queue=queue, **limits)  # type: ignore[arg-type]  # NumPy's
@@ -248,53 +144,6 @@ def test_errors_go_through_pipes_and_convolutions_do_not(queue: cl.CommandQueue)
     assert (str(again), again.source, again.options, again.log, again.device) == ("no", "s", ("-w",), "l", "d")
     with pytest.raises(TypeError, match="cannot be pickled or copied"):
         copy.deepcopy(clconv.Convolution(integers(4, 2, 3, 3), queue=queue))
-
-
-@contextmanager
-def closed(queue: cl.CommandQueue) -> Iterator[cl.UserEvent]:
-    """An event that is complete behind the block, also if that fails: what waits for it would never end."""
-    gate = cl.UserEvent(queue.context)
-    try:
-        yield gate
-    finally:
-        gate.set_status(cl.command_execution_status.COMPLETE)
-
-
-def test_events_of_the_inputs_are_waited_for(queue: cl.CommandQueue) -> None:
-    other = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    x, w = integers(1, 2, 5, 5), integers(3, 2, 3, 3)
-    dx = cla.zeros(queue, x.shape, np.float32)
-    queue.finish()
-    base: Any = dx.base_data
-    with closed(queue) as gate:
-        dx.add_event(cl.enqueue_copy(queue, base, x, wait_for=[gate], is_blocking=False))
-        y = clconv.conv2d(dx, cla.to_device(other, w), queue=other)
-    assert_same(y.get(other), expected(x, w))
-
-
-def test_a_misaligned_input_may_be_read_after_its_copy(queue: cl.CommandQueue) -> None:
-    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    base = cla.to_device(loose, np.arange(101, dtype=np.float32))
-    part = base[1:]
-    with closed(queue) as gate:
-        part.add_event(gate)
-        buffer, events = input_buffer(part, loose)
-        assert [event.command_type for event in events] == [cl.command_type.COPY_BUFFER]
-        assert events[0].command_execution_status != cl.command_execution_status.COMPLETE
-    copy = np.empty(100, np.float32)
-    cl.enqueue_copy(loose, copy, buffer, wait_for=events)
-    np.testing.assert_array_equal(copy, np.arange(1, 101))
-
-
-def test_out_of_order_queue(queue: cl.CommandQueue) -> None:
-    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    x, w = integers(1, 64, 30, 30), integers(64, 64, 3, 3)
-    want = expected(x, w, padding=1)
-    conv = clconv.Convolution(w, padding=1, queue=loose)
-    dx = cla.to_device(loose, x)
-    ys = [conv(dx) for _ in range(8)]
-    for y in ys:
-        np.testing.assert_allclose(y.get(loose), want, atol=1e-2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, ml_dtypes.bfloat16])
@@ -339,8 +188,6 @@ def test_depthwise_pointwise_separable(queue: cl.CommandQueue) -> None:
 
 def test_separable_on_a_device_with_memory_of_its_own(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
-
-    from clconv.runtime import runtime_of
 
     context = cl.Context([queue.device])
     fresh = cl.CommandQueue(context)
@@ -464,8 +311,6 @@ def test_eight_threads(queue: cl.CommandQueue) -> None:
 
 def test_a_large_batch_is_split_where_a_buffer_has_its_limit(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
-
-    from clconv.runtime import runtime_of
 
     context = cl.Context([queue.device])
     fresh = cl.CommandQueue(context)

@@ -1,0 +1,157 @@
+"""What a user calls with device arrays: where they lie, and what is waited for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pyopencl.array as cla
+import pytest
+from pyopencl.tools import ImmediateAllocator, MemoryPool, SVMAllocator
+
+import clconv
+from clconv.runtime import runtime_of
+from clconv.tensors import input_buffer
+from tests.calls import assert_same, expected
+from tests.harness import integers
+
+
+def test_device_arrays_stay_on_the_device(queue: cl.CommandQueue) -> None:
+    x, w, b, r = integers(2, 4, 7, 7), integers(6, 4, 3, 3), integers(6), integers(2, 6, 5, 5)
+    dx, dw, db, dr = (cla.to_device(queue, a) for a in (x, w, b, r))
+    y = clconv.conv2d(dx, dw, db, residual=dr)
+    assert isinstance(y, cla.Array)
+    assert y.events
+    assert_same(y.get(), expected(x, w, b, r))
+    conv = clconv.Convolution(dw, db, queue=queue)
+    out = cla.empty(queue, (2, 6, 5, 5), np.float32)
+    assert conv(dx, out=out, residual=dr) is out
+    assert_same(out.get(), expected(x, w, b, r))
+
+
+@pytest.mark.parametrize("offset", [4, 100, 128, 4096])
+def test_device_arrays_with_an_offset(queue: cl.CommandQueue, offset: int) -> None:
+    x, w = integers(1, 4, 6, 6), integers(6, 4, 3, 3)
+
+    def shifted(a: np.ndarray[Any, Any]) -> cla.Array:
+        base = cla.to_device(queue, np.concatenate([np.full(offset // 4, np.nan, "f"), a.ravel(), np.full(9, np.nan, "f")]))
+        part: cla.Array = base[offset // 4 : offset // 4 + a.size].reshape(a.shape)
+        return part
+
+    out = shifted(np.zeros((1, 6, 4, 4), "f"))
+    y = clconv.conv2d(shifted(x), shifted(w), out=out)
+    assert_same(y.get(), expected(x, w))
+    base: Any = out.base_data
+    raw = np.empty(base.size // 4, np.float32)
+    cl.enqueue_copy(queue, raw, base)
+    assert np.isnan(raw[: offset // 4]).all()
+    assert np.isnan(raw[offset // 4 + y.size :]).all()
+
+
+def test_filters_may_change_once_the_call_has_returned(queue: cl.CommandQueue) -> None:
+    x, w, b = integers(4, 16, 40, 40), integers(16, 16, 3, 3), integers(16)
+    want, on_device = expected(x, w, b), cla.to_device(queue, x)
+    y = clconv.conv2d(on_device, w, b, algorithm="reference")  # slow enough for the changes to come first
+    w[:], b[:] = 0, 0
+    assert_same(y.get(), want)
+
+
+def test_device_arrays_of_a_pool_and_in_parts_of_buffers(queue: cl.CommandQueue) -> None:
+    x, w = integers(2, 4, 16, 16), integers(4, 4, 3, 3)
+    want = expected(x, w, padding=1)
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    pooled = cla.to_device(queue, np.concatenate([x, x]), allocator=MemoryPool(ImmediateAllocator(queue)))
+    assert_same(conv(pooled[2:]).get(), want)  # 8 KiB from its beginning
+    conv(pooled[:2], out=pooled[2:])
+    assert_same(pooled[2:].get(), want)
+    whole = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1 << 16)
+    part = cla.Array(queue, x.shape, np.float32, data=whole.get_sub_region(4096, 1 << 15), offset=4096)
+    part.set(x)
+    assert_same(conv(part).get(), want)
+    with pytest.raises(clconv.ShapeError, match="shares memory"):
+        conv(part, out=cla.Array(queue, x.shape, np.float32, data=whole, offset=8192))
+
+
+def test_shared_virtual_memory_is_refused(queue: cl.CommandQueue) -> None:
+    flags = cl.svm_mem_flags.READ_WRITE
+    try:
+        shared = cla.zeros(queue, (1, 4, 8, 8), np.float32, allocator=SVMAllocator(queue.context, flags=flags, queue=queue))
+    except cl.Error as error:
+        pytest.skip(str(error))
+    conv = clconv.Convolution(integers(4, 4, 3, 3), padding=1, queue=queue)
+    with pytest.raises(clconv.ShapeError, match="x lies in shared virtual memory"):
+        conv(shared)
+    with pytest.raises(clconv.ShapeError, match="out lies in shared virtual memory"):
+        conv(cla.zeros(queue, (1, 4, 8, 8), np.float32), out=shared)
+
+
+def test_what_holds_buffers_may_be_called_from_several_threads(queue: cl.CommandQueue) -> None:
+    state = runtime_of(queue).queue_state(queue)
+    event = cl.enqueue_marker(queue)
+    event.wait()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(3000):
+                state.hold(event, ())
+        except IndexError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed
+
+
+@contextmanager
+def closed(queue: cl.CommandQueue) -> Iterator[cl.UserEvent]:
+    """An event that is complete behind the block, also if that fails: what waits for it would never end."""
+    gate = cl.UserEvent(queue.context)
+    try:
+        yield gate
+    finally:
+        gate.set_status(cl.command_execution_status.COMPLETE)
+
+
+def test_events_of_the_inputs_are_waited_for(queue: cl.CommandQueue) -> None:
+    other = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+    x, w = integers(1, 2, 5, 5), integers(3, 2, 3, 3)
+    dx = cla.zeros(queue, x.shape, np.float32)
+    queue.finish()
+    base: Any = dx.base_data
+    with closed(queue) as gate:
+        dx.add_event(cl.enqueue_copy(queue, base, x, wait_for=[gate], is_blocking=False))
+        y = clconv.conv2d(dx, cla.to_device(other, w), queue=other)
+    assert_same(y.get(other), expected(x, w))
+
+
+def test_a_misaligned_input_may_be_read_after_its_copy(queue: cl.CommandQueue) -> None:
+    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+    base = cla.to_device(loose, np.arange(101, dtype=np.float32))
+    part = base[1:]
+    with closed(queue) as gate:
+        part.add_event(gate)
+        buffer, events = input_buffer(part, loose)
+        assert [event.command_type for event in events] == [cl.command_type.COPY_BUFFER]
+        assert events[0].command_execution_status != cl.command_execution_status.COMPLETE
+    copy = np.empty(100, np.float32)
+    cl.enqueue_copy(loose, copy, buffer, wait_for=events)
+    np.testing.assert_array_equal(copy, np.arange(1, 101))
+
+
+def test_out_of_order_queue(queue: cl.CommandQueue) -> None:
+    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+    x, w = integers(1, 64, 30, 30), integers(64, 64, 3, 3)
+    want = expected(x, w, padding=1)
+    conv = clconv.Convolution(w, padding=1, queue=loose)
+    dx = cla.to_device(loose, x)
+    ys = [conv(dx) for _ in range(8)]
+    for y in ys:
+        np.testing.assert_allclose(y.get(loose), want, atol=1e-2)
