@@ -213,6 +213,7 @@ class Convolution:
         Raises
         ------
         ShapeError, DeviceError, KernelBuildError
+            As :func:`conv2d`.
         """
         repeated = self._repeated
         if repeated is not None:

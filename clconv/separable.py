@@ -40,6 +40,7 @@ def depthwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str =
     Raises
     ------
     ShapeError, UnsupportedError, DeviceError, KernelBuildError
+        As :func:`conv2d`.
     """
     x, w = as_tensor(x, "x"), as_tensor(w, "w")
     channels, w = _depthwise_filter(x, w, layout)
@@ -83,6 +84,7 @@ def pointwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str =
     Raises
     ------
     ShapeError, UnsupportedError, DeviceError, KernelBuildError
+        As :func:`conv2d`.
     """
     return conv2d(x, _pointwise_filter(as_tensor(w, "w"), layout), bias, layout=layout, **options)
 
@@ -137,6 +139,7 @@ def separable_conv2d(
     Raises
     ------
     ShapeError, UnsupportedError, DeviceError, KernelBuildError
+        As :func:`conv2d`.
     """
     x, depthwise_w = as_tensor(x, "x"), as_tensor(depthwise_w, "depthwise_w")
     pointwise_w = _pointwise_filter(as_tensor(pointwise_w, "pointwise_w"), layout, "pointwise_w")
