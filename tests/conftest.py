@@ -8,6 +8,7 @@ import pyopencl as cl
 import pytest
 
 import clconv
+from clconv.algorithms.reasons import not_cpu
 from clconv.device import DeviceInfo
 
 # Programs are built from their sources here, and the user's are left alone; test_binaries.py has a folder of its own.
@@ -40,3 +41,12 @@ def name_of(device: cl.Device) -> str:
 def queue(request: pytest.FixtureRequest) -> cl.CommandQueue:
     """An in-order queue on each real device."""
     return queue_on(request.param)
+
+
+@pytest.fixture(scope="session")
+def cpu_queue(queue: cl.CommandQueue) -> cl.CommandQueue:
+    """The same where the device is a CPU, for kernels that are offered nowhere else."""
+    reason = not_cpu(DeviceInfo.of(queue.device))
+    if reason is not None:
+        pytest.skip(f"the kernel {reason}")
+    return queue

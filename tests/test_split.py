@@ -49,43 +49,43 @@ RNG = np.random.default_rng(1)
 NUMBERS = RNG.standard_normal(500).astype(np.float32) * 10.0 ** RNG.integers(-20, 20, 500)
 
 
-def test_three_parts_hold_every_bit(queue: cl.CommandQueue) -> None:
+def test_three_parts_hold_every_bit(cpu_queue: cl.CommandQueue) -> None:
     x = np.concatenate([NUMBERS, [1 + 2.0**-23, -1 - 2.0**-8, 3.4e38, -3.3895314e38, 0.0, 2.0**-100]]).astype(np.float32)
-    np.testing.assert_array_equal(copied(x, queue, 6), x)
+    np.testing.assert_array_equal(copied(x, cpu_queue, 6), x)
 
 
-def test_two_parts_lose_little(queue: cl.CommandQueue) -> None:
-    y = copied(NUMBERS, queue, 3)
+def test_two_parts_lose_little(cpu_queue: cl.CommandQueue) -> None:
+    y = copied(NUMBERS, cpu_queue, 3)
     error = np.abs(y - NUMBERS.astype(np.float32)) / np.abs(NUMBERS)
     assert 0 < error.max() <= 2.0**-17
 
 
-def test_a_number_that_is_not_finite_spoils_the_outputs_that_it_meets_and_no_others(queue: cl.CommandQueue) -> None:
+def test_a_number_that_is_not_finite_spoils_the_outputs_that_it_meets_and_no_others(cpu_queue: cl.CommandQueue) -> None:
     problem = parse("3x3 32->16 @6 padding 1")
     rng = np.random.default_rng(4)
     x = rng.standard_normal(problem.x_shape).astype(np.float32)
     w = rng.standard_normal(problem.w_shape).astype(np.float32)
     x[0, 3, 0, 0], x[0, 5, 5, 5] = np.inf, np.nan
-    y = run_plan(plan_with(problem, queue, 3), queue, Data(x, w, None, None))
+    y = run_plan(plan_with(problem, cpu_queue, 3), cpu_queue, Data(x, w, None, None))
     met = np.zeros((6, 6), bool)
     met[:2, :2] = met[4:, 4:] = True
     assert not np.isfinite(y[0][:, met]).any()
     assert np.isfinite(y[0][:, ~met]).all()
 
 
-def test_folded_taps_end_in_zeros(queue: cl.CommandQueue) -> None:
+def test_folded_taps_end_in_zeros(cpu_queue: cl.CommandQueue) -> None:
     """What lies behind an output's last tap belongs to others, and may not be finite."""
     problem = parse("3x3 3->16 @10 padding 1 nhwc")
     rng = np.random.default_rng(5)
     x = rng.standard_normal(problem.x_shape).astype(np.float32)
     x[0, 4, 5] = np.nan
-    plans = RunMatrix().plans(problem, DeviceInfo.of(queue.device))
+    plans = RunMatrix().plans(problem, DeviceInfo.of(cpu_queue.device))
     folded = [plan for plan in plans if dict(plan.launches[0].macros)["FOLD"]]
     assert folded
     assert len(folded) < len(plans)
     data = Data(x, rng.standard_normal(problem.w_shape).astype(np.float32), None, None)
     for plan in folded[:3]:
-        y = run_plan(plan, queue, data)[0]
+        y = run_plan(plan, cpu_queue, data)[0]
         met = np.zeros((10, 10), bool)
         met[3:6, 4:7] = True
         assert np.isnan(y[met]).all()
@@ -95,30 +95,30 @@ def test_folded_taps_end_in_zeros(queue: cl.CommandQueue) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 @pytest.mark.parametrize("text", ["3x3 3->48 @9x7 padding 1 nhwc batch 2", "3x3 16->37 @8 stride 2 padding 1 nhwc relu"])
 def test_outputs_past_the_caches(
-    algorithm: SplitMatrix | RunMatrix, text: str, queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch
+    algorithm: SplitMatrix | RunMatrix, text: str, cpu_queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole vectors where they are aligned, the rest as always; so far it was too small to be streamed."""
-    device = DeviceInfo.of(queue.device)
+    device = DeviceInfo.of(cpu_queue.device)
     plans = algorithm.plans(parse(text), device)
     assert not any(dict(plan.launches[0].macros)["STREAM"] for plan in plans)
     monkeypatch.setattr(split, "STREAMED", 0)
     streamed = algorithm.plans(parse(text), device)[:2]
     assert all(dict(plan.launches[0].macros)["STREAM"] == device.unaligned_vectors for plan in streamed)
     for plan in streamed:
-        check_plan(plan, queue)
+        check_plan(plan, cpu_queue)
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
-def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, queue: cl.CommandQueue) -> None:
+def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, cpu_queue: cl.CommandQueue) -> None:
     """All numbers lie in the middle between two bfloat16 numbers, and all errors have one sign."""
     problem = parse(f"1x1 32->16 @8 {layout}")
     x = np.full(problem.x_shape, 1 + 2.0**-8 - 2.0**-16, np.float32)
     w = np.full(problem.w_shape, 1 + 2.0**-8 - 2.0**-16, np.float32)
     want = reference(problem, x, w)
-    direct = select(problem, DeviceInfo.of(queue.device), Limits("direct")).plan
+    direct = select(problem, DeviceInfo.of(cpu_queue.device), Limits("direct")).plan
     for products, worse in ((3, True), (6, False)):
-        plan = plan_with(problem, queue, products)
-        error = np.abs(run_plan(plan, queue, Data(x, w, None, None)) - want)
+        plan = plan_with(problem, cpu_queue, products)
+        error = np.abs(run_plan(plan, cpu_queue, Data(x, w, None, None)) - want)
         assert (error <= error_bound(problem, plan, x, w)).all()
         assert (error > error_bound(problem, direct, x, w)).any() == worse
 
@@ -126,13 +126,13 @@ def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, q
 @pytest.mark.parametrize("dtype", METHODS)
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 @pytest.mark.parametrize("text", SMALL)
-def test_the_instructions_in_plain_c_do_the_same(text: str, layout: str, dtype: str, queue: cl.CommandQueue) -> None:
+def test_the_instructions_in_plain_c_do_the_same(text: str, layout: str, dtype: str, cpu_queue: cl.CommandQueue) -> None:
     problem = replace(parse(f"{text} {layout}"), dtype=dtype, bias=True)
-    device = replace(DeviceInfo.of(queue.device), amx=False)
+    device = replace(DeviceInfo.of(cpu_queue.device), amx=False)
     for algorithm in ALGORITHMS:
         if algorithm.supports(problem, device) is None:
-            check_plan(next(iter(algorithm.plans(problem, device))), queue)
-            check_plan(next(iter(algorithm.plans(problem, device))), queue, integers=True)
+            check_plan(next(iter(algorithm.plans(problem, device))), cpu_queue)
+            check_plan(next(iter(algorithm.plans(problem, device))), cpu_queue, integers=True)
 
 
 def test_a_caller_can_rule_it_out() -> None:

@@ -48,6 +48,11 @@ def converted_often(problem: ConvProblem) -> str | None:
     return f"reads each element several times, and {problem.dtype} would be converted as often"
 
 
+def not_cpu(device: DeviceInfo) -> str | None:
+    """Refuse all devices but CPUs, for kernels whose work-items keep whole tiles in private memory: GPUs give little of it."""
+    return None if device.is_cpu else "keeps whole tiles in a work-item's private memory, of which only CPUs give enough"
+
+
 def too_little_local(need: int, device: DeviceInfo, what: str = "one row of outputs") -> str | None:
     """Refuse what needs more bytes of local memory than the device has."""
     if need <= device.local_mem_bytes:

@@ -91,10 +91,10 @@ def kernel_of(form: object) -> str:
 
 @pytest.mark.parametrize("form", inverted.FORMS)
 @pytest.mark.parametrize("name", models())
-def test_the_same_as_apart(name: str, form: Any, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_as_apart(name: str, form: Any, cpu_queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
     monkeypatch.setattr(inverted, "FORMS", (form,))
-    assert deviation(models()[name], kernel_of(form), queue) < bound_of(form)
+    assert deviation(models()[name], kernel_of(form), cpu_queue) < bound_of(form)
 
 
 def test_fused_where_it_is_faster() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 import clconv.onnx
 from clconv import networks
+from clconv.device import DeviceInfo
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx import inverted, layout, separable
 from tests.onnx.models import exact, model, node, numbers
@@ -228,13 +229,14 @@ def test_direct_methods_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     x = numbers(1, 3, 64, 64)
     net = clconv.onnx.load(proto, algorithm="direct")
     assert not methods(net, x)
-    # Wherever the product of halves can be, on any device.
+    # Wherever the product of halves can be, on any CPU.
     monkeypatch.setattr(separable, "FORMS", (separable.strassen_form,))
     monkeypatch.setattr(inverted, "FORMS", ())
     usual = clconv.onnx.load(proto)
     np.testing.assert_allclose(net(x), usual(x), rtol=1e-3, atol=1e-5)
-    monkeypatch.setattr(separable, "LAUNCH", 1.0)
-    assert "strassen" in methods(clconv.onnx.load(proto), x)
+    if DeviceInfo.of(net.queue.device).is_cpu:  # fused steps are for CPUs
+        monkeypatch.setattr(separable, "LAUNCH", 1.0)
+        assert "strassen" in methods(clconv.onnx.load(proto), x)
     with pytest.raises(UnsupportedError, match="algorithm='winograd' is not offered for networks; use auto or direct"):
         clconv.onnx.load(proto, algorithm="winograd")
 

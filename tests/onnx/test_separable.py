@@ -96,13 +96,13 @@ def models() -> dict[str, onnx.ModelProto]:
 
 @pytest.mark.parametrize("form", separable.FORMS)
 @pytest.mark.parametrize("name", models())
-def test_the_same_as_apart(name: str, form: Any, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_as_apart(name: str, form: Any, cpu_queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     proto = models()[name]
-    if not serves(form, proto, DeviceInfo.of(queue.device)):
+    if not serves(form, proto, DeviceInfo.of(cpu_queue.device)):
         pytest.skip("the channels are no halves of whole vectors")
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
     monkeypatch.setattr(separable, "FORMS", (form,))
-    assert deviation(proto, kernel_of(form), queue) < bound_of(form)
+    assert deviation(proto, kernel_of(form), cpu_queue) < bound_of(form)
 
 
 def test_a_last_activation_that_takes_shorter_vectors(queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:

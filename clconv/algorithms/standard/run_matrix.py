@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from clconv.algorithms.base import Algorithm, ceil_div, fastest_first, round_up
 from clconv.algorithms.packing import pack_run
-from clconv.algorithms.reasons import too_little_local
+from clconv.algorithms.reasons import not_cpu, too_little_local
 from clconv.algorithms.split import (
     METHODS,
     STEP,
@@ -32,8 +32,8 @@ class RunMatrix(Algorithm):
     family = "split"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Up to 16 input channels, or groups of 2, 4, 8 or 16 channels in and out; no dilation along the width."""
-        if reason := unsplit(problem):
+        """On a CPU, up to 16 input channels, or groups of 2, 4, 8 or 16 channels in and out; no dilation along the width."""
+        if reason := not_cpu(device) or unsplit(problem):
             return reason
         if problem.DW > 1:
             return "takes taps of a row that lie side by side; with dilation along the width they do not"

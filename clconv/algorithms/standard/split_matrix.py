@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from clconv.algorithms.base import Algorithm, ceil_div, fastest_first, round_up
 from clconv.algorithms.packing import pack_split
-from clconv.algorithms.reasons import too_little_local
+from clconv.algorithms.reasons import not_cpu, too_little_local
 from clconv.algorithms.split import (
     METHODS,
     STEP,
@@ -33,8 +33,8 @@ class SplitMatrix(Algorithm):
     family = "split"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Any problem but depthwise and float64, if the input of an output fits the local memory."""
-        if reason := unsplit(problem):
+        """Any problem but depthwise and float64, on a CPU, if the input of an output fits the local memory."""
+        if reason := not_cpu(device) or unsplit(problem):
             return reason
         if problem.kind == "depthwise":
             return f"multiplies {STEP} channels of a group at once, a depthwise problem has one"

@@ -15,6 +15,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.channel_tile import boost
+from clconv.algorithms.reasons import not_cpu
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Int, Launch, Local, Macro, Plan
 from clconv.problem import ConvProblem
@@ -42,7 +43,9 @@ class WinogradSimd(Algorithm):
     family = "winograd"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """3x3 filters with stride and dilation 1, and two input channels a group or more."""
+        """On a CPU, 3x3 filters with stride and dilation 1, and two input channels a group or more."""
+        if reason := not_cpu(device):
+            return reason
         if (problem.KH, problem.KW) != (3, 3):
             return f"the filter must be 3x3, it is {problem.KH}x{problem.KW}"
         if problem.stride != (1, 1) or problem.dilation != (1, 1):
