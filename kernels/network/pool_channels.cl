@@ -13,7 +13,8 @@
  *         [VEC] [VEC] [VEC]   KH x KW pixels    ->    y [VEC]   one pixel; then its next channels
  *         [VEC] [VEC] [VEC]
  *
- * Per output KH*KW elements of x are read, mostly from the cache, and one is written.
+ * Per output KH*KW elements of x are read, mostly from the cache, and one is written. Planes of N C H W are images of one channel here,
+ * where their rows are too long for the local memory that pool.cl needs.
  *
  * Macros: types.clh, vector.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean).
  */

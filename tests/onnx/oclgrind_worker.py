@@ -11,7 +11,7 @@ from clconv.device import DeviceInfo
 from clconv.onnx import inverted, layout, separable
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
-from tests.onnx import test_inverted, test_planes, test_separable, test_shuffle
+from tests.onnx import test_inverted, test_long_rows, test_planes, test_separable, test_shuffle
 from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
@@ -45,6 +45,10 @@ def main() -> None:
             continue  # convolutions, which have a test of their own
         print(name, flush=True)  # noqa: T201 - says where, should the simulator die
         assert deviation(name, "float32", queue) < BOUND["float32"], name
+    for name in test_long_rows.CASES:
+        for operation in test_long_rows.OPERATIONS:
+            print(operation, name, flush=True)  # noqa: T201  # as above
+            assert test_long_rows.deviation(name, operation, "float32", queue) < BOUND["float32"], name
     gain = layout._gain
     for always in (False, True):
         layout._gain = (lambda *_: 1.0) if always else gain

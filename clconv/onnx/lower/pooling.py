@@ -36,36 +36,30 @@ def lower_pool(node: Node, to: Lowering) -> None:
     if len(filt) == 1:
         filt, stride, dilation, size, out = [1, *filt], [1, *stride], [1, *dilation], [1, *size], [1, *out]
         padding = [(0, 0), *padding]
-    planes = math.prod(to.shapes[x]) // math.prod(size)
     mode = 0 if node.op == "MaxPool" else 2 if node.get("count_include_pad", 0) else 1
     lanes = to.lanes(dtype)
-    per_item = min(out[0], max(1, pieces(planes * out[0] * out[1], 1, to.device, 512) // out[1]))
-    window = zip(("KH", "KW", "SH", "SW", "DH", "DW"), (*filt, *stride, *dilation), strict=True)
+    images, channels = (to.shapes[x][0], to.shapes[x][3]) if channels_last else (math.prod(to.shapes[x]) // math.prod(size), 1)
+    row = Local((size[1] + 2 * lanes) * (8 if dtype == "float64" else 4))
+    # Where a row is too long for the local memory, its plane is an image with a single channel, which needs none.
+    by_pixels = channels_last or row.bytes > to.device.local_mem_bytes
+    if by_pixels and size[0] == out[0] == channels == 1:
+        # A signal stands upright, for rows are what work-items share.
+        filt, stride, dilation, size, out = (each[::-1] for each in (filt, stride, dilation, size, out))
+        padding = padding[::-1]
+    window = dict(zip(("KH", "KW", "SH", "SW", "DH", "DW"), (*filt, *stride, *dilation), strict=True))
     (top, bottom), (left, right) = padding
-    flops = planes * math.prod(out) * math.prod(filt)
-    if channels_last:
-        n, channels = to.shapes[x][0], to.shapes[x][3]
-        rows = max(1, min(out[0], pieces(math.prod(to.shapes[y]) // n, 1, to.device) // (out[1] * channels)))
+    integers = (*size, *out, top, left, bottom, right)
+    macros = to.macros(dtype, **window, MODE=mode)
+    flops = images * channels * math.prod(out) * math.prod(filt)
+    if by_pixels:
+        rows = max(1, min(out[0], pieces(math.prod(out) * channels, 1, to.device) // (out[1] * channels)))
         launch = to.launch(
-            "pool_channels",
-            to.macros(dtype, **dict(window), MODE=mode),
-            ("x", "y", *map(Int, (channels, *size, *out, top, left, bottom, right, rows))),
-            (-(-out[0] // rows), n),
+            "pool_channels", macros, ("x", "y", *map(Int, (channels, *integers, rows))), (-(-out[0] // rows), images)
         )
         to.emit("network/pool_channels", launch, {"x": x, "y": y}, flops=flops)
         return
-    integers = (*size, *out, top, left, bottom, right, per_item)
-    row = Local((size[1] + 2 * lanes) * (8 if dtype == "float64" else 4))
-    if row.bytes > to.device.local_mem_bytes:
-        raise UnsupportedError(
-            f"the node {node.name!r} ({node.op}) has rows of {size[1]} elements, too many for the device's local memory"
-        )
-    launch = to.launch(
-        "pool",
-        to.macros(dtype, **dict(window), MODE=mode),
-        ("x", "y", *map(Int, integers), row),
-        (-(-out[0] // per_item), planes),
-    )
+    rows = min(out[0], max(1, pieces(images * math.prod(out), 1, to.device, 512) // out[1]))
+    launch = to.launch("pool", macros, ("x", "y", *map(Int, (*integers, rows)), row), (-(-out[0] // rows), images))
     to.emit("network/pool", launch, {"x": x, "y": y}, flops=flops)
 
 
