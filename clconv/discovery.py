@@ -212,6 +212,7 @@ def default_queue() -> cl.CommandQueue:
         If there is no usable device.
     """
     with _lock:
+        require_own_process()
         return _default_queue((os.environ.get("CLCONV_DEVICE"), os.environ.get("PYOPENCL_CTX")))
 
 

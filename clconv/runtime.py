@@ -97,7 +97,10 @@ class Runtime:
         ------
         KernelBuildError
             If the driver does not compile it.
+        DeviceError
+            In a process forked from one that used OpenCL, where the driver would fail obscurely.
         """
+        require_own_process()
         key = (launch.kernel, options(launch))
         with self.lock:
             program = self._programs.get(key)
@@ -181,6 +184,7 @@ def copied(context: cl.Context, array: Any) -> cl.Buffer:
 
 
 def _buffer(context: cl.Context, flags: int, size: int, array: Any = None) -> cl.Buffer:
+    require_own_process()
     try:
         return cl.Buffer(context, flags, max(size, 1)) if array is None else cl.Buffer(context, flags, hostbuf=array)
     except cl.Error as error:

@@ -113,12 +113,21 @@ def test_many_shapes_through_one_convolution(queue: cl.CommandQueue) -> None:
 def test_a_forked_process_is_told_so_instead_of_waiting_for_ever() -> None:
     code = """
 import os, signal, numpy as np, clconv
+from clconv.runtime import allocate, runtime_of
 conv = clconv.Convolution(np.ones((4, 4, 3, 3), "f"))
 x = np.ones((1, 4, 8, 8), "f")
 conv(x)
+launch = conv.explain(x.shape).plan.launches[0]
 if os.fork() == 0:
     signal.alarm(20)
-    for call in (lambda: conv(x), lambda: clconv.conv2d(x, np.ones((2, 4, 1, 1), "f")), clconv.devices):
+    for call in (
+        lambda: conv(x),
+        lambda: clconv.conv2d(x, np.ones((2, 4, 1, 1), "f")),
+        lambda: runtime_of(conv.queue).kernel(launch),
+        lambda: allocate(conv.queue.context, 4),
+        clconv.default_queue,
+        clconv.devices,
+    ):
         try:
             call()
         except clconv.DeviceError as error:
