@@ -17,7 +17,7 @@ from clconv.device import DeviceInfo
 from clconv.discovery import require_linker, require_own_process
 from clconv.errors import DeviceError, KernelBuildError
 from clconv.plan import Launch
-from clconv.source import expand, options
+from clconv.source import expand, located, options
 
 _COMPLETE = cl.command_execution_status.COMPLETE
 _give_up_processor = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -126,7 +126,7 @@ class Runtime:
             log = str(error)
             first = next((line for line in log.splitlines() if "error:" in line), "the driver's log has no error line").strip()
             raise KernelBuildError(
-                f"the kernel {kernel} does not build on {self.info.name} with {' '.join(opts)}: {first}; "
+                f"the kernel {kernel} does not build on {self.info.name} with {' '.join(opts)}: {located(first, text)}; "
                 "see .log and .source of this error",
                 source=text,
                 options=opts,

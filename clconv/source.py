@@ -14,6 +14,8 @@ KERNEL_DIR = next((d for d in (_here / "kernels", _here.parent / "kernels") if d
 """Folder of the kernels: beside the package's code in a wheel, beside the package in a checkout."""
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[ \t]*$')
+_LINE = re.compile(r'^#line (\d+) "([^"]+)"$')
+_COUNTED = re.compile(r"<kernel>:(\d+)")
 
 BUILD_OPTIONS = ("-cl-std=CL1.2", "-cl-mad-enable")
 """Contraction into multiply-adds is allowed, nothing else: NaN and infinity stay what they are."""
@@ -57,6 +59,26 @@ def _lines(kernel: str, seen: list[str]) -> list[str]:
         lines += _lines(_resolve(kernel, match[1]), seen)
         lines.append(f'#line {number + 1} "kernels/{kernel}"')
     return lines
+
+
+def located(message: str, text: str) -> str:
+    """Name file and line in a compiler's message that counts the lines of an expanded text, as NVIDIA's does despite ``#line``.
+
+    Parameters
+    ----------
+    message : str
+        One line of a build log. One that names a file already is returned as it is.
+    text : str
+        What :func:`expand` returned.
+    """
+    match = _COUNTED.match(message)
+    if match is None:
+        return message
+    file, line = "", 0
+    for each in text.splitlines()[: int(match[1])]:
+        start = _LINE.match(each)
+        file, line = (start[2], int(start[1]) - 1) if start else (file, line + 1)
+    return f"{file}:{line}{message[match.end() :]}" if file else message
 
 
 def _resolve(kernel: str, name: str) -> str:

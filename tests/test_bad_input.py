@@ -12,6 +12,7 @@ import pytest
 import clconv
 from clconv.activation import Activation
 from clconv.runtime import allocate
+from clconv.source import KERNEL_DIR, expand, located
 from tests.harness import integers
 
 X, W = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
@@ -75,11 +76,24 @@ def test_a_kernel_that_does_not_build_tells_all(monkeypatch: pytest.MonkeyPatch,
         clconv.conv2d(X, W, algorithm="reference", out=out, queue=cl.CommandQueue(context))
     error = caught.value
     assert "\n" not in str(error)
-    assert "kernels/reference.cl:7" in error.log
+    assert "kernels/reference.cl:7" in str(error)
+    assert "error:" in error.log
     assert "-DKH=3" in error.options
     assert "no such kernel" in error.source
     assert error.device in queue.device.name
     assert (out == 5).all()
+
+
+@pytest.mark.parametrize("file", ["include/epilogue.clh", "reference.cl"])
+def test_a_line_is_found_for_compilers_that_count_those_of_the_whole_program(file: str) -> None:
+    text = expand("reference.cl")
+    own = (KERNEL_DIR / file).read_text().splitlines()
+    line = max(i for i, each in enumerate(own, 1) if text.splitlines().count(each) == 1)
+    whole = text.splitlines().index(own[line - 1]) + 1
+    assert whole != line
+    assert located(f"<kernel>:{whole}:5: error: no", text) == f"kernels/{file}:{line}:5: error: no"
+    for message in (f"kernels/{file}:3:5: error: no", "error: no"):
+        assert located(message, text) == message
 
 
 @pytest.mark.parametrize(("change", "words"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
