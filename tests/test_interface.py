@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from typing import Any
 
@@ -69,12 +70,14 @@ def test_the_same_arrays_after_something_was_done_to_them(what: str, queue: cl.C
     for _ in range(3):
         conv(x, out=out)
     kept = out.copy()
-    if what == "a read-only result":
-        out.flags.writeable = False
-    elif what == "another shape":
-        x.shape = (1, 6, 6, 4)
-    else:
-        out.dtype = np.int32  # type: ignore[assignment,misc]  # NumPy allows it, its types do not
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy advises against it from 2.5 on, and does it
+        if what == "a read-only result":
+            out.flags.writeable = False
+        elif what == "another shape":
+            x.shape = (1, 6, 6, 4)
+        else:
+            out.dtype = np.int32  # type: ignore[assignment,misc]  # NumPy allows it, its types do not
     x += 1
     with pytest.raises(clconv.ShapeError):
         conv(x, out=out)
