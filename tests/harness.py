@@ -29,6 +29,15 @@ def integers(*shape: int, dtype: Any = np.float32) -> Array:
     return _INTEGERS.integers(-3, 4, shape).astype(dtype)
 
 
+def driver_error(context: cl.Context) -> cl.Error:
+    """An error as the driver raises it, whatever driver it is: for a program that is none."""
+    try:
+        cl.Program(context, "no program").build()
+    except cl.Error as error:
+        return error
+    raise AssertionError("what is no program was built")
+
+
 @dataclass(frozen=True)
 class Data:
     """Inputs of a problem."""
