@@ -10,7 +10,7 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.executable import Executable
-from clconv.runtime import Runtime, allocate, host_buffer, read_back, wait
+from clconv.runtime import Runtime, allocate, failed, host_buffer, read_back, wait
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array, output_buffer
 
 _Array: TypeAlias = np.ndarray[Any, Any]
@@ -70,7 +70,10 @@ class Repeated:
 
     def run(self) -> None:
         """Run, and wait until ``out`` is written."""
-        wait(self._executable.run(self._queue, self._buffers))
+        try:
+            wait(self._executable.run(self._queue, self._buffers))
+        except cl.Error as error:
+            raise failed(self._executable.runtime, error) from error
 
 
 def run_device(

@@ -191,7 +191,7 @@ def _buffer(context: cl.Context, flags: int, size: int, array: Any = None) -> cl
         limit = min(d.max_mem_alloc_size for d in context.devices)
         raise DeviceError(
             f"a buffer of {size} bytes cannot be allocated on {context.devices[0].name}, which gives {limit} bytes "
-            f"at most in one piece ({error}); use a smaller batch or image"
+            f"at most in one piece ({' '.join(str(error).split())}); use a smaller batch or image"
         ) from error
 
 
@@ -222,16 +222,32 @@ def wait(event: cl.Event) -> None:
     event.wait()
 
 
+def failed(runtime: Runtime, error: cl.Error) -> DeviceError:
+    """Return what to raise where the driver reports that a command which it had accepted went wrong."""
+    return DeviceError(
+        f"the device {runtime.info.name} failed in a computation ({' '.join(str(error).split())}), after which its driver may "
+        "refuse all others in this process; start a new one, and find the algorithms that fail on the device with: clconv check"
+    )
+
+
 def read_back(runtime: Runtime, queue: cl.CommandQueue, buffer: cl.Buffer, array: Any, event: cl.Event) -> None:
-    """Wait until ``event`` is complete and ``array`` holds what the device wrote into the buffer made over it."""
-    if not runtime.info.unified_memory:
-        cl.enqueue_copy(queue, array, buffer, wait_for=[event])
-        return
-    if runtime.info.is_pocl:
-        wait(event)  # PoCL works on the array's memory itself
-    else:
-        event.wait()
-        # Only mapping makes the host's view of the memory current.
-        view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, array.shape, array.dtype)
-        view.base.release(queue)
-        queue.finish()
+    """Wait until ``event`` is complete and ``array`` holds what the device wrote into the buffer made over it.
+
+    Raises
+    ------
+    DeviceError
+        If that is never so, for a kernel failed on the device.
+    """
+    try:
+        if not runtime.info.unified_memory:
+            cl.enqueue_copy(queue, array, buffer, wait_for=[event])
+        elif runtime.info.is_pocl:
+            wait(event)  # PoCL works on the array's memory itself
+        else:
+            event.wait()
+            # Only mapping makes the host's view of the memory current.
+            view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, array.shape, array.dtype)
+            view.base.release(queue)
+            queue.finish()
+    except cl.Error as error:
+        raise failed(runtime, error) from error

@@ -5,6 +5,7 @@ Beside :mod:`clconv.executable`, the only place of this package that talks to py
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import threading
@@ -22,7 +23,7 @@ from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
 from clconv.onnx.spill import Spill
 from clconv.onnx.step import Lowering, Plans, Step
 from clconv.plan import Float, Int, Launch, Local, Plan
-from clconv.runtime import Runtime, host_buffer
+from clconv.runtime import Runtime, failed, host_buffer
 
 _enqueue = cl.enqueue_nd_range_kernel
 _COPIED = 1 << 20  # bytes of a filter at a time
@@ -95,7 +96,10 @@ class Store:
 
     def finish(self) -> None:
         """Wait until filters are packed, and let go of what only packing needed."""
-        self.queue.finish()
+        try:
+            self.queue.finish()
+        except cl.Error as error:
+            raise failed(self.runtime, error) from error
         state = self.runtime.queue_state(self.queue)
         with state.lock:
             state.let_go()
@@ -105,14 +109,19 @@ class Store:
 
     def _pack(self, plan: Plan, buffers: Mapping[str, cl.Buffer]) -> None:
         state = self.runtime.queue_state(self.queue)
-        with state.lock:
-            for launch in plan.prepare:
-                command = _Command(self.runtime, launch, buffers, {}, wide=False)
-                wait_for = None if state.in_order or state.last is None else [state.last]
-                state.last = _enqueue(self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
-                state.hold(state.last, command)
-            if state.last is not None:
-                state.last.wait()  # so that there is one filter at a time in memory beside the packed ones
+        commands = [_Command(self.runtime, launch, buffers, {}, wide=False) for launch in plan.prepare]
+        try:
+            with state.lock:
+                for command in commands:
+                    wait_for = None if state.in_order or state.last is None else [state.last]
+                    state.last = _enqueue(
+                        self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for
+                    )
+                    state.hold(state.last, command)
+                if state.last is not None:
+                    state.last.wait()  # so that there is one filter at a time in memory beside the packed ones
+        except cl.Error as error:
+            raise failed(self.runtime, error) from error
 
     def _upload(self, array: Array) -> cl.Buffer:
         flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
@@ -231,12 +240,15 @@ class Program:
         with self.lock, state.lock:
             if not state.in_order and state.last is not None:
                 wait_for = [*(wait_for or ()), state.last]
-            for commands in self.commands:
-                for command in commands:
-                    for index, which in command.rebind:
-                        command.kernel.set_arg(index, external[which])
-                    event = _enqueue(queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
-                    wait_for = None if state.in_order else [event]
+            try:
+                for commands in self.commands:
+                    for command in commands:
+                        for index, which in command.rebind:
+                            command.kernel.set_arg(index, external[which])
+                        event = _enqueue(queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
+                        wait_for = None if state.in_order else [event]
+            except cl.Error as error:
+                raise failed(self.runtime, error) from error
             if event is not None:
                 state.last = self._last = event
         return event
@@ -244,7 +256,8 @@ class Program:
     def __del__(self) -> None:
         """Wait for a call that is not done: OpenCL does not keep the buffers of a running kernel alive."""
         if getattr(self, "_last", None) is not None and in_own_process():
-            self._last.wait()
+            with contextlib.suppress(cl.Error):  # told where the results are read
+                self._last.wait()
 
     def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
         """Return the least seconds that each step took on a queue that records times."""
