@@ -10,7 +10,7 @@ import pyopencl as cl
 
 from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
-from clconv.errors import ClconvError
+from clconv.errors import ClconvError, DeviceError
 from clconv.executable import Executable
 from clconv.invoke import run_numpy
 from clconv.notation import parse
@@ -64,12 +64,31 @@ def work(info: DeviceInfo, dtypes: tuple[str, ...] = ("float32", "float16")) -> 
 
 
 def run(plans: list[Plan], queue: cl.CommandQueue) -> Iterator[Outcome]:
-    """Run plans one by one; an error of the library counts as a failure of its plan."""
+    """Run plans one by one; an error of the library counts as a failure of its plan.
+
+    What fails on the device may leave a context behind in which everything fails, so that the plans that follow get a new
+    one. Where the driver makes none any more, there are no further outcomes.
+    """
     for plan in plans:
         try:
             yield _check(plan, queue)
         except ClconvError as error:
             yield Outcome(plan, False, float("inf"), str(error))
+            if isinstance(error, DeviceError):
+                try:
+                    queue = _working_queue(queue.device)
+                except cl.Error:
+                    return
+
+
+def _working_queue(device: cl.Device) -> cl.CommandQueue:
+    """Return a queue in a context of its own, on which something was done already."""
+    context = cl.Context([device])
+    queue = cl.CommandQueue(context)
+    runtime_of(queue)  # keeps the context, which not every driver's queues do
+    number = np.ones(1, np.int32)
+    cl.enqueue_copy(queue, np.empty_like(number), cl.Buffer(context, cl.mem_flags.COPY_HOST_PTR, hostbuf=number))
+    return queue
 
 
 def _check(plan: Plan, queue: cl.CommandQueue) -> Outcome:

@@ -1,16 +1,22 @@
-"""What is said when the driver fails with a kernel that it had accepted."""
+"""What is said when the driver fails with a kernel that it had accepted, and what goes on after that."""
 
 from __future__ import annotations
 
+import json
 from typing import Any, NoReturn
 
 import numpy as np
 import pyopencl as cl
 import pytest
+from click.testing import CliRunner
 
 import clconv
-from clconv import invoke, runtime
+from clconv import invoke, runtime, selfcheck
+from clconv.cli.group import cli
 from clconv.device import DeviceInfo
+from clconv.discovery import default_queue
+from clconv.plan import Plan
+from clconv.selfcheck import Outcome
 from tests.harness import driver_error, integers
 
 X, W = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
@@ -44,3 +50,48 @@ def test_a_result_that_never_comes_is_a_device_error(queue: cl.CommandQueue, mon
             call()
         assert DeviceInfo.of(queue.device).name in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def failing_at_first(monkeypatch: pytest.MonkeyPatch) -> list[cl.CommandQueue]:
+    """Let the self-test's first plan fail on the device; the queues that plans run on."""
+    queues: list[cl.CommandQueue] = []
+    plain = selfcheck._check
+
+    def check(plan: Plan, queue: cl.CommandQueue) -> Outcome:
+        queues.append(queue)
+        if len(queues) == 1:
+            raise clconv.DeviceError("lost [on purpose]")
+        return plain(plan, queue)
+
+    monkeypatch.setattr(selfcheck, "_check", check)
+    monkeypatch.setattr(selfcheck, "CASES", ("3x3 4->4 @5",))
+    return queues
+
+
+def test_the_self_test_goes_on_in_another_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = default_queue()
+    queues = failing_at_first(monkeypatch)
+    plans = selfcheck.work(DeviceInfo.of(queue.device))[:3]
+    assert [o.passed for o in selfcheck.run(plans, queue)] == [False, True, True]
+    assert queues[0] == queue
+    assert queues[1] == queues[2] != queue
+    assert queues[1].context != queue.context
+
+
+def test_the_self_test_ends_where_no_context_works_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: cl.Device) -> NoReturn:
+        raise error
+
+    error = driver_error(default_queue().context)
+    monkeypatch.setattr(selfcheck, "_working_queue", fail)
+    failing_at_first(monkeypatch)
+    result = CliRunner().invoke(cli, ["check"])
+    assert result.exit_code == 1
+    assert "lost [on purpose]" in result.stdout
+    assert isinstance(result.exception, clconv.DeviceError)
+    assert "so that " in str(result.exception)
+    assert "plans were not tested" in str(result.exception)
+    failing_at_first(monkeypatch)
+    result = CliRunner().invoke(cli, ["check", "--json"])
+    told = json.loads(result.stdout)
+    assert (len(told["outcomes"]), told["untested"] > 0, result.exit_code) == (1, True, 1)

@@ -15,6 +15,7 @@ from rich.table import Table
 from clconv import selfcheck
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue, require_linker
+from clconv.errors import DeviceError
 from clconv.selfcheck import Outcome
 
 
@@ -35,6 +36,7 @@ def check(as_json: bool) -> None:
             outcomes.append(outcome)
             progress.update(task, advance=1, description=outcome.plan.algorithm)
     failed = [o for o in outcomes if not o.passed]
+    left = len(plans) - len(outcomes)
     if as_json:
         rows = [
             {
@@ -48,11 +50,16 @@ def check(as_json: bool) -> None:
             for o in outcomes
         ]
         head = {"device": info.name, "platform": info.platform, "driver": info.driver}
-        click.echo(json.dumps({**head, "outcomes": rows}, indent=1))
+        click.echo(json.dumps({**head, "outcomes": rows, "untested": left}, indent=1))
     else:
         Console().print(_table(info, outcomes))
         for o in failed[:20]:
             click.echo(f"{click.style('failed', fg='red')} {o.plan.algorithm} ({o.plan.tile}) on {o.plan.problem}: {o.message}")
+    if left:
+        raise DeviceError(
+            f"after {failed[-1].plan.algorithm} failed, the driver of {info.name} refuses everything in this process, so that "
+            f"{left} of {len(plans)} plans were not tested; report the plan that failed"
+        )
     if failed:
         raise SystemExit(1)
 
