@@ -9,6 +9,7 @@ import pytest
 
 from clconv.algorithms import ALGORITHMS
 from clconv.algorithms.base import places
+from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.explain import explain
@@ -85,6 +86,20 @@ def test_a_new_image_size_compiles_nothing() -> None:
                 builds.add((problem.kind, layout, tuple((x.kernel, x.macros) for x in plan.launches)))
         # A handful of tiles for a kind; never one build for each of the 14 sizes. Each algorithm serves one of the problems.
         assert 0 < len(builds) <= 12, (algorithm.name, len(builds))
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_work_items_take_whole_groups(vector_bytes: int) -> None:
+    """Those of grouped/lane_simd, which begin to read where a group does."""
+    device, algorithm, wide = replace(CPU, vector_bytes=vector_bytes), GroupedLaneSimd(), 0
+    for group in range(2, 33):
+        problem = parse(f"3x3 {5 * group}->{5 * group} @9 groups 5 nhwc")
+        if algorithm.supports(problem, device) is None:
+            macros = dict(algorithm.plans(problem, device)[0].launches[0].macros)
+            vec, vectors = int(macros["VEC"]), int(macros["NV"])
+            assert group <= vec or vectors * vec % group == 0
+            wide += group > vec
+    assert wide
 
 
 def test_limits() -> None:

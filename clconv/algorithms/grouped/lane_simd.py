@@ -71,7 +71,9 @@ class GroupedLaneSimd(Algorithm):
     def _ring(self, p: ConvProblem, device: DeviceInfo) -> Ring:
         vec, acc_bytes = self._lanes(p, device), accumulator_bytes(p)
         large = p.N * p.IH * p.IW * p.IC * p.itemsize > device.l2_bytes * device.compute_units
-        rings = (ring(p, vec, max(piece // (vec * acc_bytes), p.ICG // vec, 1)) for piece in (PIECES if large else PIECES[1:]))
+        group = max(1, p.ICG // vec)  # vectors, all of which a work-item takes
+        pieces = (max(1, piece // (vec * acc_bytes)) for piece in (PIECES if large else PIECES[1:]))
+        rings = (ring(p, vec, round_up(vectors, group)) for vectors in pieces)
         return min(rings, key=lambda r: (r.bytes > device.local_mem_bytes, -r.bytes))
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
