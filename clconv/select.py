@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import TypeAlias
 
-from clconv.algorithms import ALGORITHMS
+from clconv.algorithms import ALGORITHMS, gpu
 from clconv.algorithms.base import Algorithm
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
@@ -17,6 +17,9 @@ from clconv.problem import ConvProblem
 
 GPU_LANES = 32
 """Work-items that run in step on a GPU, at least."""
+
+GPU_WAITS = 4.0
+"""Clock cycles from an instruction of a GPU to the next one of the same work-item."""
 
 Recall: TypeAlias = Callable[[ConvProblem, DeviceInfo, "list[Plan]"], "Plan | None"]
 
@@ -167,12 +170,13 @@ def named(name: str) -> tuple[Algorithm, ...]:
 def on_lanes(plan: Plan, device: DeviceInfo) -> Plan:
     """Correct a plan's time for the lanes that its work-groups leave idle.
 
-    The work-items of a GPU run in step, 32 or 64 at a time; a work-group of one, right for a CPU, pays for all of them.
+    The work-items of a GPU run in step, 32 or 64 at a time; a work-group of one, right for a CPU, pays for all of them, and
+    its instructions wait for each other.
     """
     smallest = min(math.prod(launch.local_size) for launch in plan.launches)
     if device.is_cpu or smallest >= GPU_LANES:
         return plan
-    return replace(plan, seconds=plan.seconds * GPU_LANES / smallest)
+    return replace(plan, seconds=gpu.LAUNCH + plan.seconds * GPU_WAITS * GPU_LANES / smallest)
 
 
 def over_limit(plan: Plan, device: DeviceInfo, limits: Limits | None = None) -> str | None:

@@ -32,6 +32,17 @@ POINTS: dict[int, tuple[Fraction, ...]] = {
 0, 1, -1, 2, -2 would lose a digit half more: the bound grows with ``amplification``, 13.2 here against 29.3 there."""
 
 
+def refusal(problem: ConvProblem) -> str | None:
+    """Return None if the method serves a problem: a 3x3 filter with stride and dilation 1, several input channels a group."""
+    if (problem.KH, problem.KW) != (3, 3):
+        return f"the filter must be 3x3, it is {problem.KH}x{problem.KW}"
+    if problem.stride != (1, 1) or problem.dilation != (1, 1):
+        return "stride and dilation must be 1"
+    if problem.ICG == 1:
+        return "one input channel a group leaves nothing to sum over, the transforms would cost more than they save"
+    return None
+
+
 @cache
 def matrices(tile: int) -> tuple[Matrix, Matrix, Matrix]:
     """Return AT (m x n), G (n x 3) and BT (n x n), n = m + 2, as lists of rows.

@@ -14,7 +14,6 @@ from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.grouped.direct_simt import GroupedDirectSimt
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
-from clconv.algorithms.pointwise.gemm_simt import GemmSimt
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.pointwise.strassen_panel_simd import StrassenPanelSimd
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd
@@ -26,6 +25,7 @@ from clconv.algorithms.standard.run_matrix import RunMatrix
 from clconv.algorithms.standard.run_simd import RunSimd
 from clconv.algorithms.standard.split_matrix import SplitMatrix
 from clconv.algorithms.standard.winograd_simd import WinogradSimd
+from clconv.algorithms.standard.winograd_simt import WinogradSimt
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     Reference(),
@@ -47,8 +47,8 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     DepthwisePanelSimd(),
     DepthwisePixelSimd(),
     DepthwiseChannelSimd(),
-    GemmSimt(),
     ImplicitGemmSimt(),
+    WinogradSimt(),
     GroupedDirectSimt(),
     DepthwiseDirectSimt(),
 )

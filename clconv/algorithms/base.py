@@ -108,15 +108,6 @@ def direct_error_factor(problem: ConvProblem) -> float:
     return problem.ICG * problem.KH * problem.KW + 4.0
 
 
-def filling(groups: int, device: DeviceInfo) -> int:
-    """Count work-groups as the device feels them: compute units work through whole ones, some idle in the last round.
-
-    An all but empty device is counted four times at most, for the other algorithms do not count idle units at all.
-    """
-    units = device.compute_units
-    return min(ceil_div(groups, units) * units, 4 * groups)
-
-
 def rounds(items: int, device: DeviceInfo) -> float:
     """Work-items one after the other of the busiest compute unit; where they are few, units do not share them evenly."""
     waves = ceil_div(items, device.compute_units)

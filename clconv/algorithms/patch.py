@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from clconv.algorithms.base import ceil_div, filling
+from clconv.algorithms import gpu
+from clconv.algorithms.base import ceil_div
 from clconv.device import DeviceInfo
 from clconv.plan import Macro
 from clconv.problem import ConvProblem
@@ -13,11 +14,14 @@ from clconv.problem import ConvProblem
 LARGEST_WINDOW = 49
 """Taps up to which a tile of several rows and its patch fit into registers."""
 
-_READ = 4.0
-"""What an element of the patch costs, in multiply-adds: address, four comparisons, load."""
+_READ = 12.0
+"""What an element of the patch costs, in multiply-adds: address, comparisons, load."""
 
-_START = 80.0
+_START = 90.0
 """What a work-item costs before and after its loops, in multiply-adds: divisions, epilogue."""
+
+_ANSWER = 120.0
+"""Clock cycles that a work-item waits for each patch, beside others."""
 
 
 class PatchTile(NamedTuple):
@@ -40,22 +44,24 @@ class PatchTile(NamedTuple):
         """Tiles of one channel in all images."""
         return problem.N * ceil_div(problem.OH, self.h) * ceil_div(problem.OW, self.w)
 
-    def work(self, problem: ConvProblem, channels: int) -> float:
-        """Instructions of a work-item with so many output channels, all input channels of its group included."""
+    def patch(self, problem: ConvProblem) -> tuple[int, int, int]:
+        """Patches of one input channel that a work-item reads one after the other, their rows and columns."""
         p = problem
-        rows = (self.h - 1) * p.SH + p.KH if self.h > 1 else p.KH
         columns = (self.w - 1) * p.SW + p.KW if self.w > 1 else p.KW
+        return (1, (self.h - 1) * p.SH + p.KH, columns) if self.h > 1 else (p.KH, 1, columns)
+
+    def gpu_seconds(self, problem: ConvProblem, device: DeviceInfo, groups: int, items: int, channels: int) -> float:
+        """Predict the time of work-groups of so many work-items, each with so many output channels, on a GPU."""
+        p = problem
+        patches, rows, columns = self.patch(p)
         products = p.KH * p.KW * channels * self.h * self.w
-        return _START + p.ICG * (products + _READ * rows * columns + p.KH * p.KW * channels)
+        work = _START + p.ICG * (products + _READ * patches * rows * columns)
+        together = gpu.resident(items, channels * self.h * self.w + rows * columns + 16)
+        alone = 400 + p.ICG * patches * _ANSWER + 1.4 * work
+        return max(gpu.seconds(device, groups, together, alone, items * work / gpu.LANES), problem.bytes / device.bandwidth)
 
 
 def cpu_seconds(problem: ConvProblem, device: DeviceInfo, items: int, outputs: int) -> float:
     """Predict the time of work-items of so many outputs each on a CPU, as measured on PoCL."""
     flops = 2.0 * items * outputs * problem.ICG * problem.KH * problem.KW
     return flops / (0.01 * math.sqrt(outputs) * device.driver_flops)
-
-
-def gpu_seconds(problem: ConvProblem, device: DeviceInfo, groups: int, group_work: float) -> float:
-    """Predict the time of work-groups of so many instructions each."""
-    rate = device.peak_flops / 2
-    return max(filling(groups, device) * group_work / rate, problem.bytes / device.bandwidth)

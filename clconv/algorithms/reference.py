@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clconv.algorithms import gpu
 from clconv.algorithms.base import (
     Algorithm,
     common_macros,
@@ -48,7 +49,7 @@ class Reference(Algorithm):
                 problem=problem,
                 launches=(launch,),
                 tile="1 output a work-item",
-                seconds=problem.flops / (0.01 * device.driver_flops),
+                seconds=problem.flops / (0.01 * device.driver_flops) + (0.0 if device.is_cpu else 2 * gpu.LAUNCH),
                 error_factor=direct_error_factor(problem),
             ),
         )

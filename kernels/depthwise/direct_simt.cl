@@ -52,13 +52,15 @@ __kernel void conv_depthwise(__global const real *restrict x, __global const rea
   UNROLL for (int i = 0; i < WPT_H; i++)
     UNROLL for (int j = 0; j < WPT_W; j++) acc[i][j] = 0;
 
+  __global const real *filter = w + filter_index(oc, 0, 0, 0, OC, 1);
+  const int next_tap = NHWC ? OC : 1;
   for (int kh0 = 0; kh0 < KH; kh0 += KH_STEP) {
     const int ih = ih0 + kh0 * DH;
     acc_t patch[PATCH_H][PATCH_W];
     load_patch(x, tensor_index(n, c, ih, iw0, IC, IH, IW), ih, iw0, IC, IH, IW, patch);
     UNROLL for (int kh = 0; kh < KH_STEP; kh++)
       UNROLL for (int kw = 0; kw < KW; kw++) {
-        const acc_t tap = LOAD(w, filter_index(oc, 0, kh0 + kh, kw, OC, 1));
+        const acc_t tap = LOAD(filter, ((kh0 + kh) * KW + kw) * next_tap);
         UNROLL for (int i = 0; i < WPT_H; i++)
           UNROLL for (int j = 0; j < WPT_W; j++) acc[i][j] += patch[i * SH + kh * DH][j * SW + kw * DW] * tap;
       }

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from clconv.algorithms import ALGORITHMS
+from clconv.algorithms.standard.winograd_simt import inner
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
-from clconv.select import select
+from clconv.select import Limits, select
 from tests.shapes import NASTY, problem_of
 
 GPU = DeviceInfo("large", "Vendor", is_cpu=False, unified_memory=False, compute_units=40, clock_mhz=1500)
@@ -24,9 +26,9 @@ SIMT = {a.name: a for a in ALGORITHMS if a.name.endswith("_simt")}
 
 
 def gemm_local_bytes(m: dict[str, int | str], size: int) -> int:
-    """A slice of TILE_K rows of both operands; the rows of the one that is turned are 32 / TILE_K longer."""
-    tile_m, tile_p, tile_k = int(m["TILE_M"]), int(m["TILE_P"]), int(m["TILE_K"])
-    return tile_k * (tile_m + tile_p + 32 // tile_k) * size
+    """Two slices of TILE_K rows of both operands; in N H W C the rows of x are turned, and 4 elements longer."""
+    longer = 4 if m["NHWC"] else 0
+    return 2 * int(m["TILE_K"]) * (int(m["TILE_M"]) + int(m["TILE_P"]) + longer) * size
 
 
 def grouped_local_bytes(m: dict[str, int | str], size: int) -> int:
@@ -41,7 +43,7 @@ def no_local_bytes(m: dict[str, int | str], size: int) -> int:
 
 LOCAL_BYTES = {
     "standard/implicit_gemm_simt": gemm_local_bytes,
-    "pointwise/gemm_simt": gemm_local_bytes,
+    "standard/winograd_simt": gemm_local_bytes,
     "grouped/direct_simt": grouped_local_bytes,
     "depthwise/direct_simt": no_local_bytes,
 }
@@ -71,21 +73,23 @@ def network_problem(
 
 
 def plans(name: str, device: DeviceInfo) -> Iterator[tuple[Plan, Launch, dict[str, int | str]]]:
-    """Every plan of an algorithm with its only launch and that launch's macros."""
+    """Every plan of an algorithm with the launch that multiplies and that launch's macros."""
     for problem in problems():
         if SIMT[name].supports(problem, device) is None:
             for plan in SIMT[name].plans(problem, device):
-                (launch,) = plan.launches
+                (launch,) = (x for x in plan.launches if x.entry.startswith("conv_"))
                 yield plan, launch, dict(launch.macros)
 
 
 def test_there_is_a_kernel_for_every_kind() -> None:
     assert set(SIMT) == set(LOCAL_BYTES)
-    kinds = {p.kind: {n for n, a in SIMT.items() if a.supports(p, SMALL) is None} for p in problems()}
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for p in problems():
+        kinds[p.kind] |= {name for name, algorithm in SIMT.items() if algorithm.supports(p, SMALL) is None}
     assert kinds == {
-        "standard": {"standard/implicit_gemm_simt"},
-        "pointwise": {"pointwise/gemm_simt"},
-        "grouped": {"grouped/direct_simt", "standard/implicit_gemm_simt"},
+        "standard": {"standard/implicit_gemm_simt", "standard/winograd_simt"},
+        "pointwise": {"standard/implicit_gemm_simt"},
+        "grouped": {"grouped/direct_simt", "standard/implicit_gemm_simt", "standard/winograd_simt"},
         "depthwise": {"depthwise/direct_simt"},
     }
 
@@ -97,9 +101,11 @@ def test_every_plan_stays_within_the_limits(name: str, device: str) -> None:
     count = 0
     for plan, launch, macros in plans(name, info):
         size = 8 if plan.problem.dtype == "float64" else 4
-        assert math.prod(launch.local_size) <= info.max_work_group_size
+        assert all(math.prod(x.local_size) <= info.max_work_group_size for x in plan.launches)
         assert LOCAL_BYTES[name](macros, size) <= info.local_mem_bytes
-        assert not plan.scratch_bytes
+        scratch = {a for x in plan.launches for a in x.arguments if isinstance(a, str) and a.startswith("scratch")}
+        assert len(plan.scratch_bytes) >= len(scratch)
+        assert launch in plan.launches
         count += 1
     assert count > 10
 
@@ -107,24 +113,55 @@ def test_every_plan_stays_within_the_limits(name: str, device: str) -> None:
 @pytest.mark.parametrize("name", SIMT)
 def test_work_groups_lie_along_one_dimension(name: str) -> None:
     """Some devices end dimensions 1 and 2 at 65535 work-groups."""
-    for _, launch, _ in plans(name, GPU):
-        assert launch.global_size[1:] == launch.local_size[1:] == (1, 1)
+    for plan, _, _ in plans(name, GPU):
+        for launch in plan.launches:
+            assert launch.global_size[1:] == launch.local_size[1:] == (1, 1)
+            assert launch.global_size[0] % launch.local_size[0] == 0
 
 
-@pytest.mark.parametrize("name", ["standard/implicit_gemm_simt", "pointwise/gemm_simt"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_matrix_tiles_cover_the_outputs_and_divide_evenly(name: str, device: str) -> None:
-    for plan, launch, m in plans(name, DEVICES[device]):
+def test_matrix_tiles_cover_the_outputs_and_divide_evenly(device: str) -> None:
+    split = 0
+    for plan, launch, m in plans("standard/implicit_gemm_simt", DEVICES[device]):
         p = plan.problem
         tile_m, tile_p, tile_k, wpt_m, wpt_p = (int(m[k]) for k in ("TILE_M", "TILE_P", "TILE_K", "WPT_M", "WPT_P"))
         items = launch.local_size[0]
         assert items == tile_m // wpt_m * (tile_p // wpt_p)
         assert tile_m % wpt_m == tile_p % wpt_p == 0
-        assert tile_m * tile_k % items == tile_p * tile_k % items == 0
-        assert 32 % tile_k == 0
+        assert tile_m * tile_k // 4 % items == tile_p * tile_k % items == 0
         assert items % 32 == 0
-        groups = launch.global_size[0] // items
-        assert groups == p.G * -(-p.OCG // tile_m) * -(-p.N * p.OH * p.OW // tile_p)
+        tiles = p.G * -(-p.OCG // tile_m) * -(-p.N * p.OH * p.OW // tile_p)
+        parts, rest = divmod(launch.global_size[0] // items, tiles)
+        taps = p.ICG * p.KH * p.KW if m["FLAT"] else -(-p.ICG // tile_k) * tile_k * p.KH * p.KW
+        assert rest == 0
+        assert 1 <= parts <= -(-taps // tile_k)
+        assert m["SPLIT"] == (parts > 1) == (len(plan.launches) == 2)
+        if parts > 1:
+            split += 1
+            assert plan.scratch_bytes == (parts * p.N * p.OC * p.OH * p.OW * (8 if p.dtype == "float64" else 4),)
+    assert split
+
+
+def test_one_part_per_tile_where_there_are_tiles_enough() -> None:
+    best = select(network_problem(512, 56, 512, 3, batch=8), GPU, Limits(algorithm="direct")).plan
+    assert len(best.launches) == 1
+    alone = select(network_problem(512, 7, 512, 3), replace(GPU, compute_units=128), Limits(algorithm="direct")).plan
+    assert len(alone.launches) == 2
+    assert len(select(network_problem(512, 7, 512, 3), GPU, Limits("direct", workspace=0)).plan.launches) == 1
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_winograd_is_one_convolution_with_a_group_for_each_frequency(layout: str) -> None:
+    problem = network_problem(64, 15, 48, 3, groups=2, batch=3, layout=layout, dtype="float16")
+    middle = inner(problem, 4)
+    assert (middle.G, middle.ICG, middle.OCG, middle.N, middle.OH * middle.OW) == (36 * 2, 32, 24, 1, 3 * 4 * 4)
+    assert (middle.dtype, middle.layout) == ("float32", layout)
+
+
+def test_winograd_serves_large_images_on_a_gpu() -> None:
+    best = select(network_problem(256, 56, 256, 3, batch=8), GPU).plan
+    assert best.algorithm == "standard/winograd_simt"
+    assert select(network_problem(256, 56, 256, 3, batch=8), GPU, Limits(error_factor=best.error_factor / 2)).plan != best
 
 
 def test_grouped_tiles_cover_the_outputs() -> None:
@@ -167,18 +204,19 @@ def test_narrow_groups_are_not_computed_as_matrices() -> None:
 
 def test_large_images_take_large_tiles_and_small_ones_small_tiles() -> None:
     def tile(problem: ConvProblem) -> int:
-        return int(dict(select(problem, GPU).plan.launches[0].macros)["TILE_M"])
+        macros = dict(select(problem, GPU).plan.launches[0].macros)
+        return int(macros["TILE_M"]) * int(macros["TILE_P"])
 
-    assert tile(network_problem(256, 56, 256, 3, batch=16)) == 128
-    assert tile(network_problem(256, 7, 256, 3)) < 64
-    assert tile(network_problem(64, 56, 16, 1)) == 16
+    assert tile(network_problem(256, 56, 256, 1, batch=16)) == 128 * 64
+    assert tile(network_problem(256, 7, 256, 1)) <= 64 * 32
+    assert tile(network_problem(64, 56, 16, 1)) <= 32 * 64
 
 
 def test_refusals_name_both_numbers() -> None:
     tiny = replace(GPU, max_work_group_size=32)
     for name, problem in (
         ("standard/implicit_gemm_simt", network_problem(64, 56, 64, 3)),
-        ("pointwise/gemm_simt", network_problem(64, 56, 64, 1)),
+        ("standard/winograd_simt", network_problem(64, 56, 64, 3)),
         ("grouped/direct_simt", network_problem(64, 56, 64, 3, 8)),
     ):
         assert SIMT[name].supports(problem, tiny) == "needs work-groups of 64 work-items, the device takes 32"
@@ -187,4 +225,4 @@ def test_refusals_name_both_numbers() -> None:
     assert reason == f"needs {47 * 47 * 8 * 4} bytes of local memory, the device has 32768"
     assert SIMT["standard/implicit_gemm_simt"].supports(wide, GPU) is None
     huge = network_problem(1, 46341, 1, 1)
-    assert "2147482624 pixels" in (SIMT["pointwise/gemm_simt"].supports(huge, GPU) or "")
+    assert "2147482624 pixels" in (SIMT["standard/implicit_gemm_simt"].supports(huge, GPU) or "")

@@ -13,7 +13,7 @@ from clconv.algorithms.base import (
     fastest_first,
     size_arguments,
 )
-from clconv.algorithms.patch import PatchTile, cpu_seconds, gpu_seconds
+from clconv.algorithms.patch import PatchTile, cpu_seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
@@ -51,7 +51,7 @@ class DepthwiseDirectSimt(Algorithm):
         if device.is_cpu:
             seconds = cpu_seconds(problem, device, items, tile.h * tile.w)
         else:
-            seconds = gpu_seconds(problem, device, groups, width * tile.work(problem, 1))
+            seconds = tile.gpu_seconds(problem, device, groups, width, 1)
         launch = Launch(
             kernel=self.kernel,
             entry="conv_depthwise",

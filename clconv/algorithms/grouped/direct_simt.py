@@ -14,7 +14,7 @@ from clconv.algorithms.base import (
     fastest_first,
     size_arguments,
 )
-from clconv.algorithms.patch import PatchTile, cpu_seconds, gpu_seconds
+from clconv.algorithms.patch import PatchTile, cpu_seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Launch, Plan
@@ -72,7 +72,7 @@ class GroupedTile(NamedTuple):
         p = problem
         if device.is_cpu:
             return cpu_seconds(p, device, self.groups(p) * self.items, self.wpt_oc * self.patch.h * self.patch.w)
-        return gpu_seconds(p, device, self.groups(p), self.items * self.patch.work(p, self.wpt_oc))
+        return self.patch.gpu_seconds(p, device, self.groups(p), self.items, self.wpt_oc)
 
     def __str__(self) -> str:
         size = f"{self.wpt_oc} channels x {self.patch.h} rows x {self.patch.w} columns a work-item"

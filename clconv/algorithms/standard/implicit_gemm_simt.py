@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from clconv.algorithms.base import Algorithm, common_macros, direct_error_factor, epilogue_arguments, size_arguments
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator_bytes,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
 from clconv.algorithms.gemm_tile import GemmTile, legal, refusal
+from clconv.algorithms.packing import pack_filter
 from clconv.device import DeviceInfo
-from clconv.plan import Launch, Plan
+from clconv.plan import Int, Launch, Plan
 from clconv.problem import ConvProblem
+
+WORK_GROUP = 64
+"""Work-items of a work-group that adds up parts."""
 
 
 class ImplicitGemmSimt(Algorithm):
@@ -14,41 +26,106 @@ class ImplicitGemmSimt(Algorithm):
 
     name = "standard/implicit_gemm_simt"
     tiles = (
-        GemmTile(128, 128, 8, 8, 8),
-        GemmTile(64, 128, 8, 8, 4),
-        GemmTile(32, 64, 8, 4, 4),
-        GemmTile(16, 64, 8, 4, 4),
+        GemmTile(128, 64, 8, 8, 8),
+        GemmTile(64, 64, 16, 8, 4),
+        GemmTile(64, 32, 16, 4, 4),
+        GemmTile(64, 16, 16, 4, 4),
+        GemmTile(32, 32, 16, 4, 4),
+        GemmTile(32, 32, 8, 4, 4),
     )
     """Largest first; the last one fits 64 work-items and 16 KiB."""
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Any window, one group or many, where the device's work-groups are large enough for the smallest tile."""
-        if problem.kind not in ("standard", "grouped"):
-            return f"serves standard and grouped convolutions, not {problem.kind} ones"
+        if problem.kind == "depthwise":
+            return "serves standard, grouped and pointwise convolutions, not depthwise ones"
         return refusal(self.tiles, problem, device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
-        """One plan per tile that the device can run."""
-        return [self._plan(problem, device, tile) for tile in legal(self.tiles, problem, device)]
+        """One plan per tile that the device can run and number of parts that may pay."""
+        return [self._plan(problem, device, tile, parts) for tile, parts in legal(self.tiles, problem, device)]
 
-    def _plan(self, problem: ConvProblem, device: DeviceInfo, tile: GemmTile) -> Plan:
-        launch = Launch(
-            kernel=self.kernel,
-            entry="conv_implicit_gemm",
-            macros=(*common_macros(problem, device), *tile.macros),
-            arguments=(
-                *("x", "w", "bias", "residual", "y"),
-                *size_arguments(problem, "N", "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
-                *epilogue_arguments(problem),
-            ),
-            global_size=(tile.groups(problem) * tile.items, 1, 1),
-            local_size=(tile.items, 1, 1),
-        )
+    def _plan(self, problem: ConvProblem, device: DeviceInfo, tile: GemmTile, parts: int) -> Plan:
+        prepare, packed_bytes = pack_filter(problem, tile.m)
         return Plan(
             algorithm=self.name,
             problem=problem,
-            launches=(launch,),
-            tile=str(tile),
-            seconds=tile.seconds(problem, device),
+            launches=product(problem, device, tile, parts),
+            prepare=(prepare,),
+            packed_bytes=packed_bytes,
+            scratch_bytes=(parts_bytes(problem, parts),) if parts > 1 else (),
+            tile=describe(tile, parts),
+            seconds=tile.seconds(problem, device, parts),
             error_factor=direct_error_factor(problem),
         )
+
+
+def describe(tile: GemmTile, parts: int) -> str:
+    """Say how the work is cut, for people."""
+    return f"{tile}, {parts} parts" if parts > 1 else str(tile)
+
+
+def parts_bytes(problem: ConvProblem, parts: int) -> int:
+    """Return the memory that the sums of the parts take."""
+    return parts * problem.N * problem.OC * problem.OH * problem.OW * accumulator_bytes(problem)
+
+
+def product(
+    problem: ConvProblem,
+    device: DeviceInfo,
+    tile: GemmTile,
+    parts: int,
+    *,
+    x: str = "x",
+    y: str = "y",
+    scratch: str = "scratch0",
+) -> tuple[Launch, ...]:
+    """Return the launches that compute a convolution as a matrix product.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    device : DeviceInfo
+    tile : GemmTile
+    parts : int
+        Work-groups that share the taps of a tile.
+    x, y, scratch : str
+        Buffers: what is read and written, and where the sums of several parts are left.
+    """
+    split = parts > 1
+    multiply = Launch(
+        kernel=f"{ImplicitGemmSimt.name}.cl",
+        entry="conv_implicit_gemm",
+        macros=(
+            *common_macros(problem, device),
+            *tile.macros,
+            ("SPLIT", int(split)),
+            ("FLAT", int(tile.flat(problem))),
+        ),
+        arguments=(
+            *(x, "packed", "bias", "residual", scratch if split else y),
+            *size_arguments(problem, "N", "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
+            Int(parts),
+            *epilogue_arguments(problem),
+        ),
+        global_size=(tile.groups(problem) * parts * tile.items, 1, 1),
+        local_size=(tile.items, 1, 1),
+    )
+    if not split:
+        return (multiply,)
+    outputs = problem.N * problem.OC * problem.OH * problem.OW
+    width = min(WORK_GROUP, device.max_work_group_size)
+    add = Launch(
+        kernel="sum_parts.cl",
+        entry="sum_parts",
+        macros=common_macros(problem, device),
+        arguments=(
+            *(scratch, "bias", "residual", y, Int(parts), Int(outputs)),
+            *size_arguments(problem, "OC"),
+            Int(problem.OH * problem.OW),
+            *epilogue_arguments(problem),
+        ),
+        global_size=(round_up(outputs, width), 1, 1),
+        local_size=(width, 1, 1),
+    )
+    return multiply, add

@@ -19,7 +19,7 @@ from clconv.algorithms.reasons import not_cpu
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Int, Launch, Local, Macro, Plan
 from clconv.problem import ConvProblem
-from clconv.winograd import error_factor
+from clconv.winograd import error_factor, refusal
 
 STRIP_TILES = {2: 24, 4: 12, 6: 8}
 """Tiles of a row that are transformed together: a strip of about 50 pixels fits a first-level cache."""
@@ -44,15 +44,7 @@ class WinogradSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """On a CPU, 3x3 filters with stride and dilation 1, and two input channels a group or more."""
-        if reason := not_cpu(device):
-            return reason
-        if (problem.KH, problem.KW) != (3, 3):
-            return f"the filter must be 3x3, it is {problem.KH}x{problem.KW}"
-        if problem.stride != (1, 1) or problem.dilation != (1, 1):
-            return "stride and dilation must be 1"
-        if problem.ICG == 1:
-            return "one input channel a group leaves nothing to sum over, the transforms would cost more than they save"
-        return None
+        return not_cpu(device) or refusal(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
         """For each size of tiles the blockings with the least predicted times, the best of all first."""
