@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clconv.activation import Activation
+from clconv.algorithms.base import round_up
 from clconv.device import DeviceInfo
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape
@@ -15,7 +16,7 @@ from clconv.problem import ConvProblem
 from clconv.select import Choice, Limits, select
 from clconv.tuning import recall
 
-__all__ = ["Argument", "Float", "Int", "Local", "Lowering", "Plans", "Step"]
+__all__ = ["Argument", "Float", "Int", "Launch", "Local", "Lowering", "Macro", "Plans", "Step"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Step:
     packs: Mapping[str, tuple[Plan, str]] = field(default_factory=dict)
     turned: bool = False
 
+
+GROUP = 64
+"""Work-items of a work-group of a GPU."""
 
 FILTER_RATE, HIDDEN_RATE = 24e9, 44e9
 """Bytes per second of a filter that comes from memory, as those of a network do in each call. The second is for kernels that
@@ -222,6 +226,19 @@ class Lowering:
         """Return a launch of one of the network's own kernels, with work-groups of one work-item."""
         return Launch(f"network/{file or entry}.cl", entry, macros, arguments, size, (1,) * len(size))
 
+    @property
+    def items(self) -> int:
+        """Work-items of a work-group of kernels that let them differ: one on a CPU, where it is a loop."""
+        return 1 if self.device.is_cpu else min(GROUP, self.device.max_work_group_size)
+
+    def launch_grouped(
+        self, entry: str, macros: tuple[Macro, ...], arguments: tuple[Argument, ...], size: tuple[int, ...]
+    ) -> Launch:
+        """Return a launch of a kernel with the macro ITEMS; the first dimension is rounded up to work-groups."""
+        items, rest = self.items, (1,) * (len(size) - 1)
+        whole = (round_up(size[0], items), *size[1:])
+        return Launch(f"network/{entry}.cl", entry, (*macros, ("ITEMS", items)), arguments, whole, (items, *rest))
+
 
 def describe(node: Node) -> str:
     """Return what a node does with what was fused into it: ``"Conv + residual + relu"``."""
@@ -246,6 +263,11 @@ def itemsize(dtype: str) -> int:
 
 
 def pieces(total: int, unit: int, device: DeviceInfo, least: int = 2048) -> int:
-    """Return the elements of a work-item, a multiple of ``unit``, so that each has work and each unit has some of them."""
+    """Return the elements of a work-item, a multiple of ``unit``, so that each has work and each unit has some of them.
+
+    On a GPU, whose work-items are lanes, the least.
+    """
+    if not device.is_cpu:
+        return unit
     items = max(1, min(16 * device.compute_units, total // least))
     return max(unit, -(-total // items // unit) * unit)

@@ -6,7 +6,8 @@
  * Neighbouring axes that both tensors walk alike are joined by the host: equal shapes are one single row, a number per
  * channel is rows of H*W elements with b standing still.
  *
- * Work-items: (piece of a row, block of rows); each takes CHUNK elements of ROWS rows.
+ * Work-items: (piece of a row, rounded up to work-groups, block of rows); each takes CHUNK elements of ROWS rows, on a GPU a
+ * single vector.
  *
  *              D3
  *      +-------+-------+---+
@@ -17,14 +18,14 @@
  * Per output at most two elements are read and one written.
  *
  * Macros: types.clh, vector.clh, function.clh (f); OP (0 add, 1 sub, 2 mul, 3 div, 4 prelu, 5 max, 6 min, 7 pow);
- * A_STEP, B_STEP (0, 1).
+ * A_STEP, B_STEP (0, 1); ITEMS (work-items of a work-group).
  */
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "function.clh"
 
-#if !defined(OP) || !defined(A_STEP) || !defined(B_STEP)
-#error "OP, A_STEP and B_STEP must be set by the plan"
+#if !defined(OP) || !defined(A_STEP) || !defined(B_STEP) || !defined(ITEMS)
+#error "OP, A_STEP, B_STEP and ITEMS must be set by the plan"
 #endif
 
 #if OP == 0
@@ -58,11 +59,12 @@
 #define VEC_OF_B(i) VEC_OF(LOAD(pb, 0))
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void binary(
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void binary(
     __global const real *restrict a, __global const real *restrict b, __global real *restrict y, const int D0,
     const int D1, const int D2, const int D3, const int A0, const int A1, const int A2, const int B0, const int B1,
     const int B2, const int CHUNK, const int ROWS, const acc_t fa, const acc_t fb) {
-  const int begin = (int)get_global_id(0) * CHUNK; /* 0 .. D3-1 */
+  const long at = (long)get_global_id(0) * CHUNK;
+  const int begin = at < D3 ? at : D3; /* 0 .. D3, which is behind the last element */
   const int end = D3 - begin < CHUNK ? D3 : begin + CHUNK;
   const int row0 = (int)get_global_id(1) * ROWS; /* 0 .. D0*D1*D2-1 */
   const int rows = D0 * D1 * D2;

@@ -4,19 +4,21 @@
  * or a repetition (a stride of 0). Axes that can be joined are joined by the host. Elements are moved as bits, so every
  * type of that size is served.
  *
- * Work-items: (block of rows); a row is D5 elements, ROWS rows each.
+ * Work-items: (block of rows), rounded up to work-groups; a row is D5 elements, ROWS rows each. On a GPU a row is one element, where
+ * the axes are few enough for that.
  *
  * Per output one element is read and one written.
  *
- * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), CONTIGUOUS (1: X5 and Y5 are 1), UNALIGNED_VECTORS.
+ * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), CONTIGUOUS (1: X5 and Y5 are 1), UNALIGNED_VECTORS,
+ * ITEMS (work-items of a work-group).
  */
-#if !defined(BYTES) || !defined(CONTIGUOUS) || !defined(UNALIGNED_VECTORS)
-#error "BYTES, CONTIGUOUS and UNALIGNED_VECTORS must be set by the plan"
+#if !defined(BYTES) || !defined(CONTIGUOUS) || !defined(UNALIGNED_VECTORS) || !defined(ITEMS)
+#error "BYTES, CONTIGUOUS, UNALIGNED_VECTORS and ITEMS must be set by the plan"
 #endif
 
 #include "include/element.clh"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void copy(
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void copy(
     __global const element *restrict x, __global element *restrict y, const int D0, const int D1, const int D2,
     const int D3, const int D4, const int D5, const int X0, const int X1, const int X2, const int X3, const int X4,
     const int X5, const int Y0, const int Y1, const int Y2, const int Y3, const int Y4, const int Y5, const int XO,

@@ -11,7 +11,7 @@ from clconv.device import DeviceInfo
 from clconv.onnx import inverted, layout, separable
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
-from tests.onnx import test_inverted, test_long_rows, test_planes, test_separable, test_shuffle
+from tests.onnx import test_inverted, test_long_rows, test_on_gpus, test_planes, test_separable, test_shuffle
 from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
@@ -49,12 +49,23 @@ def main() -> None:
         for operation in test_long_rows.OPERATIONS:
             print(operation, name, flush=True)  # noqa: T201  # as above
             assert test_long_rows.deviation(name, operation, "float32", queue) < BOUND["float32"], name
+    for name, (spec, _, _) in cases().items():
+        if spec.op_type in ("MaxPool", "AveragePool", "Add", "Relu", "Transpose", "Concat", "Split"):
+            print(name, "on a GPU", flush=True)  # noqa: T201  # as above
+            with test_on_gpus.taken_for_gpu(queue):
+                assert deviation(name, "float32", queue) < BOUND["float32"], name
+    for op in ("Softmax", "ReduceMean"):
+        for extent in ("rows", "short rows", "columns", "few columns"):
+            print(op, "of", extent, flush=True)  # noqa: T201  # as above
+            assert test_on_gpus.shared_deviation(op, extent, queue) < BOUND["float32"]
     gain = layout._gain
     for always in (False, True):
         layout._gain = (lambda *_: 1.0) if always else gain
         for name, sizes in test_shuffle.SHAPES.items():
             print("shuffle", name, always, flush=True)  # noqa: T201  # as above
             test_shuffle.check(sizes, "float32", queue)
+            with test_on_gpus.taken_for_gpu(queue):
+                test_shuffle.check(sizes, "float32", queue)
     for name in channels_last_cases():
         print(name, "in N H W C", flush=True)  # noqa: T201  # as above
         assert deviation(name, "float32", queue) < BOUND["float32"], name

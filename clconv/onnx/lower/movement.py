@@ -9,7 +9,7 @@ import numpy as np
 
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
-from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
+from clconv.onnx.step import Argument, Int, Lowering, Macro, itemsize, pieces
 
 _BLOCK = 16
 _AXES = 6  # of kernels/network/copy.cl
@@ -47,7 +47,7 @@ def emit_copy(
         raise UnsupportedError(
             f"moving elements along {len(merged)} axes at once is not supported, {_AXES} at most; reshape the tensor first"
         )
-    merged = _with_rows(merged, to)
+    merged = _with_rows(merged, to) if to.device.is_cpu else _elements(merged)
     dims = [(1, 0, 0)] * (_AXES - len(merged)) + merged
     sizes, sx, sy = ([axis[i] for axis in dims] for i in range(3))
     inner, rows = sizes[-1], math.prod(sizes[:-1])
@@ -59,7 +59,7 @@ def emit_copy(
         ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
     )
     integers = (*sizes, *sx, *sy, from_offset, to_offset, per_item)
-    launch = to.launch("copy", macros, ("x", "y", *map(Int, integers)), (-(-rows // per_item),))
+    launch = to.launch_grouped("copy", macros, ("x", "y", *map(Int, integers)), (-(-rows // per_item),))
     to.emit("network/copy", launch, {"x": x, "y": y}, op=op)
 
 
@@ -71,6 +71,11 @@ def _with_rows(axes: list[tuple[int, int, int]], to: Lowering) -> list[tuple[int
             if size % parts == 0 and size // parts >= 2048:
                 return [(parts, a * (size // parts), b * (size // parts)), (size // parts, a, b)]
     return axes
+
+
+def _elements(axes: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Make a row of each element, where an axis is left for that: those of neighbouring lanes lie side by side then."""
+    return [*axes, (1, 1, 1)] if len(axes) < _AXES else axes
 
 
 def lower_identity(node: Node, to: Lowering) -> None:
@@ -85,7 +90,7 @@ def lower_transpose(node: Node, to: Lowering) -> None:
     order = [int(a) for a in node.get("perm", range(len(shape))[::-1])]
     strides = strides_of(shape)
     out = tuple(shape[a] for a in order)
-    if len(shape) == 4 and order in ([0, 2, 3, 1], [0, 3, 1, 2]):
+    if to.device.is_cpu and len(shape) == 4 and order in ([0, 2, 3, 1], [0, 3, 1, 2]):
         rows, columns = (shape[1], shape[2] * shape[3]) if order[1] == 2 else (shape[1] * shape[2], shape[3])
         block = max(_BLOCK, -(-columns // (8 * to.device.compute_units)))
         macros = (("BYTES", itemsize(to.dtypes[node.output])),)
@@ -128,17 +133,26 @@ def lower_shuffle(node: Node, to: Lowering) -> None:
     shape, out = to.shapes[node.inputs[0]], to.shapes[node.output]
     channels, half = (shape[3], out[3]) if last else (shape[1], out[1])
     area = shape[1] * shape[2] if last else shape[2] * shape[3]
+    names = dict(zip("abyz", (*node.inputs[:2], *node.outputs, ""), strict=False))
+    if not to.device.is_cpu:
+        sizes = tuple(map(Int, (shape[0], channels, area, half)))
+        macros = _macros_of_shuffle(node, to, last)
+        launch = to.launch_grouped("shuffle_simt", macros, ("a", "b", "y", "z", *sizes), (shape[0] * channels * area,))
+        to.emit("network/shuffle_simt", launch, names)
+        return
     rows, inner = (shape[0] * area, 2 * channels) if last else (shape[0] * 2 * channels, area)
     per_item = max(1, pieces(rows * inner, 1, to.device) // max(inner, 1))
-    macros = (
+    arguments: tuple[Argument, ...] = ("a", "b", "y", "z", *map(Int, (shape[0], channels, area, half, per_item)))
+    launch = to.launch("channel_shuffle", _macros_of_shuffle(node, to, last), arguments, (-(-rows // per_item),))
+    to.emit("network/channel_shuffle", launch, names)
+
+
+def _macros_of_shuffle(node: Node, to: Lowering, last: bool) -> tuple[Macro, ...]:
+    return (
         ("BYTES", itemsize(to.dtypes[node.output])),
         ("NHWC", int(last)),
         ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
     )
-    arguments: tuple[Argument, ...] = ("a", "b", "y", "z", *map(Int, (shape[0], channels, area, half, per_item)))
-    launch = to.launch("channel_shuffle", macros, arguments, (-(-rows // per_item),))
-    outputs = (*node.outputs, "")
-    to.emit("network/channel_shuffle", launch, {"a": node.inputs[0], "b": node.inputs[1], "y": outputs[0], "z": outputs[1]})
 
 
 def required(node: Node, to: Lowering, index: int, what: str) -> Array:

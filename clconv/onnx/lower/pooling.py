@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Node
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
 from clconv.onnx.problems import window_padding
-from clconv.onnx.step import Int, Local, Lowering, pieces
+from clconv.onnx.step import Int, Launch, Local, Lowering, pieces
 
 
 def lower_pool(node: Node, to: Lowering) -> None:
@@ -37,6 +38,9 @@ def lower_pool(node: Node, to: Lowering) -> None:
         filt, stride, dilation, size, out = [1, *filt], [1, *stride], [1, *dilation], [1, *size], [1, *out]
         padding = [(0, 0), *padding]
     mode = 0 if node.op == "MaxPool" else 2 if node.get("count_include_pad", 0) else 1
+    if not to.device.is_cpu:
+        _pool_on_gpu(node, to, dtype, mode, (filt, stride, dilation, size, out), padding)
+        return
     lanes = to.lanes(dtype)
     images, channels = (to.shapes[x][0], to.shapes[x][3]) if channels_last else (math.prod(to.shapes[x]) // math.prod(size), 1)
     row = Local((size[1] + 2 * lanes) * (8 if dtype == "float64" else 4))
@@ -63,6 +67,32 @@ def lower_pool(node: Node, to: Lowering) -> None:
     to.emit("network/pool", launch, {"x": x, "y": y}, flops=flops)
 
 
+def _pool_on_gpu(
+    node: Node, to: Lowering, dtype: str, mode: int, axes: Sequence[Sequence[int]], padding: Sequence[tuple[int, int]]
+) -> None:
+    """Add the step of a pooling with one output a work-item; ``axes`` are the window's and the images' sizes."""
+    x, y = node.inputs[0], node.output
+    (kh, kw), (sh, sw), (dh, dw), size, out = axes
+    (top, bottom), (left, right) = padding
+    layout = node.get("layout", "NCHW")
+    images, channels = to.shapes[x][0], to.shapes[x][3 if layout == "NHWC" else 1]
+    macros = to.macros(dtype, NHWC=int(layout == "NHWC"), KH=kh, KW=kw, SH=sh, SW=sw, DH=dh, DW=dw, MODE=mode)
+    integers = (images, channels, *size, *out, top, left, bottom, right)
+    outputs = images * channels * math.prod(out)
+    launch = to.launch_grouped("pool_simt", macros, ("x", "y", *map(Int, integers)), (outputs,))
+    to.emit("network/pool_simt", launch, {"x": x, "y": y}, flops=outputs * kh * kw)
+
+
+def _shared(to: Lowering, entry: str, dtype: str, outer: int, count: int, inner: int, **macros: int) -> Launch:
+    """Return the launch of a GPU's kernel whose work-items share the elements of an axis."""
+    shares = 1
+    while shares < to.items and shares * 8 <= count and to.items // shares > min(inner, 32):
+        shares *= 2
+    groups = outer * -(-inner // (to.items // shares))
+    arguments = ("x", "y", Int(count), Int(inner))
+    return to.launch_grouped(entry, to.macros(dtype, **macros, SHARES=shares), arguments, (groups * to.items,))
+
+
 def lower_global_pool(node: Node, to: Lowering) -> None:
     """Mean or maximum over every spatial axis."""
     shape = to.shapes[node.inputs[0]]
@@ -86,6 +116,10 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
         emit_copy(to, nothing, y, (outer, inner), (0, 0), (inner, 1), op=f"{node.op} of nothing")
         return
     macros = to.macros(dtype, MODE=int(largest))
+    if not to.device.is_cpu:
+        launch = _shared(to, "reduce_simt", dtype, outer, count, inner, MODE=int(largest))
+        to.emit("network/reduce_simt", launch, {"x": x, "y": y}, flops=outer * count * inner)
+        return
     if inner == 1:
         per_item = max(1, pieces(outer * count, 1, to.device) // count)
         launch = to.launch(
@@ -131,6 +165,10 @@ def lower_softmax(node: Node, to: Lowering) -> None:
     end = len(shape) if node.get("from_axis_on") else axis + 1
     outer, count, inner = (int(np.prod(shape[a:b])) for a, b in ((0, axis), (axis, end), (end, len(shape))))
     macros = to.macros(dtype)
+    if not to.device.is_cpu:
+        launch = _shared(to, "softmax_simt", dtype, outer, count, inner)
+        to.emit("network/softmax_simt", launch, {"x": x, "y": node.output}, flops=4 * outer * count * inner)
+        return
     if inner == 1:
         launch = to.launch("softmax_rows", macros, ("x", "y", Int(count)), (outer,), "softmax")
     else:
