@@ -65,7 +65,11 @@ typedef CLCONV_JOIN(float, PARTS) parts_t;
 
 /* PARTS neighbours from p on, GROUP times. */
 INLINE vec operand(__local const acc_t *p) {
+#if UNALIGNED_VECTORS
   const parts_t v = *(__local const parts_t *)p;
+#else
+  const parts_t v = CLCONV_JOIN(vload, PARTS)(0, p);
+#endif
 #if VEC == 4
   return v.s0101;
 #elif VEC == 8
