@@ -14,14 +14,17 @@ from clconv.problem import ConvProblem
 LARGEST_WINDOW = 49
 """Taps up to which a tile of several rows and its patch fit into registers."""
 
-_READ = 12.0
+_READ = 24.0
 """What an element of the patch costs, in multiply-adds: address, comparisons, load."""
 
-_START = 90.0
+_START = 100.0
 """What a work-item costs before and after its loops, in multiply-adds: divisions, epilogue."""
 
 _ANSWER = 120.0
 """Clock cycles that a work-item waits for each patch, beside others."""
+
+_WAITS, _WAITS_SPREAD = 1.4, 2.4
+"""Clock cycles from an instruction to the next one, where work-items read side by side and where some read the same."""
 
 
 class PatchTile(NamedTuple):
@@ -57,7 +60,8 @@ class PatchTile(NamedTuple):
         products = p.KH * p.KW * channels * self.h * self.w
         work = _START + p.ICG * (products + _READ * patches * rows * columns)
         together = gpu.resident(items, channels * self.h * self.w + rows * columns + 16)
-        alone = 400 + p.ICG * patches * _ANSWER + 1.4 * work
+        waits = _WAITS if p.layout == "NCHW" else _WAITS_SPREAD
+        alone = 400 + p.ICG * patches * _ANSWER + waits * work
         return max(gpu.seconds(device, groups, together, alone, items * work / gpu.LANES), problem.bytes / device.bandwidth)
 
 

@@ -49,8 +49,8 @@ def converted_often(problem: ConvProblem) -> str | None:
 
 
 def not_cpu(device: DeviceInfo) -> str | None:
-    """Refuse all devices but CPUs, for kernels whose work-items keep whole tiles in private memory: GPUs give little of it."""
-    return None if device.is_cpu else "keeps whole tiles in a work-item's private memory, of which only CPUs give enough"
+    """Refuse all devices but CPUs, for kernels that were seen to fail on a GPU, where others do the same."""
+    return None if device.is_cpu else "is made for CPUs and does not run on GPUs, which have kernels of their own"
 
 
 def too_little_local(need: int, device: DeviceInfo, what: str = "one row of outputs") -> str | None:

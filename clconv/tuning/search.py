@@ -10,7 +10,7 @@ from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
-from clconv.select import over_limit, select
+from clconv.select import on_lanes, over_limit, select
 from clconv.tuning.store import Record, device_key, load, problem_key, save
 from clconv.tuning.worker import Child, Verdict
 
@@ -44,7 +44,7 @@ class Finding:
 def candidates(problem: ConvProblem, device: DeviceInfo, *, thorough: bool = False) -> list[Plan]:
     """Return the plans to try, most promising first, the rule's choice among them."""
     plans = [
-        plan
+        on_lanes(plan, device)
         for algorithm in ALGORITHMS
         if algorithm.supports(problem, device) is None
         for plan in algorithm.plans(problem, device)
