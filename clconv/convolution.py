@@ -18,7 +18,7 @@ from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
-from clconv.invoke import Repeated, empty_like_input, run_device, run_numpy
+from clconv.invoke import Repeated, RepeatedOnDevice, empty_like_input, run_device, run_numpy
 from clconv.problem import ConvProblem
 from clconv.runtime import Runtime, allocate, copied, runtime_of
 from clconv.select import Limits, batch_parts, select
@@ -130,7 +130,7 @@ class Convolution:
         self._packed: dict[Any, Any] = {}
         self._ready: dict[tuple[tuple[int, ...], bool], _Ready] = {}
         self._seen: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None  # the arrays that the last call was given
-        self._repeated: Repeated | None = None
+        self._repeated: Repeated | RepeatedOnDevice | None = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -252,12 +252,14 @@ class Convolution:
         return out
 
     def _remember(self, x: Tensor, out: Tensor, executable: Executable, fixed: dict[str, Any]) -> None:
-        """Keep what a call made over its arrays, once they are passed a second time: 3 us a call."""
-        if self._runtime.info.is_pocl and type(x) is type(out) is np.ndarray:
-            if self._seen is not None and all(ref() is array for ref, array in zip(self._seen, (x, out), strict=True)):
-                self._repeated = Repeated(executable, self.queue, fixed, x, out)
-            else:
-                self._seen = weakref.ref(x), weakref.ref(out)
+        """Keep what a call made over its arrays, once they are passed a second time: 3 us a call, 12 of device arrays."""
+        on_host = type(x) is type(out) is np.ndarray
+        if not (self._runtime.info.is_pocl if on_host else is_device_array(x) and RepeatedOnDevice.takes(x, out)):
+            return
+        if self._seen is not None and all(ref() is array for ref, array in zip(self._seen, (x, out), strict=True)):
+            self._repeated = (Repeated if on_host else RepeatedOnDevice)(executable, self.queue, fixed, x, out)
+        else:
+            self._seen = weakref.ref(x), weakref.ref(out)
 
     def _make_ready(self, x_shape: tuple[int, ...], residual: bool) -> _Ready:
         """Plan, build and pack for an input shape; calls with other shapes wait meanwhile."""

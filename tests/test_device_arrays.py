@@ -33,6 +33,38 @@ def test_device_arrays_stay_on_the_device(queue: cl.CommandQueue) -> None:
     assert_same(out.get(), expected(x, w, b, r))
 
 
+def test_the_same_device_arrays_again_and_again(queue: cl.CommandQueue) -> None:
+    x, w = integers(2, 4, 6, 6), integers(8, 4, 3, 3)
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    on_device, out = cla.to_device(queue, x), cla.empty(queue, (2, 8, 6, 6), np.float32)
+    for _ in range(5):
+        x += 1
+        on_device += 1
+        out.fill(np.nan)
+        assert conv(on_device, out=out) is out
+        assert len(out.events) == 1
+        assert_same(out.get(), expected(x, w, padding=1))
+    for _ in range(40):  # each waits for the one before, on the device alone
+        conv(on_device, out=out)
+    assert len(out.events) == 1
+    assert_same(out.get(), expected(x, w, padding=1))
+    residual = cla.to_device(queue, integers(2, 8, 6, 6))
+    assert_same(conv(on_device, out=out, residual=residual).get(), expected(x, w, residual=residual.get(), padding=1))
+
+
+def test_a_device_array_whose_memory_was_replaced(queue: cl.CommandQueue) -> None:
+    x, w = integers(1, 4, 6, 6), integers(8, 4, 1, 1)
+    conv = clconv.Convolution(w, queue=queue)
+    on_device, out = cla.to_device(queue, x), cla.empty(queue, (1, 8, 6, 6), np.float32)
+    for _ in range(3):
+        conv(on_device, out=out)
+    on_device.base_data = cla.to_device(queue, -x).base_data
+    assert_same(conv(on_device, out=out).get(), expected(-x, w))
+    out.dtype = np.dtype(np.int32)
+    with pytest.raises(clconv.ShapeError, match="element type"):
+        conv(on_device, out=out)
+
+
 @pytest.mark.parametrize("offset", [4, 100, 128, 4096])
 def test_device_arrays_with_an_offset(queue: cl.CommandQueue, offset: int) -> None:
     x, w = integers(1, 4, 6, 6), integers(6, 4, 3, 3)
