@@ -2,6 +2,9 @@
 
 Every loader takes a :class:`Setup` and returns a :class:`Runner`. Input and filter are in the library's hands before the
 clock starts; the filter is constant, everything is float32, and ``run`` returns when the result is there.
+
+Where this library runs on a GPU, PyTorch does too or not at all. Both get some calls in a row then and are waited for once, for
+a single call there is mostly waiting; the other libraries know processors only.
 """
 
 from __future__ import annotations
@@ -31,11 +34,16 @@ class Setup(NamedTuple):
 
 
 class Runner(NamedTuple):
-    """One layer, ready to run: ``run`` computes it, ``result`` gives the last output as (N, OC, OH, OW)."""
+    """One layer, ready to run: ``run`` computes it ``calls`` times, ``result`` gives the last output as (N, OC, OH, OW)."""
 
     run: Callable[[], object]
     result: Callable[[], Array]
     note: str = ""
+    calls: int = 1
+
+
+CALLS = 20
+"""Calls in a row on a GPU."""
 
 
 def clconv(setup: Setup) -> Runner:
@@ -50,7 +58,7 @@ def clconv(setup: Setup) -> Runner:
     options = {"stride": p.stride, "padding": p.padding, "dilation": p.dilation, "groups": p.groups, "layout": layout}
     convolution = clconv.Convolution(w, **options, algorithm=algorithm or "auto", queue=queue)
     note = convolution.explain(x.shape).plan.algorithm
-    if _on_host(queue):
+    if not accelerated():
         y: Any = convolution(x)  # memory as a caller gets it, to be used again
         return Runner(lambda: convolution(x, out=y), lambda: _nchw(y, layout), note)
     import pyopencl.array
@@ -59,17 +67,40 @@ def clconv(setup: Setup) -> Runner:
     y = convolution(device_x)
 
     def run() -> None:
-        convolution(device_x, out=y)
+        for _ in range(CALLS):
+            convolution(device_x, out=y)
         queue.finish()
 
-    return Runner(run, lambda: _nchw(y.get(), layout), note)
+    return Runner(run, lambda: _nchw(y.get(), layout), note, CALLS)
 
 
-def _on_host(queue: Any) -> bool:
-    """Whether the device works on the host's memory, so that NumPy arrays cost no copy."""
+def accelerated() -> bool:
+    """Whether this library runs on a GPU by default."""
+    import clconv
     from clconv.device import DeviceInfo
 
-    return DeviceInfo.of(queue.device).unified_memory
+    return not DeviceInfo.of(clconv.default_queue().device).is_cpu
+
+
+def accelerator(torch: Any) -> str:
+    """Return PyTorch's name of the kind of device that this library runs on.
+
+    Raises
+    ------
+    RuntimeError
+        If this library runs on a GPU and PyTorch finds none.
+    """
+    if not accelerated():
+        return "cpu"
+    if not torch.accelerator.is_available():
+        raise RuntimeError(
+            "clconv runs on a GPU and PyTorch finds none; install a build of it for this GPU, or set CLCONV_DEVICE=cpu"
+        )
+    kind: str = torch.accelerator.current_accelerator().type
+    if kind == "cuda":
+        torch.backends.cudnn.benchmark = True  # the fastest of its algorithms
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return kind
 
 
 def _nchw(y: Array, layout: str) -> Array:
@@ -85,12 +116,15 @@ def torch(setup: Setup) -> Runner:
     torch.set_num_threads(setup.threads)
     torch.set_float32_matmul_precision("highest")
     memory = torch.channels_last if layout == "NHWC" else torch.contiguous_format
-    image = torch.from_numpy(setup.x).to(memory_format=memory)
+    device = accelerator(torch)
+    image = torch.from_numpy(setup.x).to(device, memory_format=memory)
     filt = torch.from_numpy(setup.w)
     (before_h, after_h), (before_w, after_w) = p.padding
     if before_h != after_h or before_w != after_w:
         raise NotImplementedError("PyTorch pads both sides alike")
     padding, stride, dilation = [before_h, before_w], list(p.stride), list(p.dilation)
+    if how == "packed" and device != "cpu":
+        raise NotImplementedError("PyTorch packs filters for processors only")
     if how == "packed":
         packed = torch.ops.mkldnn._reorder_convolution_weight(filt, padding, stride, dilation, p.groups, list(p.x_shape))
 
@@ -99,19 +133,23 @@ def torch(setup: Setup) -> Runner:
                 image, packed, None, padding, stride, dilation, p.groups, "none", [], ""
             )
     else:
-        filt = filt.to(memory_format=memory)
+        filt = filt.to(device, memory_format=memory)
 
         def call() -> Any:
             return torch.conv2d(image, filt, None, stride, padding, dilation, p.groups)
 
     last: list[Any] = []
+    calls = 1 if device == "cpu" else CALLS
 
     def run() -> None:
         with torch.inference_mode():
-            y = call()
+            for _ in range(calls):
+                y = call()
             last[:] = [y.contiguous(memory_format=memory)]  # no copy unless oneDNN chose another layout
+        if device != "cpu":
+            torch.accelerator.synchronize()
 
-    return Runner(run, lambda: np.asarray(last[0].numpy()))
+    return Runner(run, lambda: np.asarray(last[0].cpu().numpy()), "", calls)
 
 
 def onnxruntime(setup: Setup) -> Runner:

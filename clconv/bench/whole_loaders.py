@@ -1,6 +1,6 @@
 """One loader per library for whole networks: it takes a model, the input and the number of threads.
 
-As for single layers, everything is float32, and ``run`` returns when the result is there.
+As for single layers, everything is float32, ``run`` returns when the result is there, and PyTorch runs on a GPU if clconv does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from clconv.bench.loaders import Runner
+from clconv.bench.loaders import Runner, accelerated, accelerator
 from clconv.bench.whole_formats import ncnn_network, simplified, tflite_network
 from clconv.networks import build
 
@@ -46,12 +46,23 @@ def _clconv(model: onnx.ModelProto, x: Array, _threads: int) -> Runner:
     import clconv.onnx
 
     net = clconv.onnx.load(model)
-    last: list[Array] = []
+    last: list[Any] = []
+    if accelerated():
+        from pyopencl.array import to_device
+
+        queue = clconv.default_queue()
+        device_x = to_device(queue, x)
+
+        def run_there() -> None:
+            last[:] = [net(device_x)]
+            queue.finish()
+
+        return Runner(run_there, lambda: np.asarray(last[0].get()))
 
     def run() -> None:
         last[:] = [net(x)]
 
-    return Runner(run, lambda: last[0], "")
+    return Runner(run, lambda: np.asarray(last[0]))
 
 
 def _onnxruntime(model: onnx.ModelProto, x: Array, threads: int) -> Runner:
@@ -96,10 +107,11 @@ def _torch(model: onnx.ModelProto, x: Array, threads: int) -> Runner:
 
     torch.set_num_threads(threads)
     graph = simplified(model, x.shape)
-    channels_last = torch.channels_last
-    weights = {name: torch.from_numpy(np.array(a)) for name, a in graph.constants.items()}
-    weights = {name: w.to(memory_format=channels_last) if w.dim() == 4 else w for name, w in weights.items()}
-    image = torch.from_numpy(x).to(memory_format=channels_last)
+    device = accelerator(torch)
+    memory = torch.channels_last if device == "cpu" else torch.contiguous_format  # the faster one of each
+    weights = {name: torch.from_numpy(np.array(a)).to(device) for name, a in graph.constants.items()}
+    weights = {name: w.to(memory_format=memory) if w.dim() == 4 else w for name, w in weights.items()}
+    image = torch.from_numpy(x).to(device, memory_format=memory)
     last: list[Any] = []
 
     def run() -> None:
@@ -109,8 +121,10 @@ def _torch(model: onnx.ModelProto, x: Array, threads: int) -> Runner:
                 read = [weights[n] if n in weights else values[graph.root(n)] for n in node.inputs]
                 values[node.output] = _torch_node(functional, torch, node, read)
         last[:] = [values[graph.root(graph.outputs[0])]]
+        if device != "cpu":
+            torch.accelerator.synchronize()
 
-    return Runner(run, lambda: np.asarray(last[0].numpy()), "")
+    return Runner(run, lambda: np.asarray(last[0].cpu().numpy()), "")
 
 
 def _torch_node(functional: Any, torch: Any, node: Any, read: list[Any]) -> Any:

@@ -94,7 +94,8 @@ class Worker:
 
     def do_time(self, variant: str, seconds: float) -> dict[str, Any]:
         """Time a layer."""
-        times = sample(self.loaded[variant][0].run, seconds)
+        runner = self.loaded[variant][0]
+        times = [total / runner.calls for total in sample(runner.run, seconds)]
         return {"min_ms": min(times) * 1e3, "median_ms": statistics.median(times) * 1e3, "samples": len(times)}
 
     def do_check(self, variant: str, reference: str) -> dict[str, Any]:

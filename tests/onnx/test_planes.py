@@ -50,7 +50,9 @@ def deviation(name: str, dtype: str, queue: CommandQueue | None = None) -> float
         patch.setattr(layout, "_gain", lambda *_: 1.0)
         patch.setattr(Plans, "of", lambda self, problem: next(iter(RunSimd().plans(problem, self.device))))
         net = clconv.onnx.load(proto, queue=queue)
-        assert [s.algorithm for s in net.explain().steps] == [KERNEL, "network/reorder"]
+        first, last = (s.algorithm for s in net.explain().steps)
+        assert first == KERNEL
+        assert last in ("network/reorder", "network/copy")  # of CPUs and GPUs
     x = numbers(*CASES[name][0], seed=3).astype(dtype)
     y, want = net(x), exact(proto, {"x": x})[0]
     assert y.shape == want.shape
