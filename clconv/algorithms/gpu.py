@@ -1,4 +1,4 @@
-"""What a kernel costs on a GPU: a model fitted to 4700 measurements of 66 layers on an NVIDIA H100.
+"""What a kernel costs on a GPU: a model fitted to 4600 measurements of 66 layers on an NVIDIA H100.
 
 A work-group alone on a compute unit waits for memory most of the time; several that are resident together share the unit's
 instructions. So a round of them takes as long as one alone, or as all their instructions, whichever is more. Constants are in

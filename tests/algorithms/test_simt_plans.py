@@ -158,6 +158,16 @@ def test_winograd_is_one_convolution_with_a_group_for_each_frequency(layout: str
     assert (middle.dtype, middle.layout) == ("float32", layout)
 
 
+def test_winograd_takes_no_more_than_a_part_of_the_memory() -> None:
+    problem = network_problem(64, 224, 64, 3, batch=32)
+    large = replace(GPU, global_mem_bytes=64 << 30, max_alloc_bytes=16 << 30)
+    need = min(plan.workspace for plan in SIMT["standard/winograd_simt"].plans(problem, large))
+    small = replace(large, global_mem_bytes=2 * need)
+    assert not SIMT["standard/winograd_simt"].plans(problem, small)
+    assert select(problem, large).plan.algorithm == "standard/winograd_simt"
+    assert select(problem, small).plan.algorithm == "standard/implicit_gemm_simt"
+
+
 def test_winograd_serves_large_images_on_a_gpu() -> None:
     best = select(network_problem(256, 56, 256, 3, batch=8), GPU).plan
     assert best.algorithm == "standard/winograd_simt"

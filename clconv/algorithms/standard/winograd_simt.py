@@ -23,6 +23,9 @@ from clconv.plan import Argument, Int, Launch, Plan
 from clconv.problem import ConvProblem
 
 WORK_GROUP = 128
+MEMORY = 0.25
+"""Share of the device's memory that what lies between the transforms may take."""
+
 TILES_EACH = 2
 """Matrix tiles that are tried for each size of Winograd tiles."""
 
@@ -42,7 +45,10 @@ class WinogradSimt(Algorithm):
         return refusal(ImplicitGemmSimt.tiles, inner(problem, 2), device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
-        """For each size of tiles the matrix tiles with the least predicted times, the best of all first."""
+        """For each size of tiles the matrix tiles with the least predicted times, the best of all first.
+
+        None where what lies between the transforms would take more than a part of the device's memory.
+        """
         plans = []
         for tile in winograd.POINTS:
             middle = inner(problem, tile)
@@ -50,7 +56,7 @@ class WinogradSimt(Algorithm):
                 self._plan(problem, device, tile, middle, gemm, parts)
                 for gemm, parts in legal(ImplicitGemmSimt.tiles, middle, device)[:TILES_EACH]
             ]
-        return sorted(plans, key=lambda plan: plan.seconds)
+        return sorted((p for p in plans if p.workspace <= device.global_mem_bytes * MEMORY), key=lambda plan: plan.seconds)
 
     def _plan(
         self, problem: ConvProblem, device: DeviceInfo, tile: int, middle: ConvProblem, gemm: GemmTile, parts: int
