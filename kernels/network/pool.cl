@@ -16,23 +16,16 @@
  *
  * Per output KH*SW elements of x are read, in whole rows, and one is written.
  *
- * Macros: types.clh, vector.clh, border.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean). The largest number stands for NaN in no
+ * Macros: types.clh, vector.clh, border.clh, combine.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean). The largest number stands for NaN in no
  * way: what a maximum of NaN gives is not defined.
  */
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/border.clh"
+#include "combine.clh"
 
-#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(MODE)
-#error "KH, KW, SH, SW, DH, DW and MODE must be set by the plan"
-#endif
-
-#if MODE == 0
-#define NOTHING (-INFINITY)
-#define COMBINE(p, q) ((p) < (q) ? (q) : (p))
-#else
-#define NOTHING 0
-#define COMBINE(p, q) ((p) + (q))
+#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
+#error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
 
 /* Number of k in 0 .. K-1 with low <= at + k * step < high. */

@@ -16,21 +16,14 @@
  * Per output KH*KW elements of x are read, mostly from the cache, and one is written. Planes of N C H W are images of one channel here,
  * where their rows are too long for the local memory that pool.cl needs.
  *
- * Macros: types.clh, vector.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean).
+ * Macros: types.clh, vector.clh, combine.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean).
  */
 #include "include/types.clh"
 #include "include/vector.clh"
+#include "combine.clh"
 
-#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(MODE)
-#error "KH, KW, SH, SW, DH, DW and MODE must be set by the plan"
-#endif
-
-#if MODE == 0
-#define NOTHING (-INFINITY)
-#define COMBINE(p, q) ((p) < (q) ? (q) : (p))
-#else
-#define NOTHING 0
-#define COMBINE(p, q) ((p) + (q))
+#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
+#error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
 
 /* The first k in 0 .. K with at + k*step >= low, which may be K. */

@@ -12,21 +12,14 @@
  *
  * Per output KH*KW elements of x are read, mostly from the cache, and one is written.
  *
- * Macros: types.clh, index.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean); ITEMS (work-items of a work-group).
+ * Macros: types.clh, index.clh, combine.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean); ITEMS (work-items of a work-group).
  */
 #include "include/types.clh"
 #include "include/index.clh"
+#include "combine.clh"
 
-#if !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(MODE) || !defined(ITEMS)
-#error "SH, SW, DH, DW, MODE and ITEMS must be set by the plan"
-#endif
-
-#if MODE == 0
-#define NOTHING (-INFINITY)
-#define COMBINE(p, q) ((p) < (q) ? (q) : (p))
-#else
-#define NOTHING 0
-#define COMBINE(p, q) ((p) + (q))
+#if !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(ITEMS)
+#error "SH, SW, DH, DW and ITEMS must be set by the plan"
 #endif
 
 /* Places at, at+step, .. of K that are within low .. high-1. */

@@ -14,22 +14,15 @@
  *
  * Each element of x is read once.
  *
- * Macros: types.clh, vector.clh; MODE (0 mean, 1 maximum).
+ * Macros: types.clh, vector.clh, combine.clh; MODE (0 maximum, 1 mean).
  */
 #include "include/types.clh"
 #include "include/vector.clh"
+#include "combine.clh"
 
-#ifndef MODE
-#error "MODE must be set by the plan"
-#endif
-
-#if MODE == 0
-#define NOTHING 0
-#define COMBINE(p, q) ((p) + (q))
+#if MODE
 #define FINISH(T, v) ((v) / (T)((acc_t)R))
 #else
-#define NOTHING (-INFINITY)
-#define COMBINE(p, q) ((p) < (q) ? (q) : (p))
 #define FINISH(T, v) (v)
 #endif
 

@@ -13,23 +13,20 @@
  *
  * Each element of x is read once; neighbours read neighbouring elements, along r where INNER is 1, else along i.
  *
- * Macros: types.clh; MODE (0 mean, 1 maximum); ITEMS (work-items of a work-group), SHARES (of them a column).
+ * Macros: types.clh, combine.clh; MODE (0 maximum, 1 mean); ITEMS (work-items of a work-group), SHARES (of them a column).
  */
 #include "include/types.clh"
+#include "combine.clh"
 
-#if !defined(MODE) || !defined(ITEMS) || !defined(SHARES)
-#error "MODE, ITEMS and SHARES must be set by the plan"
+#if !defined(ITEMS) || !defined(SHARES)
+#error "ITEMS and SHARES must be set by the plan"
 #endif
 
 #define COLUMNS (ITEMS / SHARES)
 
-#if MODE == 0
-#define NOTHING 0
-#define COMBINE(p, q) ((p) + (q))
+#if MODE
 #define FINISH(v) ((v) / (acc_t)R)
 #else
-#define NOTHING (-INFINITY)
-#define COMBINE(p, q) ((p) < (q) ? (q) : (p))
 #define FINISH(v) (v)
 #endif
 

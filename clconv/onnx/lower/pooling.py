@@ -115,9 +115,9 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
         nothing = to.constant("nothing", np.full(1, -np.inf if largest else np.nan, dtype))
         emit_copy(to, nothing, y, (outer, inner), (0, 0), (inner, 1), op=f"{node.op} of nothing")
         return
-    macros = to.macros(dtype, MODE=int(largest))
+    macros = to.macros(dtype, MODE=int(not largest))
     if not to.device.is_cpu:
-        launch = _shared(to, "reduce_simt", dtype, outer, count, inner, MODE=int(largest))
+        launch = _shared(to, "reduce_simt", dtype, outer, count, inner, MODE=int(not largest))
         to.emit("network/reduce_simt", launch, {"x": x, "y": y}, flops=outer * count * inner)
         return
     if inner == 1:
