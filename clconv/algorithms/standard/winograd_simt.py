@@ -27,7 +27,7 @@ MEMORY = 0.25
 """Share of the device's memory that what lies between the transforms may take."""
 
 TILES_EACH = 2
-"""Matrix tiles that are tried for each size of Winograd tiles."""
+"""Matrix tiles that are tried for each size of Winograd tiles; one on a CPU, where none of them pays."""
 
 
 class WinogradSimt(Algorithm):
@@ -49,12 +49,12 @@ class WinogradSimt(Algorithm):
 
         None where what lies between the transforms would take more than a part of the device's memory.
         """
-        plans = []
+        plans, each = [], 1 if device.is_cpu else TILES_EACH
         for tile in winograd.POINTS:
             middle = inner(problem, tile)
             plans += [
                 self._plan(problem, device, tile, middle, gemm, parts)
-                for gemm, parts in legal(ImplicitGemmSimt.tiles, middle, device)[:TILES_EACH]
+                for gemm, parts in legal(ImplicitGemmSimt.tiles, middle, device)[:each]
             ]
         return sorted((p for p in plans if p.workspace <= device.global_mem_bytes * MEMORY), key=lambda plan: plan.seconds)
 
