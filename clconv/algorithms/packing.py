@@ -31,7 +31,7 @@ def pack_filter(problem: ConvProblem, oc_block: int, *, together: int = 0) -> tu
             *size_arguments(problem, "OC", "ICG"),
             *(Int(per_group), Int(problem.KH * problem.KW), Int(blocks)),
         ),
-        global_size=(oc_block, taps, groups * blocks),
+        global_size=(oc_block * taps, groups * blocks, 1),
         local_size=(oc_block, 1, 1),
     )
     return launch, groups * blocks * taps * oc_block * accumulator_bytes(problem)

@@ -42,13 +42,13 @@ static inline long frequency_index(const int f, const int c, const int t, const 
   return NHWC ? ((long)t * FREQUENCIES + f) * C + c : ((long)f * C + c) * T + t;
 }
 
-/* Work-items: (channel of a block, input channel, g*BLOCKS + block), one filter each. */
+/* Work-groups: (input channel, g*BLOCKS + block) of OC_BLOCK work-items, one filter each. */
 __kernel void winograd_filter(__global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG,
                               const int OCG, const int BLOCKS) {
-  const int OC_BLOCK = get_global_size(0);
-  const int o = get_global_id(0);                     /* 0 .. OC_BLOCK-1 */
-  const int ic = get_global_id(1);                    /* 0 .. ICG-1 */
-  const int block = get_global_id(2);                 /* 0 .. G*BLOCKS-1 */
+  const int OC_BLOCK = get_local_size(0);
+  const int o = get_local_id(0);                      /* 0 .. OC_BLOCK-1 */
+  const int ic = get_group_id(0);                     /* 0 .. ICG-1 */
+  const int block = get_global_id(1);                 /* 0 .. G*BLOCKS-1 */
   const int ocg = block % BLOCKS * OC_BLOCK + o;      /* 0 .. OCG-1, and the tail of the last block */
   const int oc = block / BLOCKS * OCG + ocg;
   acc_t mid[3][SIDE];
@@ -62,7 +62,7 @@ __kernel void winograd_filter(__global const real *restrict w, __global acc_t *r
     acc_t t[SIDE];
     filter_1d(mid[0][i], mid[1][i], mid[2][i], t);
     for (int j = 0; j < SIDE; j++)
-      u[(((long)(i * SIDE + j) * get_global_size(2) + block) * ICG + ic) * OC_BLOCK + o] = t[j];
+      u[(((long)(i * SIDE + j) * get_global_size(1) + block) * ICG + ic) * OC_BLOCK + o] = t[j];
   }
 }
 

@@ -82,7 +82,7 @@ class WinogradSimt(Algorithm):
                     "winograd_filter",
                     (*common_macros(p, device), ("TILE", tile)),
                     ("w", "packed", *size_arguments(p, "OC", "ICG", "OCG"), Int(blocks)),
-                    (gemm.m, p.ICG, p.G * blocks),
+                    (gemm.m * p.ICG, p.G * blocks, 1),
                     (gemm.m, 1, 1),
                 ),
             ),
