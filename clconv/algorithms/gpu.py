@@ -18,7 +18,7 @@ LAUNCH = 4.4e-6
 """Seconds from one kernel to the next of a queue."""
 
 CACHED = 1.4
-"""How many times faster than memory what the last kernel wrote is read, as a rule: it is in the second cache."""
+"""How many times faster than DeviceInfo.bandwidth says what the last kernel wrote is read: it is in the second cache."""
 
 _REGISTERS = 65536
 _ITEMS = 2048

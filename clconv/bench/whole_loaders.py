@@ -1,6 +1,6 @@
 """One loader per library for whole networks: it takes a model, the input and the number of threads.
 
-As for single layers, everything is float32, ``run`` returns when the result is there, and PyTorch runs on a GPU if clconv does.
+As for single layers, everything is float32, ``run`` returns when the result is there, and PyTorch runs on a GPU if both can.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from clconv.plan import Argument, Int, Launch, Plan
 from clconv.problem import ConvProblem
 
 WORK_GROUP = 128
+"""Work-items of a work-group of the transforms."""
+
 MEMORY = 0.25
 """Share of the device's memory that what lies between the transforms may take."""
 

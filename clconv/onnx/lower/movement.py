@@ -90,6 +90,7 @@ def lower_transpose(node: Node, to: Lowering) -> None:
     order = [int(a) for a in node.get("perm", range(len(shape))[::-1])]
     strides = strides_of(shape)
     out = tuple(shape[a] for a in order)
+    # In tiles, which a GPU's lanes do not need: side by side they write, and the second cache serves what they read apart.
     if to.device.is_cpu and len(shape) == 4 and order in ([0, 2, 3, 1], [0, 3, 1, 2]):
         rows, columns = (shape[1], shape[2] * shape[3]) if order[1] == 2 else (shape[1] * shape[2], shape[3])
         block = max(_BLOCK, -(-columns // (8 * to.device.compute_units)))
