@@ -60,7 +60,8 @@ def _constant(argument: Argument, float_type: type) -> Any:
     if isinstance(argument, Int):
         return np.int32(argument.value)
     if isinstance(argument, Float):
-        return float_type(argument.value)
+        with np.errstate(over="ignore"):  # what is beyond the element type's range is no limit and becomes infinite
+            return float_type(argument.value)
     if isinstance(argument, Local):
         return cl.LocalMemory(argument.bytes)
     raise TypeError(f"{argument!r} is no kernel argument")

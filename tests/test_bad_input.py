@@ -231,3 +231,8 @@ def test_activations_that_are_none(activation: Any) -> None:
 def test_a_mask_is_not_ignored() -> None:
     with pytest.raises(clconv.ShapeError, match="x has masked elements"):
         clconv.conv2d(np.ma.masked_less(X, 0), W)
+
+
+def test_limits_beyond_the_element_type_are_none() -> None:
+    wide = clconv.conv2d(X, W, activation=("clip", -1e300, 1e300))
+    np.testing.assert_array_equal(wide, clconv.conv2d(X, W))

@@ -106,6 +106,15 @@ def test_a_damaged_store_is_set_aside(path: Path, raw: bytes) -> None:
     assert load(path) == {"d": {"p": Record("a", "t", 1.0)}}
 
 
+def test_a_second_damaged_store_leaves_the_first_one_alone(path: Path) -> None:
+    for raw in ("first", "second", "third"):
+        path.write_text(raw)
+        with pytest.warns(UserWarning, match="are damaged"):
+            load(path)
+    aside = {p.name: p.read_text() for p in path.parent.glob("tuning.json.damaged*")}
+    assert aside == {"tuning.json.damaged": "first", "tuning.json.damaged2": "second", "tuning.json.damaged3": "third"}
+
+
 def test_a_store_of_a_later_version_is_not_damaged(path: Path) -> None:
     text = json.dumps({"version": 99, "devices": {}})
     path.write_text(text)

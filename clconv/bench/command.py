@@ -142,6 +142,8 @@ def bench_command(
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has room
     try:
+        if sweep and readme is not None:
+            raise click.UsageError("a sweep has no table for a README; leave out --readme, --json and --picture keep the sweep")
         if readme is not None:
             place(readme, "networks" if whole else "bench")  # before a measurement, not after it
         if whole:

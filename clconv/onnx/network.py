@@ -16,7 +16,7 @@ import pyopencl as cl
 
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Graph, Port, Shape
+from clconv.onnx.graph import Array, Graph, Port, Shape, without_dead
 from clconv.onnx.infer import specialise
 from clconv.onnx.inputs import Inputs
 from clconv.onnx.inverted import fuse_inverted
@@ -73,7 +73,7 @@ def load(
     """
     if algorithm not in ("auto", "direct"):
         raise UnsupportedError(f"algorithm={algorithm!r} is not offered for networks; use auto or direct")
-    graph = graph_of(read_model(source))
+    graph = without_dead(graph_of(read_model(source)))
     if dtype not in (None, "float32", "float16"):
         raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
     check_supported(graph)

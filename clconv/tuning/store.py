@@ -6,6 +6,7 @@ Writers replace it as a whole under a lock, so readers never see half of one.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -100,7 +101,7 @@ def _load(path: Path) -> dict[str, dict[str, Record]]:
 
 
 def _set_aside(path: Path, suffix: str, why: str) -> None:
-    aside = _beside(path, suffix)
+    aside = next(p for i in itertools.count(1) if not (p := _beside(path, suffix if i == 1 else f"{suffix}{i}")).exists())
     try:
         path.replace(aside)
         where = f"set aside as {aside}"

@@ -152,6 +152,7 @@ def test_sweep_prints_and_draws(tmp_path: Path) -> None:
         (("--picture", "ratios"), "ratios ends in no format that is drawn; let it end in .png, .svg or .pdf"),
         (("--readme", "/nodir/x"), "'/nodir/x' does not exist"),
         (("--layout", "CHWN"), "Invalid value for '--layout'"),
+        (("--sweep", "--readme", __file__), "a sweep has no table for a README; leave out --readme"),
     ],
 )
 def test_mistakes_end_in_a_sentence_before_anything_is_measured(

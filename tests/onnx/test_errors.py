@@ -101,6 +101,12 @@ def test_one_unsupported_node() -> None:
         clconv.onnx.load(model([node("Det", "x", "y")], {"x": [2, 2]}, ["y"]))
 
 
+def test_an_unsupported_node_that_nobody_reads_is_left_out() -> None:
+    proto = model([node("Relu", "x", "y"), node("Det", "x", "unread")], {"x": [2, 2]}, ["y"])
+    x = numbers(2, 2)
+    np.testing.assert_array_equal(clconv.onnx.load(proto)(x), np.maximum(x, 0))
+
+
 def test_a_custom_domain_is_named() -> None:
     proto = model([node("Relu", "x", "y")], {"x": [1]}, ["y"])
     proto.graph.node[0].domain = "com.example"
