@@ -1,6 +1,6 @@
 """Runs one algorithm over small problems on Oclgrind; what the simulator finds goes to standard error.
 
-python -m tests.oclgrind_worker ALGORITHM [avx512]
+python -m tests.oclgrind_worker ALGORITHM [avx512 | every]
 """
 
 from __future__ import annotations
@@ -42,30 +42,33 @@ def without_avx512(plan: Plan) -> Plan:
     return replace(plan, launches=tuple(map(launch, plan.launches)), prepare=tuple(map(launch, plan.prepare)))
 
 
-def variant(plan: Plan) -> object:
+def variants(plan: Plan) -> set[object]:
     """What tells a plan's code from that of others: kernels, entries and tiles, not the type, the window and the epilogue."""
 
     def tile(one: Launch) -> tuple[Macro, ...]:
         return tuple(m for m in one.macros if m[0] not in COMMON and not m[0].startswith("REAL"))
 
-    return tuple((one.kernel, one.entry, tile(one)) for one in (*plan.prepare, *plan.launches))
+    return {(one.kernel, one.entry, tile(one)) for one in (*plan.prepare, *plan.launches)}
 
 
-def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False) -> Iterator[Plan]:
-    """The rule's plan for each small shape, then each tile that was not among them once, on the smallest problem that has it.
+def slow(plan: Plan) -> bool:
+    """Work-groups of many work-items are slow to simulate, and so is a matrix unit."""
+    return any(math.prod(one.local_size) > 1 or "AMX" in dict(one.macros) for one in plan.launches)
 
-    Or only the tiles that a processor with AVX-512 gets beside them.
+
+def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every: bool = False) -> Iterator[Plan]:
+    """The rule's plan for each small shape, then each launch that was not among them once, on the smallest problem that has it.
+
+    Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans for the small shapes, one in four, or all.
     """
     seen: set[object] = set()
     for number, problem in enumerate(problems(SMALL)):
         if algorithm.supports(problem, info) is None:
             plan = next(p for p in algorithm.plans(problem, info) if over_limit(p, info) is None)
-            # Work-groups of many work-items are slow to simulate, and so is a matrix unit: their layouts take turns.
-            slow = math.prod(plan.launches[0].local_size) > 1 or "AMX" in dict(plan.launches[0].macros)
-            turn = number % 2 == number // 2 % 2 or not slow
-            if not avx512 and (turn or variant(plan) not in seen):
-                yield plan
-            seen.add(variant(plan))
+            if every or not slow(plan) or number % 8 in (2, 7):
+                seen |= variants(plan)
+                if not avx512:
+                    yield plan
     wide = replace(info, avx512=True, vector_bytes=32)
     for device in (info, wide) if avx512 else (info,):
         for problem in sorted(problems(NASTY, ("float32", "float64", "float16")), key=lambda p: p.flops):
@@ -73,18 +76,18 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False) -> It
                 break
             if algorithm.supports(problem, device) is None:
                 for plan in map(without_avx512, algorithm.plans(problem, device)):
-                    if variant(plan) not in seen and over_limit(plan, info) is None:
-                        seen.add(variant(plan))
+                    if not variants(plan) <= seen and over_limit(plan, info) is None:
+                        seen |= variants(plan)
                         if device is wide or not avx512:
                             yield plan
 
 
-def main(name: str, avx512: str = "") -> None:
+def main(name: str, which: str = "") -> None:
     """Run the plans of one algorithm."""
     (algorithm,) = [a for a in clconv.algorithms.ALGORITHMS if a.name == name]
     (device,) = find_devices(simulator=True)
     ran = 0
-    for plan in plans(algorithm, DeviceInfo.of(device), avx512=bool(avx512)):
+    for plan in plans(algorithm, DeviceInfo.of(device), avx512=which == "avx512", every=which == "every"):
         check_plan(plan, queue_on(device))
         ran += 1
     print(f"{ran} plans ran")  # noqa: T201 - the test reads this line

@@ -24,6 +24,7 @@ CHECKS = {
     "OCLGRIND_UNIFORM_WRITES": "1",
     # The optimiser emits an instruction (freeze) that the checker of uninitialised reads does not know.
     "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
+    "PYOPENCL_NO_CACHE": "1",  # pyopencl keeps binaries, and would not see that these options are others
 }
 
 needs_simulator = pytest.mark.skipif(not find_devices(simulator=True), reason="Oclgrind is not installed on this platform")
@@ -64,6 +65,14 @@ def assert_no_finding(done: subprocess.CompletedProcess[str]) -> None:
 @pytest.mark.parametrize("name", [a.name for a in ALGORITHMS])
 def test_no_finding(name: str) -> None:
     assert_no_finding(run_in_simulator("-W", "error", "-m", "tests.oclgrind_worker", name))
+
+
+@pytest.mark.slow
+@needs_simulator
+@pytest.mark.parametrize("name", [a.name for a in ALGORITHMS])
+def test_no_finding_on_every_small_shape(name: str) -> None:
+    """Those too that take a simulator long, for they are computed by many work-items or by a matrix unit's."""
+    assert_no_finding(run_in_simulator("-W", "error", "-m", "tests.oclgrind_worker", name, "every"))
 
 
 @needs_simulator
