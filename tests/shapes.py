@@ -52,6 +52,7 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "grouped_by_5_stride_2": (2, 40, 9, 13, 40, 3, 3, 8, {"padding": 1, "stride": 2}),
     "grouped_by_12": (1, 36, 7, 9, 36, 3, 3, 3, {"padding": ((0, 1), (1, 2))}),
     "grouped_deep": (1, 20, 5, 4, 6, 3, 3, 2, {"padding": 1}),
+    "grouped_5x5": (1, 16, 16, 15, 16, 5, 5, 2, {"padding": 2}),
     "grouped_1x1": (2, 12, 9, 7, 20, 1, 1, 4, {}),
     "grouped_1x1_stride_2": (1, 8, 9, 8, 12, 1, 1, 2, {"stride": 2}),
     # depthwise

@@ -13,6 +13,7 @@ from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.grouped.direct_simt import GroupedDirectSimt
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
+from clconv.algorithms.grouped.row_simd import GroupedRowSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.pointwise.strassen_panel_simd import StrassenPanelSimd
@@ -42,6 +43,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     GroupedChannelSimd(),
     GroupedDirectSimd(),
     GroupedLaneSimd(),
+    GroupedRowSimd(),
     DepthwiseDirectSimd(),
     DepthwiseMaskedSimd(),
     DepthwisePanelSimd(),

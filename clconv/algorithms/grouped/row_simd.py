@@ -1,0 +1,130 @@
+"""Host side of kernels/grouped/row_simd.cl: NCHW, pieces of a row of outputs, vectors along a group's output channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator_bytes,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    fastest_first,
+    round_up,
+    size_arguments,
+)
+from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.pointwise.items import START, few_items, seconds
+from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_little_local, too_many_columns
+from clconv.algorithms.wide import wide
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Local, Plan
+from clconv.problem import ConvProblem
+
+MOST_PADDING = 3
+"""Columns on each side: at pixels and taps that can meet one there is a branch."""
+
+TILES = ((7, 1), (4, 2), (4, 1), (2, 1), (1, 1))
+"""(outputs side by side, vectors of output channels) of a tile: of sixteen registers."""
+
+WIDE_TILES = ((14, 2), (14, 1), (8, 3), (7, 4), (7, 2), *TILES)
+"""The same with thirty-two registers; the images of most networks are multiples of 7 wide."""
+
+SUMS = 32768
+"""Bytes of local memory for sums that leave most of the first cache to the image and the filter, or nearly."""
+
+
+class GroupedRowSimd(Algorithm):
+    """A band of rows of one group a work-item; nothing of the image is copied, and only a tile's first pixel has an address."""
+
+    name = "grouped/row_simd"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Take grouped problems in NCHW of 32 or 64 bits with little padding."""
+        if (
+            reason := other_kind(problem, "grouped")
+            or not_nchw(problem)
+            or too_many_columns(problem)
+            or converted_often(problem)
+        ):
+            return reason
+        if max(problem.PL, problem.PR) > MOST_PADDING:
+            return f"has code for up to {MOST_PADDING} columns of padding on a side, not {max(problem.PL, problem.PR)}"
+        return too_little_local(self._sums(problem, device.lanes(accumulator_bytes(problem)), 1, 1), device)
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the image is wide enough for and a group's channels fill."""
+        return fastest_first(self._plan(problem, device, *shape) for shape in self._shapes(problem, device))
+
+    def _shapes(self, p: ConvProblem, device: DeviceInfo) -> Iterator[tuple[int, int, int]]:
+        lanes = device.lanes(accumulator_bytes(p))
+        avx512 = wide(p, device)
+        for vec in (2 * lanes, lanes) if avx512 else (lanes,):
+            for px, vectors in WIDE_TILES if avx512 else TILES:
+                filled = vectors == 1 or (vectors - 1) * vec < p.OCG
+                if px <= p.OW and filled and self._sums(p, vec, vectors, 1) <= device.local_mem_bytes:
+                    yield px, vectors, vec
+
+    @staticmethod
+    def _sums(p: ConvProblem, vec: int, vectors: int, rows: int) -> int:
+        """Bytes of the sums of some rows of outputs; the last are read in whole vectors of pixels."""
+        return round_up(rows * p.OW, vec) * vectors * vec * accumulator_bytes(p)
+
+    def _rows(self, p: ConvProblem, device: DeviceInfo, vec: int, vectors: int) -> int:
+        """Rows of a band: few enough for work for all units, and for sums that stay in the first cache."""
+        bands = min(p.OH, ceil_div(8 * device.compute_units, p.G * p.N))
+        most = min(SUMS, device.local_mem_bytes)
+        while bands < p.OH and self._sums(p, vec, vectors, ceil_div(p.OH, bands)) > most:
+            bands += 1
+        return ceil_div(p.OH, bands)
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, px: int, vectors: int, vec: int) -> Plan:
+        rows = self._rows(p, device, vec, vectors)
+        prepare, packed_bytes = pack_filter(p, vectors * vec)
+        size = (ceil_div(p.OH, rows), p.G, p.N)
+        launch = Launch(
+            kernel=self.kernel,
+            entry="grouped_row",
+            macros=(
+                *common_macros(p, device),
+                *(
+                    ("VEC", vec),
+                    ("PX", px),
+                    ("OCV", vectors),
+                    ("OUTSIDE", max(p.PL, p.PR)),
+                    ("AVX512", int(wide(p, device))),
+                ),
+            ),
+            arguments=(
+                *("x", "packed", "bias", "residual", "y", Local(self._sums(p, vec, vectors, rows))),
+                *size_arguments(p, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
+                Int(rows),
+                *epilogue_arguments(p),
+            ),
+            global_size=size,
+            local_size=(1, 1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            prepare=(prepare,),
+            packed_bytes=packed_bytes,
+            tile=f"{px} columns x {vectors} vectors of {vec} channels; {rows} rows a work-item",
+            seconds=self._seconds(p, device, px, vectors, vec, rows),
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, px: int, vectors: int, vec: int, rows: int) -> float:
+        """Multiply-adds or loads of whole tiles, whichever take longer, and the transposing."""
+        unit = device.multiply_cycles(vec * accumulator_bytes(p))
+        if wide(p, device) and vec == device.lanes(accumulator_bytes(p)):
+            unit *= 1.1  # measured; half a vector's work takes more than half of its time
+        tap = max(px * vectors * unit, (px + vectors) / 2, 4.0)  # a sum may be touched every fourth cycle
+        tile = p.ICG * p.KH * (p.KW * tap + 2) + 30
+        transpose = 0.4 * rows * p.OW * vectors * vec
+        item = START + ceil_div(p.OCG, vectors * vec) * (rows * ceil_div(p.OW, px) * tile + transpose)
+        items = ceil_div(p.OH, rows) * p.G * p.N
+        return seconds(p, device, few_items(items, device, item, 40e3) / 1.2)
