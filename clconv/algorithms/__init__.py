@@ -13,7 +13,6 @@ from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.grouped.direct_simt import GroupedDirectSimt
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
-from clconv.algorithms.grouped.row_simd import GroupedRowSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.pointwise.strassen_panel_simd import StrassenPanelSimd
@@ -22,6 +21,7 @@ from clconv.algorithms.reference import Reference
 from clconv.algorithms.standard.direct_simd import DirectSimd
 from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt
 from clconv.algorithms.standard.pixel_simd import PixelSimd
+from clconv.algorithms.standard.row_simd import RowSimd
 from clconv.algorithms.standard.run_matrix import RunMatrix
 from clconv.algorithms.standard.run_simd import RunSimd
 from clconv.algorithms.standard.split_matrix import SplitMatrix
@@ -37,13 +37,13 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     DirectSimd(),
     PixelSimd(),
     RunSimd(),
+    RowSimd(),
     WinogradSimd(),
     SplitMatrix(),
     RunMatrix(),
     GroupedChannelSimd(),
     GroupedDirectSimd(),
     GroupedLaneSimd(),
-    GroupedRowSimd(),
     DepthwiseDirectSimd(),
     DepthwiseMaskedSimd(),
     DepthwisePanelSimd(),

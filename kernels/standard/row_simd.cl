@@ -1,4 +1,4 @@
-/* Grouped convolution in N C H W straight from the image: pieces of a row of outputs, vectors along a group's output channels.
+/* Convolution in N C H W straight from the image: pieces of a row of outputs, vectors along the output channels (of a group).
  *
  *   y[n, oc, oh, ow] = act( bias + residual + sum over ic, kh, kw of
  *                           x[n, g*ICG + ic, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL] * w[oc, ic, kh, kw] )     with g = oc / OCG
@@ -6,8 +6,8 @@
  * x, y, residual   N C H W
  * packed           G BLOCKS ICG KH KW OCB, from pack_filter.cl, OCB = OCV*VEC, zero behind a group's last channel
  *
- * Work-items: (band of output rows, g, n), one in a work-group. Each computes, block by block of output channels, tiles of PX
- * outputs side by side; the elements of the image are broadcast, the filter is read in vectors:
+ * Work-items: (band of output rows, share of a group's blocks of output channels, n), one in a work-group. Each computes, block by
+ * block, tiles of PX outputs side by side; the elements of the image are broadcast, the filter is read in vectors:
  *
  *      x, row ih of channel ic                           packed, tap kw
  *      . | o o o o o o o o o |                           +-----+-----+
@@ -71,13 +71,12 @@ INLINE void add_channels(vec acc[PX][OCV], const int left, const int right, __gl
   }
 }
 
-/* Rows oh0 .. oh1-1 of all output channels of a group. x: its first channel; residual, y: channel 0 of the image. */
+/* Rows oh0 .. oh1-1 of blocks b0 .. b1-1 of a group's output channels. x: its first channel; residual, y: channel 0 of the image. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
-               __global real *y, __local acc_t *sums, const int oh0, const int oh1, const int g, const int IH, const int IW,
-               const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const acc_t act_a,
+               __global real *y, __local acc_t *sums, const int oh0, const int oh1, const int g, const int b0, const int b1,
+               const int BLOCKS, const int IH, const int IW, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const acc_t act_a,
                const acc_t act_b) {
-  const int BLOCKS = (OCG + OCB - 1) / OCB;
-  for (int b = 0; b < BLOCKS; b++) {
+  for (int b = b0; b < b1; b++) {
     __global const acc_t *w = packed + (long)(g * BLOCKS + b) * ICG * KH * KW * OCB;
     for (int oh = oh0; oh < oh1; oh++) {
       const int ih0 = oh * SH - PT; /* may lie above the image */
@@ -104,15 +103,18 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
 }
 WIDE_END
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_row(
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_row(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict sums, const int IC, const int IH,
     const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL,
-    const int ROWS, const acc_t act_a, const acc_t act_b) {
+    const int ROWS, const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b) {
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const int oh1 = min(oh0 + ROWS, OH);
-  const int g = get_global_id(1);  /* 0 .. G-1 */
+  const int BLOCKS = (OCG + OCB - 1) / OCB, SHARES = (BLOCKS + BLOCKS_ITEM - 1) / BLOCKS_ITEM;
+  const int g = (int)get_global_id(1) / SHARES;                /* 0 .. G-1 */
+  const int b0 = (int)get_global_id(1) % SHARES * BLOCKS_ITEM; /* 0 .. BLOCKS-1 */
+  const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);
   const long n = get_global_id(2); /* 0 .. N-1 */
   item(x + (n * IC + (long)g * ICG) * IH * IW, packed, bias, residual + n * OC * OH * OW, y + n * OC * OH * OW, sums, oh0, oh1, g,
-       IH, IW, OH, OW, ICG, OCG, PT, PL, act_a, act_b);
+       b0, b1, BLOCKS, IH, IW, OH, OW, ICG, OCG, PT, PL, act_a, act_b);
 }

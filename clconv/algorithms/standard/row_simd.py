@@ -1,4 +1,4 @@
-"""Host side of kernels/grouped/row_simd.cl: NCHW, pieces of a row of outputs, vectors along a group's output channels."""
+"""Host side of kernels/standard/row_simd.cl: NCHW, pieces of a row of outputs, vectors along the output channels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.pointwise.items import START, few_items, seconds
-from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_little_local, too_many_columns
+from clconv.algorithms.reasons import converted_often, not_nchw, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -26,36 +26,37 @@ from clconv.problem import ConvProblem
 MOST_PADDING = 3
 """Columns on each side: at pixels and taps that can meet one there is a branch."""
 
-TILES = ((7, 1), (4, 2), (4, 1), (2, 1), (1, 1))
+TILES = ((6, 2), (7, 1), (4, 2), (4, 1), (2, 1), (1, 1))
 """(outputs side by side, vectors of output channels) of a tile: of sixteen registers."""
 
-WIDE_TILES = ((14, 2), (14, 1), (8, 3), (7, 4), (7, 2), *TILES)
+WIDE_TILES = ((14, 2), (14, 1), (8, 3), (7, 3), (7, 2), *TILES)
 """The same with thirty-two registers; the images of most networks are multiples of 7 wide."""
 
 SUMS = 32768
 """Bytes of local memory for sums that leave most of the first cache to the image and the filter, or nearly."""
 
 
-class GroupedRowSimd(Algorithm):
-    """A band of rows of one group a work-item; nothing of the image is copied, and only a tile's first pixel has an address."""
+STREAM = 14
+"""Bytes of the filter that come from the second cache in a clock cycle; measured."""
 
-    name = "grouped/row_simd"
+
+class RowSimd(Algorithm):
+    """A band of rows a work-item; nothing of the image is copied, and only a tile's first pixel has an address."""
+
+    name = "standard/row_simd"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Take grouped problems in NCHW of 32 or 64 bits with little padding."""
-        if (
-            reason := other_kind(problem, "grouped")
-            or not_nchw(problem)
-            or too_many_columns(problem)
-            or converted_often(problem)
-        ):
+        """Take dense and grouped problems in NCHW of 32 or 64 bits with little padding."""
+        if problem.kind in ("pointwise", "depthwise"):
+            return f"serves standard and grouped problems, this one is {problem.kind}"
+        if reason := not_nchw(problem) or too_many_columns(problem) or converted_often(problem):
             return reason
         if max(problem.PL, problem.PR) > MOST_PADDING:
             return f"has code for up to {MOST_PADDING} columns of padding on a side, not {max(problem.PL, problem.PR)}"
         return too_little_local(self._sums(problem, device.lanes(accumulator_bytes(problem)), 1, 1), device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
-        """One plan for each tile that the image is wide enough for and a group's channels fill."""
+        """One plan for each tile that the image is wide enough for and the channels fill."""
         return fastest_first(self._plan(problem, device, *shape) for shape in self._shapes(problem, device))
 
     def _shapes(self, p: ConvProblem, device: DeviceInfo) -> Iterator[tuple[int, int, int]]:
@@ -72,21 +73,24 @@ class GroupedRowSimd(Algorithm):
         """Bytes of the sums of some rows of outputs; the last are read in whole vectors of pixels."""
         return round_up(rows * p.OW, vec) * vectors * vec * accumulator_bytes(p)
 
-    def _rows(self, p: ConvProblem, device: DeviceInfo, vec: int, vectors: int) -> int:
+    def _rows(self, p: ConvProblem, device: DeviceInfo, vec: int, vectors: int, shares: int) -> int:
         """Rows of a band: few enough for work for all units, and for sums that stay in the first cache."""
-        bands = min(p.OH, ceil_div(8 * device.compute_units, p.G * p.N))
+        bands = min(p.OH, ceil_div(8 * device.compute_units, p.G * shares * p.N))
         most = min(SUMS, device.local_mem_bytes)
         while bands < p.OH and self._sums(p, vec, vectors, ceil_div(p.OH, bands)) > most:
             bands += 1
         return ceil_div(p.OH, bands)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, px: int, vectors: int, vec: int) -> Plan:
-        rows = self._rows(p, device, vec, vectors)
+        blocks = ceil_div(p.OCG, vectors * vec)
+        # Of few groups, a block's filter stays in the second cache for all rows; of many, the image's rows in the first.
+        shares = blocks if 4 * device.compute_units > p.G else 1
+        rows = self._rows(p, device, vec, vectors, shares)
         prepare, packed_bytes = pack_filter(p, vectors * vec)
-        size = (ceil_div(p.OH, rows), p.G, p.N)
+        size = (ceil_div(p.OH, rows), p.G * shares, p.N)
         launch = Launch(
             kernel=self.kernel,
-            entry="grouped_row",
+            entry="conv_row",
             macros=(
                 *common_macros(p, device),
                 *(
@@ -100,7 +104,7 @@ class GroupedRowSimd(Algorithm):
             arguments=(
                 *("x", "packed", "bias", "residual", "y", Local(self._sums(p, vec, vectors, rows))),
                 *size_arguments(p, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
-                Int(rows),
+                *(Int(rows), Int(blocks // shares)),
                 *epilogue_arguments(p),
             ),
             global_size=size,
@@ -113,18 +117,20 @@ class GroupedRowSimd(Algorithm):
             prepare=(prepare,),
             packed_bytes=packed_bytes,
             tile=f"{px} columns x {vectors} vectors of {vec} channels; {rows} rows a work-item",
-            seconds=self._seconds(p, device, px, vectors, vec, rows),
+            seconds=self._seconds(p, device, px, vectors, vec, rows, shares),
             error_factor=direct_error_factor(p),
         )
 
-    def _seconds(self, p: ConvProblem, device: DeviceInfo, px: int, vectors: int, vec: int, rows: int) -> float:
-        """Multiply-adds or loads of whole tiles, whichever take longer, and the transposing."""
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, px: int, vectors: int, vec: int, rows: int, shares: int) -> float:
+        """Multiply-adds or loads of whole tiles, or the filter's way to them, whichever takes longest, and the transposing."""
         unit = device.multiply_cycles(vec * accumulator_bytes(p))
         if wide(p, device) and vec == device.lanes(accumulator_bytes(p)):
             unit *= 1.1  # measured; half a vector's work takes more than half of its time
         tap = max(px * vectors * unit, (px + vectors) / 2, 4.0)  # a sum may be touched every fourth cycle
-        tile = p.ICG * p.KH * (p.KW * tap + 2) + 30
+        filters = p.ICG * p.KH * p.KW * vectors * vec * accumulator_bytes(p)  # of a tile, which reads them all
+        way = filters / STREAM if filters > 1.5 * device.l1_bytes else 0.0
+        tile = max(p.ICG * p.KH * (p.KW * tap + 2), way) + 30
         transpose = 0.4 * rows * p.OW * vectors * vec
-        item = START + ceil_div(p.OCG, vectors * vec) * (rows * ceil_div(p.OW, px) * tile + transpose)
-        items = ceil_div(p.OH, rows) * p.G * p.N
+        item = START + ceil_div(p.OCG, vectors * vec) // shares * (rows * ceil_div(p.OW, px) * tile + transpose)
+        items = ceil_div(p.OH, rows) * p.G * shares * p.N
         return seconds(p, device, few_items(items, device, item, 40e3) / 1.2)
