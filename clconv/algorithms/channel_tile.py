@@ -232,7 +232,7 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
     half = device.multiply_cycles(cut.lanes * itemsize)
     tap = max(half * vectors, half * cut.nv + (0.5 if cut.px < 8 else 1.0) * cut.px, 4.0) * 1.05
     if cut.wide and device.full_avx512:
-        tap *= 1.35  # the tap list and the addresses no longer come in behind the arithmetic
+        tap *= 1.2  # the tap list and the addresses no longer come in behind the arithmetic
     filters = taps * cut.oc_block * itemsize
     if panel.bytes + filters > device.l1_bytes:
         tap *= 1.03 if panel.bytes + filters < (0.7 if cut.wide else 0.5) * device.l2_bytes else 1.3
