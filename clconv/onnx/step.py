@@ -65,9 +65,9 @@ class Step:
 GROUP = 64
 """Work-items of a work-group of a GPU."""
 
-FILTER_RATE, ORDERLY_RATE, HIDDEN_RATE = 24e9, 44e9, 70e9
-"""Bytes per second of a filter that comes from memory, as those of a network do in each call. The second is for Winograd's
-method, which reads it in order, the third for kernels that ask for it ahead: most of it comes in behind their arithmetic."""
+FILTER_RATE, HIDDEN_RATE = 24e9, 44e9
+"""Bytes per second of a filter that comes from memory, as those of a network do in each call. The second is for kernels that
+ask for it ahead, most of which takes place behind their arithmetic, and for Winograd's method, which reads it in order."""
 
 
 class Plans:
@@ -102,10 +102,9 @@ class Plans:
 
 def reading(plan: Plan) -> float:
     """Return the seconds that a plan's filter, packed or as it is, takes from memory."""
-    ahead = any(dict(launch.macros).get("AHEAD") for launch in plan.launches)
-    orderly = plan.algorithm == "standard/winograd_simd"
+    hidden = plan.algorithm == "standard/winograd_simd" or any(dict(launch.macros).get("AHEAD") for launch in plan.launches)
     size = max(plan.packed_bytes, plan.problem.parameters * plan.problem.itemsize)
-    return size / (HIDDEN_RATE if ahead else ORDERLY_RATE if orderly else FILTER_RATE)
+    return size / (HIDDEN_RATE if hidden else FILTER_RATE)
 
 
 def _cold(choice: Choice) -> Plan:
