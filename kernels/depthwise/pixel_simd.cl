@@ -67,7 +67,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   const int lane = (size_t)x / sizeof(real) % VEC;
   const int before = ALIGN && (size_t)y / sizeof(real) % VEC == lane ? lane : 0; /* lanes of the first vector without a channel */
   for (int row = row0; row < row1; row += TILE_OH) {
-    const int oh = row < OH - TILE_OH ? row : OH - TILE_OH; /* the last tile overlaps the one before */
+    const int oh = row < row1 - TILE_OH ? row : row1 - TILE_OH; /* the last tile overlaps the one before, in the same item */
     const int ih0 = oh * SH - PT;
     for (int column = 0; column < OW; column += TILE_OW) {
       const int ow = column < OW - TILE_OW ? column : OW - TILE_OW;
@@ -87,10 +87,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_sim
     __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
     const int OH, const int OW, const int PT, const int PL, const int BANDS, const int PITCH, const int ALIGN,
     const acc_t act_a, const acc_t act_b) {
-  const int rows = (OH + TILE_OH - 1) / TILE_OH;                          /* of tiles */
-  const int row0 = (long)get_global_id(0) * rows / BANDS * TILE_OH;       /* first row of outputs */
-  const int row1 = (long)(get_global_id(0) + 1) * rows / BANDS * TILE_OH; /* and behind the last */
-  const int n = get_global_id(1);                                         /* 0 .. N-1 */
+  const int band = get_global_id(0); /* 0 .. BANDS-1 */
+  const int rows = OH / TILE_OH;     /* of whole tiles */
+  const int row0 = (long)band * rows / BANDS * TILE_OH; /* first row of outputs */
+  const int row1 = band + 1 < BANDS ? (int)((long)(band + 1) * rows / BANDS * TILE_OH) : OH; /* and behind the last */
+  const int n = get_global_id(1); /* 0 .. N-1 */
   item(x, packed, bias, residual, y, row0, row1, n, C, IH, IW, OH, OW, PT, PL, PITCH, ALIGN, act_a, act_b);
 }
 

@@ -71,11 +71,12 @@ INLINE void add_channels(vec acc[PX][OCV], const int left, const int right, __gl
   }
 }
 
-/* Rows oh0 .. oh1-1 of blocks b0 .. b1-1 of a group's output channels. x: its first channel; residual, y: channel 0 of the image. */
+/* Rows oh0 .. oh1-1 of blocks b0 .. b1-1 of a group's output channels. x: the group's first channel; residual, y: channel 0 of the
+ * image. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *sums, const int oh0, const int oh1, const int g, const int b0, const int b1,
-               const int BLOCKS, const int IH, const int IW, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const acc_t act_a,
-               const acc_t act_b) {
+               const int BLOCKS, const int IH, const int IW, const int OH, const int OW, const int ICG, const int OCG,
+               const int PT, const int PL, const acc_t act_a, const acc_t act_b) {
   for (int b = b0; b < b1; b++) {
     __global const acc_t *w = packed + (long)(g * BLOCKS + b) * ICG * KH * KW * OCB;
     for (int oh = oh0; oh < oh1; oh++) {

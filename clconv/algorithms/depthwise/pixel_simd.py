@@ -90,8 +90,8 @@ class DepthwisePixelSimd(Algorithm):
         )
 
     def _bands(self, p: ConvProblem, device: DeviceInfo, height: int, seconds: float) -> int:
-        """Work-items of an image: bands of as equal a number of tile rows as can be."""
-        rows = ceil_div(p.OH, height)
+        """Work-items of an image: bands of as equal a number of whole tile rows as can be; the last has what is left, too."""
+        rows = p.OH // height
         items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
         return ceil_div(rows, ceil_div(rows, items))
 

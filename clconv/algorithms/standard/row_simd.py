@@ -35,10 +35,8 @@ WIDE_TILES = ((14, 2), (14, 1), (8, 3), (7, 3), (7, 2), *TILES)
 SUMS = 32768
 """Bytes of local memory for sums that leave most of the first cache to the image and the filter, or nearly."""
 
-
 STREAM = 14
 """Bytes of the filter that come from the second cache in a clock cycle; measured."""
-
 
 BOOST, WIDE_BOOST = 1.4, 1.2
 """The clock at work over the one that drivers report, with what the model misses; and with vectors of AVX-512. Measured."""
