@@ -236,6 +236,8 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
     filters = taps * cut.oc_block * itemsize
     if panel.bytes + filters > device.l1_bytes:
         tap *= 1.03 if panel.bytes + filters < (0.7 if cut.wide else 0.5) * device.l2_bytes else 1.3
+    if device.full_avx512 and filters > 1.25 * device.l1_bytes:
+        tap += cut.oc_block * itemsize / 107  # measured; each tile reads them from the second cache
     if p.SW * panel.ps * itemsize % 2048 == 0:
         tap *= 1.0 + 0.1 * cut.px  # the pixels of a tile share two sets of the first cache
     tile = taps * tap + 30 + half * vectors * (3 if in_blocks > 1 else 2)
