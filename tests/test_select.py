@@ -10,12 +10,14 @@ import pytest
 
 from clconv.algorithms import ALGORITHMS
 from clconv.algorithms.base import places
+from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.explain import explain
 from clconv.notation import parse
 from clconv.plan import BUFFERS, Float, Int, Local, Plan
+from clconv.problem import ConvProblem
 from clconv.select import Limits, over_limit, select
 from clconv.source import KERNEL_DIR
 from tests.shapes import NASTY, problem_of
@@ -102,6 +104,15 @@ def test_work_items_take_whole_groups(vector_bytes: int) -> None:
             assert group <= vec or vectors * vec % group == 0
             wide += group > vec
     assert wide
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 9, 15, 57])
+def test_no_two_work_items_write_a_row(rows: int) -> None:
+    """Bands of depthwise/pixel_simd are no lower than a tile, whose last one would else begin in the band before."""
+    problem = ConvProblem((1, rows, 14, 32), (3, 3, 1, 32), padding=1, groups=32, layout="NHWC")
+    for plan in DepthwisePixelSimd().plans(problem, CPU):
+        (launch,) = plan.launches
+        assert launch.global_size[0] * int(dict(launch.macros)["TILE_OH"]) <= rows
 
 
 def test_limits() -> None:

@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.pointwise.items import START, few_items, seconds
-from clconv.algorithms.reasons import converted_often, not_nchw, too_little_local, too_many_columns
+from clconv.algorithms.reasons import converted_often, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -51,7 +51,9 @@ class RowSimd(Algorithm):
         """Take dense and grouped problems in NCHW of 32 or 64 bits with little padding."""
         if problem.kind in ("pointwise", "depthwise"):
             return f"serves standard and grouped problems, this one is {problem.kind}"
-        if reason := not_nchw(problem) or too_many_columns(problem) or converted_often(problem):
+        if problem.layout != "NCHW":
+            return "reads pixels that are a constant way apart, and in NHWC that way is the number of channels"
+        if reason := too_many_columns(problem) or converted_often(problem):
             return reason
         if max(problem.PL, problem.PR) > MOST_PADDING:
             return f"has code for up to {MOST_PADDING} columns of padding on a side, not {max(problem.PL, problem.PR)}"

@@ -24,6 +24,10 @@ from clconv.winograd import error_factor, refusal
 STRIP_TILES = {2: 24, 4: 12, 6: 8}
 """Tiles of a row that are transformed together: a strip of about 50 pixels fits a first-level cache."""
 
+FULL_AVX512 = {2: 0.78, 4: 0.85, 6: 1.05}
+"""The products' clock cycles with two whole AVX-512 units, by size of tile, where the model, made without, says 1. Measured
+on ten problems in both layouts."""
+
 
 @dataclass(frozen=True)
 class Blocking:
@@ -34,10 +38,6 @@ class Blocking:
     shares: int
     panels: int
     fused: bool
-
-
-INTEL = {2: 0.78, 4: 0.85, 6: 1.05}
-"""The products' cycles with full AVX-512, by size of tile, where the model says 1: measured on ten problems in both layouts."""
 
 
 class WinogradSimd(Algorithm):
@@ -120,7 +120,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     steps = more * max(even + 1.0, 4.0) + (parts - more) * max(float(even), 4.0)
     multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panels
     if device.full_avx512:
-        multiply *= INTEL[b.tile]
+        multiply *= FULL_AVX512[b.tile]
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
     stream = 4 * frequencies * share * 2 * vec * ic_blocks * vec / (8.5 if device.full_avx512 else 10)
