@@ -19,6 +19,7 @@ from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
 from clconv.invoke import Repeated, RepeatedOnDevice, empty_like_input, run_device, run_numpy
+from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.runtime import Runtime, allocate, copied, runtime_of
 from clconv.select import Limits, batch_parts, select
@@ -41,6 +42,7 @@ class _Ready:
     """What a call needs for one input shape."""
 
     problem: ConvProblem
+    queue: cl.CommandQueue
     parts: tuple[tuple[int, int, Executable, dict[str, Any]], ...]  # start, count, executable, packed filter and bias
 
 
@@ -128,7 +130,7 @@ class Convolution:
         self._runtime: Runtime = runtime_of(self.queue)
         self._w, self._bias = self._own(w, "w"), self._own(bias, "bias")
         self._packed: dict[Any, Any] = {}
-        self._ready: dict[tuple[tuple[int, ...], bool], _Ready] = {}
+        self._ready: dict[tuple[tuple[int, ...], bool, bool], _Ready] = {}
         self._seen: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None  # the arrays that the last call was given
         self._repeated: Repeated | RepeatedOnDevice | None = None
         self._lock = threading.Lock()
@@ -191,7 +193,8 @@ class Convolution:
         Explanation
             Print it, or read its attributes.
         """
-        return explain(self.problem(x_shape, residual=residual), self._runtime.info, self.limits)
+        runtime = self._runtime
+        return explain(self.problem(x_shape, residual=residual), runtime.info, self.limits, beside=runtime.beside is not None)
 
     def __call__(self, x: Tensor, out: Tensor = None, residual: Tensor = None) -> Tensor:
         """Convolve.
@@ -223,65 +226,69 @@ class Convolution:
             self._repeated = None
         if type(x) is not np.ndarray or not x.flags.c_contiguous:
             x = as_tensor(x, "x")
-        ready = self._ready.get((x.shape, residual is not None))
+        on_host = type(x) is np.ndarray
+        ready = self._ready.get((x.shape, residual is not None, on_host))
         if ready is None:
-            ready = self._make_ready(x.shape, residual is not None)
-        problem = ready.problem
+            ready = self._make_ready(x.shape, residual is not None, on_host)
+        problem, queue = ready.problem, ready.queue
         if x.dtype != self._numpy_dtype:
             check(x, "x", problem.x_shape, self.dtype, "w")
         if residual is not None:
             residual = as_tensor(residual, "residual")
             check(residual, "residual", problem.output_shape, self.dtype, "x")
-            if is_device_array(residual) != is_device_array(x):
+            if is_device_array(residual) == on_host:
                 raise ShapeError(f"residual is a {type(residual).__name__} and x a {type(x).__name__}; pass both of one kind")
         given = out is not None
         if given:
             check_out(out, x, problem.output_shape, self.dtype, (residual,))
         else:
-            out = empty_like_input(x, problem.output_shape, self.queue)
-        run = run_device if is_device_array(x) else run_numpy
+            out = empty_like_input(x, problem.output_shape, queue)
+        run = run_numpy if on_host else run_device
         if len(ready.parts) == 1:
             _, _, executable, fixed = ready.parts[0]
-            run(executable, self.queue, fixed, x, residual, out)
+            run(executable, queue, fixed, x, residual, out)
             if given and residual is None:
-                self._remember(x, out, executable, fixed)
+                self._remember(x, out, ready)
         else:
             for start, count, executable, fixed in ready.parts:
                 part = slice(start, start + count)
-                run(executable, self.queue, fixed, x[part], None if residual is None else residual[part], out[part])
+                run(executable, queue, fixed, x[part], None if residual is None else residual[part], out[part])
         return out
 
-    def _remember(self, x: Tensor, out: Tensor, executable: Executable, fixed: dict[str, Any]) -> None:
+    def _remember(self, x: Tensor, out: Tensor, ready: _Ready) -> None:
         """Keep what a call made over its arrays, once they are passed a second time: 3 us a call, 6 of device arrays."""
         on_host = type(x) is type(out) is np.ndarray
         if not (self._runtime.info.is_pocl if on_host else is_device_array(x) and RepeatedOnDevice.takes(x, out)):
             return
         if self._seen is not None and all(ref() is array for ref, array in zip(self._seen, (x, out), strict=True)):
-            self._repeated = (Repeated if on_host else RepeatedOnDevice)(executable, self.queue, fixed, x, out)
+            _, _, executable, fixed = ready.parts[0]
+            self._repeated = (Repeated if on_host else RepeatedOnDevice)(executable, ready.queue, fixed, x, out)
         else:
             self._seen = weakref.ref(x), weakref.ref(out)
 
-    def _make_ready(self, x_shape: tuple[int, ...], residual: bool) -> _Ready:
+    def _make_ready(self, x_shape: tuple[int, ...], residual: bool, on_host: bool) -> _Ready:
         """Plan, build and pack for an input shape; calls with other shapes wait meanwhile."""
         problem = self.problem(x_shape, residual=residual)
         with self._lock:
-            key = (problem.x_shape, residual)
+            key = (problem.x_shape, residual, on_host)
             ready = self._ready.get(key)
             if ready is None:
-                parts: list[tuple[int, int, Executable, dict[str, Any]]] = []
-                made: dict[int, tuple[Executable, dict[str, Any]]] = {}
-                for start, count in batch_parts(problem, self._runtime.info) if problem.N else []:
-                    if count not in made:
-                        made[count] = self._build(problem.with_batch(count))
-                    parts.append((start, count, *made[count]))
-                ready = self._ready[key] = _Ready(problem, tuple(parts))
+                cut = batch_parts(problem, self._runtime.info) if problem.N else []
+                plans = {count: self._plan(problem.with_batch(count)) for _, count in cut}
+                queue = self._runtime.place(plans.values(), self.queue) if on_host else self.queue
+                made = {count: self._build(plan, queue) for count, plan in plans.items()}
+                ready = self._ready[key] = _Ready(problem, queue, tuple((start, count, *made[count]) for start, count in cut))
         return ready
 
-    def _build(self, problem: ConvProblem) -> tuple[Executable, dict[str, Any]]:
-        plan = select(problem, self._runtime.info, self.limits, recall).plan
-        executable = Executable(plan, self._runtime)
+    def _plan(self, problem: ConvProblem) -> Plan:
+        return select(problem, self._runtime.info, self.limits, recall).plan
+
+    def _build(self, plan: Plan, queue: cl.CommandQueue) -> tuple[Executable, dict[str, Any]]:
+        executable = Executable(plan, runtime_of(queue))
         packed = self._packed.get(plan.prepare)
         if packed is None:
             assert self._w is not None  # a convolution always has a filter
-            packed = self._packed[plan.prepare] = executable.pack(self.queue, self._w)
+            packed = self._packed[plan.prepare] = executable.pack(queue, self._w)
+        elif queue is not self.queue:
+            self._runtime.queue_state(self.queue).finish()  # which may have begun to pack it
         return executable, {"w": self._w, "packed": packed, "bias": self._bias}

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clconv import caller
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError
 
@@ -111,6 +112,8 @@ def _prepare_runtimes() -> None:
 def devices() -> list[cl.Device]:
     """Return every OpenCL device on this machine, simulators included, in the loader's order.
 
+    A processor is there once: PoCL's device for the calling thread (see :mod:`clconv.caller`) if ``POCL_DEVICES`` names it.
+
     Returns
     -------
     list of pyopencl.Device
@@ -121,16 +124,18 @@ def devices() -> list[cl.Device]:
         import pyopencl as cl
 
         found: list[cl.Device] = []
-        try:
-            platforms = cl.get_platforms()
-        except cl.Error:  # the loader reports an empty list as an error
-            return found
-        for platform in platforms:
+        with caller.asking():
             try:
-                found.extend(platform.get_devices())
-            except cl.Error:  # a platform without a device
-                continue
-        return found
+                platforms = cl.get_platforms()
+            except cl.Error:  # the loader reports an empty list as an error
+                return found
+            for platform in platforms:
+                try:
+                    found.extend(platform.get_devices())
+                except cl.Error:  # a platform without a device
+                    continue
+        caller.keep_choice_of_pyopencl(platforms)
+        return [device for device in found if not caller.hidden(device)]
 
 
 def choose_device(wish: str | None = None) -> cl.Device:
@@ -175,6 +180,14 @@ def choose_device(wish: str | None = None) -> cl.Device:
     raise DeviceError(f"no OpenCL device fits the name {wish!r} ({where}); use cpu, gpu or a part of one of: {names}")
 
 
+def context_of(device: cl.Device) -> cl.Context:
+    """Return a new context of a device, and of the one beside it for the thread that calls, if there is one."""
+    import pyopencl as cl
+
+    second = caller.beside(device)
+    return cl.Context([device] if second is None else [device, second])
+
+
 @cache
 def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
     """Queue per choice of the environment, so that a later change of the variables is honoured."""
@@ -184,16 +197,18 @@ def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
     if not clconv_device and pyopencl_ctx:
         _prepare_runtimes()
         try:
-            context = cl.create_some_context(interactive=False)
+            chosen = cl.create_some_context(interactive=False).devices
         except (cl.Error, RuntimeError, ValueError) as error:
             raise DeviceError(
                 f"PYOPENCL_CTX={pyopencl_ctx!r} chooses no OpenCL device ({error}); "
                 "write it as pyopencl does, or unset it and name a device in CLCONV_DEVICE"
             ) from error
+        wanted = list(dict.fromkeys(caller.usual(device) for device in chosen))
+        context = context_of(wanted[0]) if len(wanted) == 1 else cl.Context(wanted)
     else:
-        context = cl.Context([choose_device(clconv_device)])
+        context = context_of(choose_device(clconv_device))
     _contexts.append(context)
-    return cl.CommandQueue(context)
+    return cl.CommandQueue(context, context.devices[0])
 
 
 def default_queue() -> cl.CommandQueue:
@@ -213,7 +228,8 @@ def default_queue() -> cl.CommandQueue:
     """
     with _lock:
         require_own_process()
-        return _default_queue((os.environ.get("CLCONV_DEVICE"), os.environ.get("PYOPENCL_CTX")))
+        pyopencl_ctx = os.environ.get("PYOPENCL_CTX")
+        return _default_queue((os.environ.get("CLCONV_DEVICE"), None if pyopencl_ctx == caller.USUAL else pyopencl_ctx))
 
 
 def _linker() -> str | None:

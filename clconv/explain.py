@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from clconv import caller
 from clconv.device import DeviceInfo
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
@@ -14,11 +15,21 @@ from clconv.tuning import recall
 
 @dataclass(frozen=True)
 class Explanation:
-    """The choice for a problem on a device; printing it tells the story."""
+    """The choice for a problem on a device; printing it tells the story.
+
+    Parameters
+    ----------
+    problem : ConvProblem
+    device : DeviceInfo
+    choice : Choice
+    beside : bool
+        The device has one beside it that runs kernels in the thread that calls, see :mod:`clconv.caller`.
+    """
 
     problem: ConvProblem
     device: DeviceInfo
     choice: Choice
+    beside: bool = False
 
     @property
     def parts(self) -> int:
@@ -34,6 +45,11 @@ class Explanation:
     def algorithm(self) -> str:
         """Name of the algorithm that would run."""
         return self.plan.algorithm
+
+    @property
+    def in_caller(self) -> bool:
+        """Whether a call on NumPy arrays would run in the thread that calls, since that takes less time."""
+        return self.beside and caller.is_faster(self.plan, self.device)
 
     @property
     def intensity(self) -> float:
@@ -54,6 +70,7 @@ class Explanation:
             "algorithm": plan.algorithm,
             "tile": plan.tile,
             "tuned": self.choice.tuned,
+            "in_caller": self.in_caller,
             "kernels": [f"kernels/{launch.kernel}" for launch in plan.launches],
             "parts": self.parts,
             "workspace_bytes": plan.workspace,
@@ -88,6 +105,8 @@ class Explanation:
             f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
             f"  error       at most {plan.error_factor:g} eps * conv(|x|, |w|)",
         ]
+        if self.in_caller:
+            lines.append("  thread      that of the caller, for NumPy arrays: to wake the driver's own would take longer")
         if self.parts > 1:
             lines.append(f"  batch       in {self.parts} parts of {plan.problem.N} images at most, for largest buffers")
         others = self._others
@@ -98,7 +117,7 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = None) -> Explanation:
+def explain(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = None, *, beside: bool = False) -> Explanation:
     """Return the explanation of what would run.
 
     Parameters
@@ -106,6 +125,8 @@ def explain(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = No
     problem : ConvProblem
     device : DeviceInfo
     limits : Limits, optional
+    beside : bool
+        As in :class:`Explanation`.
 
     Raises
     ------
@@ -115,7 +136,7 @@ def explain(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = No
         If a single image, or the filter, is more than the device allocates in one piece.
     """
     _, most = batch_parts(problem, device)[0]
-    return Explanation(problem, device, select(problem.with_batch(most), device, limits, recall))
+    return Explanation(problem, device, select(problem.with_batch(most), device, limits, recall), beside)
 
 
 def _roofline(problem: ConvProblem, device: DeviceInfo) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyopencl as cl
 
@@ -21,8 +21,17 @@ from clconv.select import Limits, batch_parts, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array
 from clconv.tuning import recall
 
+
+class _Prepared(NamedTuple):
+    """What a call needs."""
+
+    problem: ConvProblem
+    queue: cl.CommandQueue
+    parts: tuple[tuple[int, int, Executable], ...]  # start, count
+
+
 _KEPT = 256  # calls whose executables are kept; the oldest goes
-_executables: OrderedDict[Any, tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]] = OrderedDict()
+_executables: OrderedDict[Any, _Prepared] = OrderedDict()
 _lock = threading.RLock()
 
 
@@ -110,8 +119,9 @@ def conv2d(
         queue = x.queue if is_device_array(x) and x.queue is not None else default_queue()
     dtype = dtype_name(x.dtype, "x")
     options = (stride, padding, dilation, groups, layout, activation)
-    problem, parts = _prepared(
-        queue, x.shape, w.shape, dtype, options, bias is not None, residual is not None, algorithm
+    on_host = not any(is_device_array(t) for t in (x, w, bias))
+    problem, queue, parts = _prepared(
+        queue, x.shape, w.shape, dtype, options, bias is not None, residual is not None, algorithm, on_host
     )  # fmt: skip
     check(w, "w", problem.w_shape, dtype, "x")
     if bias is not None:
@@ -145,11 +155,12 @@ def _prepared(
     bias: bool,
     residual: bool,
     algorithm: str,
-) -> tuple[ConvProblem, tuple[tuple[int, int, Executable], ...]]:
-    """Problem and executables of a call, from the cache where the same call was made before."""
+    on_host: bool,
+) -> _Prepared:
+    """Return problem, place and executables of a call, from the cache where the same call was made before."""
     runtime = runtime_of(queue)
     kinds = _kinds(options)  # True equals 1, and is refused all the same
-    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, kinds, bias, residual, algorithm)
+    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, kinds, bias, residual, algorithm, on_host)
     try:
         found = _executables.get(key)
     except TypeError:  # lists among the options
@@ -172,16 +183,14 @@ def _prepared(
         activation=Activation.of(activation),
     )
     with _lock:
-        made: dict[int, Executable] = {}
-        for _, count in batch_parts(problem, runtime.info) if problem.N else []:
-            if count not in made:
-                plan = select(problem.with_batch(count), runtime.info, Limits(algorithm), recall).plan
-                made[count] = Executable(plan, runtime)
-        parts = tuple((s, c, made[c]) for s, c in (batch_parts(problem, runtime.info) if problem.N else []))
-        _executables[key] = (problem, parts)
+        cut = batch_parts(problem, runtime.info) if problem.N else []
+        plans = {n: select(problem.with_batch(n), runtime.info, Limits(algorithm), recall).plan for n in {n for _, n in cut}}
+        place = runtime.place(plans.values(), queue) if on_host else queue
+        made = {n: Executable(plan, runtime_of(place)) for n, plan in plans.items()}
+        found = _executables[key] = _Prepared(problem, place, tuple((start, n, made[n]) for start, n in cut))
         while len(_executables) > _KEPT:
             _executables.popitem(last=False)
-    return problem, parts
+    return found
 
 
 def _kinds(value: object) -> object:

@@ -71,7 +71,7 @@ class Repeated:
     def run(self) -> None:
         """Run, and wait until ``out`` is written."""
         try:
-            wait(self._executable.run(self._queue, self._buffers))
+            wait(self._executable.run(self._queue, self._buffers), self._executable.runtime)
         except cl.Error as error:
             raise failed(self._executable.runtime, error) from error
 

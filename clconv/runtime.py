@@ -7,16 +7,16 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyopencl as cl
 
-from clconv import binaries
+from clconv import binaries, caller
 from clconv.device import DeviceInfo
 from clconv.discovery import require_linker, require_own_process
 from clconv.errors import DeviceError, KernelBuildError
-from clconv.plan import Launch
+from clconv.plan import Launch, Plan
 from clconv.source import expand, located, options
 
 _COMPLETE = cl.command_execution_status.COMPLETE
@@ -50,6 +50,12 @@ class QueueState:
                 self._scratch[index] = allocate(context, size)
         return self._scratch
 
+    def finish(self) -> None:
+        """Wait for what was enqueued last."""
+        with self.lock:
+            if self.last is not None:
+                self.last.wait()
+
     @property
     def scratch_bytes(self) -> int:
         """Scratch memory held for this queue, in bytes."""
@@ -70,7 +76,15 @@ class QueueState:
 
 
 class Runtime:
-    """Programs of one context, built once each, and the state of its queues."""
+    """Programs of one context, built once each, and the state of its queues.
+
+    Attributes
+    ----------
+    in_caller : bool
+        The device runs kernels in the thread that enqueues them; what was enqueued is done.
+    beside : pyopencl.CommandQueue, optional
+        Where the context has such a device beside this one: its queue.
+    """
 
     def __init__(self, context: cl.Context, device: cl.Device) -> None:
         self.context = context
@@ -79,6 +93,13 @@ class Runtime:
         self.lock = threading.RLock()
         self._programs: dict[tuple[str, tuple[str, ...]], cl.Program] = {}
         self._queues: dict[int, QueueState] = {}
+        second = next((d for d in context.devices if caller.is_caller(d)), None)
+        self.in_caller = second == device
+        self.beside = None if second is None or self.in_caller or not self.info.is_pocl else cl.CommandQueue(context, second)
+
+    def place(self, plans: Iterable[Plan], queue: cl.CommandQueue) -> cl.CommandQueue:
+        """Return where to run plans on NumPy arrays: the queue, or that of the thread that calls if all are faster there."""
+        return self.beside if self.beside is not None and all(caller.is_faster(p, self.info) for p in plans) else queue
 
     def queue_state(self, queue: cl.CommandQueue) -> QueueState:
         """Return the state of a queue of this context."""
@@ -207,13 +228,15 @@ def host_buffer(runtime: Runtime, array: Any, *, output: bool = False) -> cl.Buf
     return allocate(runtime.context, array.nbytes) if output else copied(runtime.context, array)
 
 
-def wait(event: cl.Event) -> None:
+def wait(event: cl.Event, runtime: Runtime) -> None:
     """Wait for an event of a CPU device: look at it for a while, letting others run, before going to sleep.
 
     Waking a thread that sleeps takes longer than a small convolution. The processor is given up before each look, so that
     the device's own threads are not kept from it, and twice, for a look holds them up as well: of calls that take 45 us,
-    the median is 10 us less than with a look at first and after each time.
+    the median is 10 us less than with a look at first and after each time. What ran in this thread is done at the first look.
     """
+    if runtime.in_caller and event.command_execution_status == _COMPLETE:
+        return
     for _ in range(_LOOKS):
         _give_up_processor()
         _give_up_processor()
@@ -242,7 +265,7 @@ def read_back(runtime: Runtime, queue: cl.CommandQueue, buffer: cl.Buffer, array
         if not runtime.info.unified_memory:
             cl.enqueue_copy(queue, array, buffer, wait_for=[event])
         elif runtime.info.is_pocl:
-            wait(event)  # PoCL works on the array's memory itself
+            wait(event, runtime)  # PoCL works on the array's memory itself
         else:
             event.wait()
             # Only mapping makes the host's view of the memory current.

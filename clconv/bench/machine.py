@@ -40,6 +40,8 @@ class Machine:
         From the smallest to memory.
     call_us : float
         Microseconds from enqueuing an empty kernel until it is known to be done; the median, for it varies.
+    caller_us : float
+        The same in the thread that calls, see :mod:`clconv.caller`; 0 where the driver cannot do that.
     """
 
     device: str
@@ -49,6 +51,7 @@ class Machine:
     gflops: float
     levels: tuple[Level, ...]
     call_us: float = 0.0
+    caller_us: float = 0.0
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Machine:
@@ -68,8 +71,8 @@ class Machine:
         if other is None or [level.name for level in other.levels] != [level.name for level in self.levels]:
             return self
         levels = tuple(max(a, b, key=lambda level: level.gb_s) for a, b in zip(self.levels, other.levels, strict=True))
-        call_us = min(self.call_us, other.call_us)
-        return dataclasses.replace(self, gflops=max(self.gflops, other.gflops), levels=levels, call_us=call_us)
+        calls = {name: min(getattr(self, name), getattr(other, name)) for name in ("call_us", "caller_us")}
+        return dataclasses.replace(self, gflops=max(self.gflops, other.gflops), levels=levels, **calls)
 
     def gb_s(self, size: float) -> float:
         """Bandwidth of the smallest level that holds ``size`` bytes."""
@@ -93,6 +96,7 @@ def measure(seconds: float) -> dict[str, Any]:
     """Measure the default device, each number for about ``seconds``, and return a :class:`Machine` as JSON can hold it."""
     import clconv
     from clconv.bench import limits
+    from clconv.runtime import runtime_of
 
     queue = clconv.default_queue()
     info = limits.info_of(queue)
@@ -105,7 +109,9 @@ def measure(seconds: float) -> dict[str, Any]:
     levels.append(Level("memory", math.inf, limits.copy_gb_s(queue, memory, seconds)))
     gflops = limits.multiply_add_gflops(queue, seconds)
     call_us = limits.empty_call_us(queue, seconds)
-    return Machine(info.name, info.platform, info.driver, units, gflops, tuple(levels), call_us).record()
+    beside = runtime_of(queue).beside
+    caller_us = 0.0 if beside is None else limits.empty_call_us(beside, seconds)
+    return Machine(info.name, info.platform, info.driver, units, gflops, tuple(levels), call_us, caller_us).record()
 
 
 def versions(names: dict[str, str]) -> dict[str, str]:

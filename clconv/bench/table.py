@@ -28,6 +28,8 @@ def describe(results: Results | NetworkResults) -> str:
         speeds = ", ".join(f"{level.name} {level.gb_s:.0f}" for level in m.levels)
         lines.append(f"limits measured in this run: {m.gflops:.0f} GFLOP/s multiply-add, copies at {speeds} GB/s,")
         lines[-1] += f" an empty kernel {m.call_us:.0f} us"
+        if m.caller_us:
+            lines[-1] += f", {m.caller_us:.1f} us in the thread that calls"
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines.append(f"{versions}; {results.date}")
     return "\n".join(lines)

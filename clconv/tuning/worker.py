@@ -38,15 +38,16 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     """
     import pyopencl as cl
 
-    from clconv.discovery import choose_device, default_queue
+    from clconv.discovery import choose_device, context_of, default_queue
     from clconv.errors import ClconvError
     from clconv.executable import Executable
     from clconv.reference import error_bound
     from clconv.runtime import host_buffer, read_back, runtime_of, wait
 
     # With Intel's runtime a queue does not keep its context alive.
-    context = None if device is None else cl.Context([choose_device(device)])
-    queue = default_queue() if context is None else cl.CommandQueue(context)
+    context = None if device is None else context_of(choose_device(device))
+    queue = default_queue() if context is None else cl.CommandQueue(context, context.devices[0])
+    queue = runtime_of(queue).place([plan], queue)
     problem = plan.problem
     if data.get("problem") != problem:
         data.clear()
@@ -66,7 +67,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
         least, end = float("inf"), time.perf_counter() + seconds
         while least == float("inf") or time.perf_counter() < end:
             start = time.perf_counter()
-            wait(executable.run(queue, buffers))
+            wait(executable.run(queue, buffers), runtime)
             least = min(least, time.perf_counter() - start)
     except ClconvError as error:
         return Verdict(float("inf"), str(error))
