@@ -14,14 +14,14 @@ import pyopencl as cl
 
 from clconv.activation import ActivationLike
 from clconv.arguments import Padding
-from clconv.discovery import default_queue
+from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
 from clconv.invoke import Repeated, RepeatedOnDevice, empty_like_input, run_device, run_numpy
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
-from clconv.runtime import Runtime, allocate, copied, runtime_of
+from clconv.runtime import Runtime, allocate, copied, place, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import (
     Tensor,
@@ -129,6 +129,7 @@ class Convolution:
         self.queue = queue if queue is not None else default_queue()
         self._runtime: Runtime = runtime_of(self.queue)
         self._w, self._bias = self._own(w, "w"), self._own(bias, "bias")
+        self._there: tuple[cl.Buffer | None, cl.Buffer | None] | None = None  # both for the thread that calls
         self._packed: dict[Any, Any] = {}
         self._ready: dict[tuple[tuple[int, ...], bool, bool], _Ready] = {}
         self._seen: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None  # the arrays that the last call was given
@@ -194,7 +195,9 @@ class Convolution:
             Print it, or read its attributes.
         """
         runtime = self._runtime
-        return explain(self.problem(x_shape, residual=residual), runtime.info, self.limits, beside=runtime.beside is not None)
+        return explain(
+            self.problem(x_shape, residual=residual), runtime.info, self.limits, beside=beside(self.queue) is not None
+        )
 
     def __call__(self, x: Tensor, out: Tensor = None, residual: Tensor = None) -> Tensor:
         """Convolve.
@@ -275,7 +278,7 @@ class Convolution:
             if ready is None:
                 cut = batch_parts(problem, self._runtime.info) if problem.N else []
                 plans = {count: self._plan(problem.with_batch(count)) for _, count in cut}
-                queue = self._runtime.place(plans.values(), self.queue) if on_host else self.queue
+                queue = place(plans.values(), self.queue) if on_host else self.queue
                 made = {count: self._build(plan, queue) for count, plan in plans.items()}
                 ready = self._ready[key] = _Ready(problem, queue, tuple((start, count, *made[count]) for start, count in cut))
         return ready
@@ -285,10 +288,24 @@ class Convolution:
 
     def _build(self, plan: Plan, queue: cl.CommandQueue) -> tuple[Executable, dict[str, Any]]:
         executable = Executable(plan, runtime_of(queue))
-        packed = self._packed.get(plan.prepare)
+        w, bias = self._constants(queue)
+        key = (queue.int_ptr, plan.prepare)
+        packed = self._packed.get(key)
         if packed is None:
-            assert self._w is not None  # a convolution always has a filter
-            packed = self._packed[plan.prepare] = executable.pack(queue, self._w)
-        elif queue is not self.queue:
-            self._runtime.queue_state(self.queue).finish()  # which may have begun to pack it
-        return executable, {"w": self._w, "packed": packed, "bias": self._bias}
+            assert w is not None  # a convolution always has a filter
+            packed = self._packed[key] = executable.pack(queue, w)
+        return executable, {"w": w, "packed": packed, "bias": bias}
+
+    def _constants(self, queue: cl.CommandQueue) -> tuple[cl.Buffer | None, cl.Buffer | None]:
+        """Return filter and bias in the context of a queue: the own one, or that of the thread that calls."""
+        if queue is self.queue:
+            return self._w, self._bias
+        if self._there is None:
+            w, bias = (None if own is None else self._copy_for(queue.context, own) for own in (self._w, self._bias))
+            self._there = w, bias
+        return self._there
+
+    def _copy_for(self, context: cl.Context, own: cl.Buffer) -> cl.Buffer:
+        host = np.empty(own.size, np.uint8)
+        cl.enqueue_copy(self.queue, host, own)
+        return copied(context, host)

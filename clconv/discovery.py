@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _INTEL_LIBRARIES = ("libintlc.so.5", "libimf.so", "libsvml.so", "libirng.so", "libtbb.so.12", "libhwloc.so.15")
 _lock = threading.RLock()
 _problems: list[str] = []
+_beside: dict[int, cl.CommandQueue] = {}  # by the default queue's address, which is kept
 _contexts: list[cl.Context] = []  # of default queues: with Intel's runtime, a queue does not keep its context alive
 
 
@@ -180,14 +181,6 @@ def choose_device(wish: str | None = None) -> cl.Device:
     raise DeviceError(f"no OpenCL device fits the name {wish!r} ({where}); use cpu, gpu or a part of one of: {names}")
 
 
-def context_of(device: cl.Device) -> cl.Context:
-    """Return a new context of a device, and of the one beside it for the thread that calls, if there is one."""
-    import pyopencl as cl
-
-    second = caller.beside(device)
-    return cl.Context([device] if second is None else [device, second])
-
-
 @cache
 def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
     """Queue per choice of the environment, so that a later change of the variables is honoured."""
@@ -203,12 +196,26 @@ def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
                 f"PYOPENCL_CTX={pyopencl_ctx!r} chooses no OpenCL device ({error}); "
                 "write it as pyopencl does, or unset it and name a device in CLCONV_DEVICE"
             ) from error
-        wanted = list(dict.fromkeys(caller.usual(device) for device in chosen))
-        context = context_of(wanted[0]) if len(wanted) == 1 else cl.Context(wanted)
     else:
-        context = context_of(choose_device(clconv_device))
+        chosen = [choose_device(clconv_device)]
+    context = cl.Context(list(dict.fromkeys(caller.usual(device) for device in chosen)))
     _contexts.append(context)
-    return cl.CommandQueue(context, context.devices[0])
+    queue = cl.CommandQueue(context)
+    second = caller.beside(queue.device)
+    if second is not None:
+        _contexts.append(cl.Context([second]))
+        _beside[queue.int_ptr] = cl.CommandQueue(_contexts[-1])
+    return queue
+
+
+def queue_on(wish: str | None) -> cl.CommandQueue:
+    """Return the default queue if the device is that which a wish chooses, see :func:`choose_device`; None for no wish."""
+    return default_queue() if wish is None else _default_queue((wish, None))
+
+
+def beside(queue: cl.CommandQueue) -> cl.CommandQueue | None:
+    """Return where calls that wait may run in place of a default queue: in the thread that calls, see :mod:`clconv.caller`."""
+    return _beside.get(queue.int_ptr)
 
 
 def default_queue() -> cl.CommandQueue:

@@ -16,7 +16,7 @@ from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.invoke import empty_like_input, run_device, run_numpy
 from clconv.problem import ConvProblem
-from clconv.runtime import copied, host_buffer, runtime_of
+from clconv.runtime import copied, host_buffer, place, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array
 from clconv.tuning import recall
@@ -185,9 +185,9 @@ def _prepared(
     with _lock:
         cut = batch_parts(problem, runtime.info) if problem.N else []
         plans = {n: select(problem.with_batch(n), runtime.info, Limits(algorithm), recall).plan for n in {n for _, n in cut}}
-        place = runtime.place(plans.values(), queue) if on_host else queue
-        made = {n: Executable(plan, runtime_of(place)) for n, plan in plans.items()}
-        found = _executables[key] = _Prepared(problem, place, tuple((start, n, made[n]) for start, n in cut))
+        where = place(plans.values(), queue) if on_host else queue
+        made = {n: Executable(plan, runtime_of(where)) for n, plan in plans.items()}
+        found = _executables[key] = _Prepared(problem, where, tuple((start, n, made[n]) for start, n in cut))
         while len(_executables) > _KEPT:
             _executables.popitem(last=False)
     return found

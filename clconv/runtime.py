@@ -14,7 +14,7 @@ import pyopencl as cl
 
 from clconv import binaries, caller
 from clconv.device import DeviceInfo
-from clconv.discovery import require_linker, require_own_process
+from clconv.discovery import beside, require_linker, require_own_process
 from clconv.errors import DeviceError, KernelBuildError
 from clconv.plan import Launch, Plan
 from clconv.source import expand, located, options
@@ -82,8 +82,6 @@ class Runtime:
     ----------
     in_caller : bool
         The device runs kernels in the thread that enqueues them; what was enqueued is done.
-    beside : pyopencl.CommandQueue, optional
-        Where the context has such a device beside this one: its queue.
     """
 
     def __init__(self, context: cl.Context, device: cl.Device) -> None:
@@ -93,13 +91,7 @@ class Runtime:
         self.lock = threading.RLock()
         self._programs: dict[tuple[str, tuple[str, ...]], cl.Program] = {}
         self._queues: dict[int, QueueState] = {}
-        second = next((d for d in context.devices if caller.is_caller(d)), None)
-        self.in_caller = second == device
-        self.beside = None if second is None or self.in_caller or not self.info.is_pocl else cl.CommandQueue(context, second)
-
-    def place(self, plans: Iterable[Plan], queue: cl.CommandQueue) -> cl.CommandQueue:
-        """Return where to run plans on NumPy arrays: the queue, or that of the thread that calls if all are faster there."""
-        return self.beside if self.beside is not None and all(caller.is_faster(p, self.info) for p in plans) else queue
+        self.in_caller = caller.is_caller(device)
 
     def queue_state(self, queue: cl.CommandQueue) -> QueueState:
         """Return the state of a queue of this context."""
@@ -180,6 +172,12 @@ def runtime_of(queue: cl.CommandQueue) -> Runtime:
         runtime.queue_state(queue)  # holds the queue, so that its address stays its own
         _by_queue[key] = runtime
         return runtime
+
+
+def place(plans: Iterable[Plan], queue: cl.CommandQueue) -> cl.CommandQueue:
+    """Return where to run plans that are waited for: the queue or, beside a default one, the thread that calls if faster."""
+    second = beside(queue)
+    return second if second is not None and all(caller.is_faster(p, runtime_of(queue).info) for p in plans) else queue
 
 
 def allocate(context: cl.Context, size: int) -> cl.Buffer:

@@ -14,9 +14,9 @@ import pytest
 import clconv
 from clconv import caller
 from clconv.device import DeviceInfo
+from clconv.discovery import beside
 from clconv.notation import parse
 from clconv.plan import Local
-from clconv.runtime import runtime_of
 from clconv.select import select
 from tests.test_discovery import needs_pocl, run_python
 
@@ -39,7 +39,7 @@ def test_short_plans_alone() -> None:
 def queue() -> cl.CommandQueue:
     """The default queue, where there is a device for the thread that calls beside it."""
     queue = clconv.default_queue()
-    if runtime_of(queue).beside is None:
+    if beside(queue) is None:
         pytest.skip("the default device has none beside it for the thread that calls")
     return queue
 
@@ -123,11 +123,11 @@ def test_the_callers_arithmetic_stays_as_it_was(queue: cl.CommandQueue) -> None:
 
 def test_a_device_for_the_thread_alone(queue: cl.CommandQueue) -> None:
     """Its queue may be used like any other."""
-    beside = runtime_of(queue).beside
-    assert beside is not None
-    assert runtime_of(beside).beside is None
+    second = beside(queue)
+    assert second is not None
+    assert beside(second) is None
     x, w = numbers(1, 8, 10, 10), numbers(4, 8, 3, 3)
-    assert np.array_equal(clconv.conv2d(x, w, queue=beside), clconv.conv2d(x, w, queue=queue))
+    assert np.array_equal(clconv.conv2d(x, w, queue=second), clconv.conv2d(x, w, queue=queue))
 
 
 @needs_pocl
@@ -164,8 +164,8 @@ def test_others_who_decided_before(before: str, variables: dict[str, str]) -> No
         before
         + """
 import numpy as np, clconv
-from clconv.runtime import runtime_of
-print(clconv.conv2d(np.ones((1, 1, 3, 3), "f"), np.ones((1, 1, 3, 3), "f")).item(), runtime_of(clconv.default_queue()).beside)
+from clconv.discovery import beside
+print(clconv.conv2d(np.ones((1, 1, 3, 3), "f"), np.ones((1, 1, 3, 3), "f")).item(), beside(clconv.default_queue()))
 """
     )
     done = run_python(code, CLCONV_DEVICE="portable", **variables)

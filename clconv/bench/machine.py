@@ -96,7 +96,7 @@ def measure(seconds: float) -> dict[str, Any]:
     """Measure the default device, each number for about ``seconds``, and return a :class:`Machine` as JSON can hold it."""
     import clconv
     from clconv.bench import limits
-    from clconv.runtime import runtime_of
+    from clconv.discovery import beside
 
     queue = clconv.default_queue()
     info = limits.info_of(queue)
@@ -109,8 +109,8 @@ def measure(seconds: float) -> dict[str, Any]:
     levels.append(Level("memory", math.inf, limits.copy_gb_s(queue, memory, seconds)))
     gflops = limits.multiply_add_gflops(queue, seconds)
     call_us = limits.empty_call_us(queue, seconds)
-    beside = runtime_of(queue).beside
-    caller_us = 0.0 if beside is None else limits.empty_call_us(beside, seconds)
+    second = beside(queue)
+    caller_us = 0.0 if second is None else limits.empty_call_us(second, seconds)
     return Machine(info.name, info.platform, info.driver, units, gflops, tuple(levels), call_us, caller_us).record()
 
 

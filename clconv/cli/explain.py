@@ -6,10 +6,10 @@ import json
 
 import click
 
-from clconv.discovery import default_queue
+from clconv.device import DeviceInfo
+from clconv.discovery import beside, default_queue
 from clconv.explain import explain as explain_problem
 from clconv.notation import parse
-from clconv.runtime import runtime_of
 from clconv.select import Limits
 
 
@@ -25,7 +25,7 @@ def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, err
     PROBLEM in words, quoted: "3x3 64->128 @56 stride 2 relu", or in oneDNN's notation: g32ic128ih56oc128oh56kh3ph1.
     """
     text = parse(" ".join(problem))
-    runtime = runtime_of(default_queue())
+    queue = default_queue()
     limits = Limits(algorithm, workspace, error_factor)
-    explanation = explain_problem(text, runtime.info, limits, beside=runtime.beside is not None)
+    explanation = explain_problem(text, DeviceInfo.of(queue.device), limits, beside=beside(queue) is not None)
     click.echo(json.dumps(explanation.as_dict(), indent=1) if as_json else str(explanation))

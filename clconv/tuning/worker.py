@@ -36,18 +36,13 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     device : str, optional
         The device's name; ``CLCONV_DEVICE`` if left out.
     """
-    import pyopencl as cl
-
-    from clconv.discovery import choose_device, context_of, default_queue
+    from clconv.discovery import queue_on
     from clconv.errors import ClconvError
     from clconv.executable import Executable
     from clconv.reference import error_bound
-    from clconv.runtime import host_buffer, read_back, runtime_of, wait
+    from clconv.runtime import host_buffer, place, read_back, runtime_of, wait
 
-    # With Intel's runtime a queue does not keep its context alive.
-    context = None if device is None else context_of(choose_device(device))
-    queue = default_queue() if context is None else cl.CommandQueue(context, context.devices[0])
-    queue = runtime_of(queue).place([plan], queue)
+    queue = place([plan], queue_on(device))  # as a call on NumPy arrays would do
     problem = plan.problem
     if data.get("problem") != problem:
         data.clear()
