@@ -28,8 +28,10 @@ class ConvProblem:
     ::
 
         y[n, oc, oh, ow] = act( bias[oc] + residual[n, oc, oh, ow]
-            + sum over ic in the group of oc, kh, kw of
-              x[n, ic, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL] * w[oc, ic, kh, kw] )
+            + sum over ic < ICG, kh, kw of
+              x[n, g*ICG + ic, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL] * w[oc, ic, kh, kw] )
+
+    with ``g = oc // OCG`` the group of the output channel, and x zero outside of the image.
 
     Parameters
     ----------

@@ -119,6 +119,17 @@ def test_explain_takes_every_limit() -> None:
         CliRunner().invoke(cli, ["explain", "3x3 64->64 @56", "--error-factor", "0.5"], catch_exceptions=False)
 
 
+def test_tune_takes_the_batch_that_the_problem_names(tmp_path: Path) -> None:
+    for number, options in enumerate(([], ["--batch", "3"])):
+        store = tmp_path / f"{number}.json"
+        done = clconv("tune", "1x1 8->8 @4 batch 2 nhwc", "--seconds", "0.001", "--store", str(store), *options)
+        assert done.returncode == 0, done.stderr
+        (records,) = json.loads(store.read_text())["devices"].values()
+        assert [f"mb{3 if options else 2}ic8" in key and "NHWC" in key for key in records] == [True]
+    done = clconv("tune", "1x1 8->8 @4", "--layout", "nhwc", "--store", str(tmp_path / "none.json"))
+    assert "PROBLEM names its own layout" in done.stderr
+
+
 def test_mistakes_end_in_one_sentence() -> None:
     for arguments in (
         ["explain", "banana"],

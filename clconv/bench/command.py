@@ -81,9 +81,21 @@ def _cores() -> int:
     help="Libraries to measure against, those that are installed; or the JSON file of an earlier run; or none.",
 )
 @click.option("--networks", "whole", is_flag=True, help="Time whole networks instead of their layers.")
-@click.option("--of", "networks", default="", callback=_names, help="Whose layers, or which networks: mobilenet_v1,resnet50.")
+@click.option(
+    "--of",
+    "networks",
+    default="",
+    callback=_names,
+    help=f"Whose layers ({', '.join(NETWORKS)}), or which networks; all if left out.",
+)
 @click.option("--only", default="", callback=_names, help="Only layers whose name contains one of these: cv3x3,g32,dw.")
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
+@click.option(
+    "--layout",
+    type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False),
+    default="both",
+    show_default=True,
+    help="Of the layers.",
+)
 @click.option(
     "--algorithm",
     default="auto",
@@ -107,7 +119,9 @@ def _cores() -> int:
 @click.option("--json", "json_file", type=FILE, callback=_writable, help="Keep the results, after each layer.")
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
 @click.option("--picture", type=FILE, callback=_picture, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
-@click.option("--readme", type=README, help="Put the table between this file's markers.")
+@click.option(
+    "--readme", type=README, help="Put the table into this file, between <!-- bench:begin --> and <!-- bench:end -->."
+)
 @click.pass_context
 def bench_command(
     context: click.Context,

@@ -55,7 +55,11 @@ class Result:
 @click.command()
 @click.argument("image", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--picture", default="clconv-demo.png", type=click.Path(dir_okay=False, path_type=Path), help="Where the results are drawn."
+    "--picture",
+    default="clconv-demo.png",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the results are drawn.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def demo(image: Path | None, picture: Path, as_json: bool) -> None:

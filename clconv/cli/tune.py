@@ -25,8 +25,12 @@ from clconv.tuning.store import device_key, load, make_folder, problem_key, stor
 @click.argument("problem", nargs=-1)
 @click.option("--networks", default=",".join(NETWORKS), show_default=True, help="Whose layers, when no PROBLEM is given.")
 @click.option("--only", default="", help="Only layers whose name contains one of these: cv3x3,g32,dw.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False), default="both", show_default=True)
+@click.option("--batch", type=click.IntRange(1), help="Images at once, in place of PROBLEM's; 1 for layers if left out.")
+@click.option(
+    "--layout",
+    type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False),
+    help="Of the networks' layers, both if left out; PROBLEM names its own.",
+)
 @click.option("--seconds", type=Seconds(), default=0.1, show_default=True, help="Per candidate.")
 @click.option("--again", is_flag=True, help="Search also what the store has already.")
 @click.option("--thorough", is_flag=True, help="Try also plans that are predicted to be slow.")
@@ -37,8 +41,8 @@ def tune(
     problem: tuple[str, ...],
     networks: str,
     only: str,
-    batch: int,
-    layout: str,
+    batch: int | None,
+    layout: str | None,
     seconds: float,
     again: bool,
     thorough: bool,
@@ -51,11 +55,14 @@ def tune(
     """
     device = DeviceInfo.of(default_queue().device)
     path = store or store_path()
-    layouts = ("NCHW", "NHWC") if layout == "both" else (layout.upper(),)
     if problem:
-        problems = [parse(" ".join(problem)).with_batch(batch)]
+        if layout is not None or only:
+            raise ShapeError("--layout and --only choose among networks' layers; PROBLEM names its own layout, leave them out")
+        parsed = parse(" ".join(problem))
+        problems = [parsed if batch is None else parsed.with_batch(batch)]
     else:
-        layers = distinct_layers(networks.split(","), batch, [part for part in only.split(",") if part])
+        layouts = ("NCHW", "NHWC") if layout in (None, "both") else (layout.upper(),)
+        layers = distinct_layers(networks.split(","), batch or 1, [part for part in only.split(",") if part])
         problems = [layer.problem_in(name) for layer in layers for name in layouts]
     if not problems:
         raise ShapeError(f"no layer of {networks} contains {only.replace(',', ' or ')} in its name; see clconv bench")

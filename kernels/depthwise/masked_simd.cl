@@ -5,7 +5,8 @@
  *
  * x N C IH IW,  w C*M 1 KH KW,  y and residual N C*M OH OW.
  *
- * Work-items: (band of output rows, CHANNELS channels, n). Each computes tiles of TILE_OH rows x COLUMNS columns, VEC of them or one less:
+ * Work-items: (band of output rows, CHANNELS channels, n). Each computes tiles of TILE_OH rows x COLUMNS columns: VEC,
+ * or with SW = 2 fewer by (KW+1)/2 - 1:
  *
  *     x, SPAN_H rows               y, TILE_OH rows
  *     [. v v v v v v v             [acc          ]      rows above and below the image are skipped,

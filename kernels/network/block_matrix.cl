@@ -17,7 +17,7 @@
  * lift, shift      EC, may be absent        bias: OC, may be absent
  * taps             KH*KW TAP_PITCH          from depthwise/pixel_simd.cl, which begins with VEC zeros
  *
- * Work-items: (bands of ROWS rows of outputs, image), one in a work-group. The EKH - SH rows of e between two bands are computed
+ * Work-items: (bands of ROWS rows of outputs, image), one in a work-group. The (KH-1)*DH + 1 - SH rows of e between two bands are computed
  * in both. Local memory: the split x (EXPAND 1), e, the split d, sums for the matrix unit.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh (of the last part), matrix.clh; PARTS, PRODUCTS (see
@@ -112,7 +112,8 @@ INLINE void put_rows(__local acc_t *e, __global const real *x, const middle *m, 
 }
 #endif
 
-/* TILE_OW outputs of VEC channels. e: where the first tap of the first one stands; taps, shift: of the first channel. */
+/* TILE_OW outputs of VEC channels. e: where the first tap of the first one stands; taps: of the first channel; first: what the sums
+ * begin with. */
 INLINE void add_window(vec acc[TILE_OW], __local const acc_t *e, __global const acc_t *taps, const vec first, const int WIDTH,
                        const int TAP_PITCH) {
   UNROLL for (int j = 0; j < TILE_OW; j++) acc[j] = first;

@@ -16,8 +16,8 @@
  *
  * Per output KH*SW elements of x are read, in whole rows, and one is written.
  *
- * Macros: types.clh, vector.clh, border.clh, combine.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean). The largest number stands for NaN in no
- * way: what a maximum of NaN gives is not defined.
+ * Macros: types.clh, vector.clh, border.clh, combine.clh; KH KW SH SW DH DW; MODE (0 maximum, 1, 2 mean). The maximum
+ * of a window with a NaN in it is not defined.
  */
 #include "include/types.clh"
 #include "include/vector.clh"

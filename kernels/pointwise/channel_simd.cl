@@ -33,7 +33,7 @@
  * padding: for 16-bit elements, which would be converted again and again, and for images with padding.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); PXB (pixels of a tile, even), OCV
- * (its vectors of output channels); PXB*OCV vector registers hold the tile.
+ * (its vectors of output channels); PXB*OCV vector registers hold the tile; AHEAD, see prefetch.clh.
  */
 #include "include/wide.clh"
 

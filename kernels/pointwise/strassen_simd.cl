@@ -28,7 +28,7 @@
  * Per multiply-add, 1/OCB + 1/PXB elements are read from local memory and the filter; x is read once per work-item.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PXB, PXS (pixels of a tile's half, PXS < PXB),
- * OCV (its vectors of output channels); PXB*OCV vector registers hold the sums.
+ * OCV (its vectors of output channels); PXB*OCV vector registers hold the sums; AHEAD, see prefetch.clh.
  */
 #include "include/wide.clh"
 

@@ -18,7 +18,8 @@
  *
  * x, y, residual   N C H W, or N H W C        (macro NHWC)
  * w                OC ICG 3 3, or 3 3 ICG OC
- * U                G SIDE*SIDE OCB ICB*VEC OC_BLOCK      ICB = ceil(ICG / VEC), OCB = ceil(OCG / OC_BLOCK), tails 0
+ * U                G Q SIDE*SIDE panels ICB*VEC OC_BLOCK    ICB = ceil(ICG / VEC), OCB = ceil(OCG / OC_BLOCK), tails 0; in panels of
+ *                                                           `panels` blocks, Q = ceil(OCB / panels), the last of a group with the rest
  * V                SIDE*SIDE ICB tiles VEC               of one group and one run of tiles
  * M                PANELS SIDE*SIDE tiles OC_BLOCK
  *

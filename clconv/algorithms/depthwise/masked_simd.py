@@ -80,16 +80,15 @@ class DepthwiseMaskedSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            tile=f"{tile} rows x {vec} columns",
+            tile=f"{tile} rows x {vec - _parts(p, vec) + 1} columns",
             seconds=seconds,
             error_factor=direct_error_factor(p),
         )
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int, avx512: bool) -> float:
         """Predict from loads, shuffles and multiply-adds of whole tiles, their beginnings and ends, and from the traffic."""
-        parts = (p.KW + 1) // 2
-        parted = p.SW == 2 and p.DW == 1 and parts <= vec // 2
-        columns = vec - parts + 1 if parted else vec
+        parted, parts = _parted(p, vec), _parts(p, vec)
+        columns = vec - parts + 1
         waste = round_up(p.OH, tile) / p.OH * ceil_div(p.OW, columns) * vec / p.OW
         apart = p.SW > 2 and p.DW == 1 and p.KW <= p.SW
         # Loads and shuffles a row.
@@ -98,8 +97,18 @@ class DepthwiseMaskedSimd(Algorithm):
         compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.driver_flops
         if not avx512:
             compute *= 2  # vectors at the border are moved element by element
-        elif tile * (parts if parted else 1) + p.KH * p.KW > MOST_VECTORS:
+        elif tile * parts + p.KH * p.KW > MOST_VECTORS:
             compute *= 1.15  # more than the registers hold
         tiles = p.N * p.IC * ceil_div(p.OW, columns) * ceil_div(p.OH, tile)
         begun = BEGIN * tiles / (device.clock_mhz * 1e6 * device.compute_units)
         return max(compute + begun, p.bytes / device.bandwidth / 4)
+
+
+def _parted(problem: ConvProblem, vec: int) -> bool:
+    """Whether a row's vectors are parted into even and odd elements."""
+    return problem.SW == 2 and problem.DW == 1 and vec >= (problem.KW + 1) // 2 * 2
+
+
+def _parts(problem: ConvProblem, vec: int) -> int:
+    """Return how many sums an output has: if rows are parted, those of the taps 0 and 1, 2 and 3, and so on."""
+    return (problem.KW + 1) // 2 if _parted(problem, vec) else 1
