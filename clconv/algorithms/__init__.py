@@ -9,6 +9,7 @@ from clconv.algorithms.depthwise.direct_simt import DepthwiseDirectSimt
 from clconv.algorithms.depthwise.masked_simd import DepthwiseMaskedSimd
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
+from clconv.algorithms.depthwise.twin_simd import DepthwiseTwinSimd
 from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.grouped.direct_simt import GroupedDirectSimt
@@ -46,6 +47,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     GroupedLaneSimd(),
     DepthwiseDirectSimd(),
     DepthwiseMaskedSimd(),
+    DepthwiseTwinSimd(),
     DepthwisePanelSimd(),
     DepthwisePixelSimd(),
     DepthwiseChannelSimd(),
