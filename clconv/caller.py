@@ -30,9 +30,6 @@ NAMES = ("basic", "cpu-minimal")
 WAKING = 15e-6
 """Seconds from a call to the first work-group on PoCL's own threads and from the last one back; measured, at least."""
 
-MOST_LOCAL = 256 << 10
-"""Bytes of local memory, which lies on the caller's stack then."""
-
 USUAL = ":pthread"
 """``PYOPENCL_CTX`` for the device that pyopencl would choose by itself if the other one were not there."""
 
@@ -97,13 +94,9 @@ def is_faster(plan: Plan, info: DeviceInfo) -> bool:
     Its work-groups follow each other there, from one first and second cache. The prediction of all of them is what the busiest
     unit has to do, times the units at work.
     """
-    if max(launch.local_bytes for launch in plan.launches) > MOST_LOCAL or _touched(plan) > info.l2_bytes:
+    touched = plan.problem.bytes + plan.workspace + max(launch.local_bytes for launch in plan.launches)
+    if touched > info.l2_bytes:
         return False
     groups = max(math.prod(launch.global_size) // math.prod(launch.local_size) for launch in plan.launches)
     units = min(groups, info.compute_units)
     return (units - 1) * plan.seconds < WAKING
-
-
-def _touched(plan: Plan) -> int:
-    """Bytes that a call reads or writes, once each."""
-    return plan.problem.bytes + plan.workspace

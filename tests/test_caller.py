@@ -31,7 +31,7 @@ def test_short_plans_alone() -> None:
     assert caller.is_faster(replace(short, seconds=2 * caller.WAKING), replace(POCL, compute_units=1))  # no unit to share with
     assert not caller.is_faster(replace(short, seconds=2 * caller.WAKING), POCL)
     assert not caller.is_faster(short, replace(POCL, l2_bytes=short.problem.bytes - 1))
-    many = replace(short.launches[0], arguments=(Local(caller.MOST_LOCAL + 1),))
+    many = replace(short.launches[0], arguments=(Local(POCL.l2_bytes),))
     assert not caller.is_faster(replace(short, launches=(many,)), POCL)
 
 
