@@ -9,6 +9,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import clconv.onnx
+from clconv.errors import UnsupportedError
 from tests.onnx.models import model, node, numbers
 
 
@@ -33,3 +34,22 @@ def test_the_aspect_ratio_by_hand() -> None:
     proto = model([spec], {"x": [1, 1, 2, 4]}, ["y"], {"sizes": np.array([4, 6])}, opset=18)
     x = np.broadcast_to(np.array([[0], [1]], np.float32), (1, 1, 2, 4))
     np.testing.assert_allclose(clconv.onnx.load(proto)(x)[0, 0, :, 0], [0, 0.5, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [11, 12])
+def test_tensorflow_s_centres_of_pixels(opset: int) -> None:
+    """Place i of 8 is (i + 0.5) / 2 of 4, without the half that other modes take away: 0.25, 0.75, 1.25 and so on."""
+    names = {"coordinate_transformation_mode": "tf_half_pixel_for_nn"}
+    for rounding, want in (("floor", [0, 0, 1, 1, 2, 2, 3, 3]), ("ceil", [1, 1, 2, 2, 3, 3, 3, 3])):
+        spec = node("Resize", "x roi s", "y", mode="nearest", nearest_mode=rounding, **names)
+        constants = {"roi": np.empty(0, np.float32), "s": np.array([1, 1, 1, 2], np.float32)}
+        proto = model([spec], {"x": [1, 1, 1, 4]}, ["y"], constants, opset=opset)
+        y = clconv.onnx.load(proto)(np.arange(4, dtype=np.float32).reshape(1, 1, 1, 4))
+        np.testing.assert_array_equal(y.ravel(), want)
+
+
+def test_unknown_coordinates_are_refused() -> None:
+    spec = node("Resize", "x _ s", "y", mode="nearest", coordinate_transformation_mode="quarter_pixel")
+    proto = model([spec], {"x": [1, 1, 1, 4]}, ["y"], {"s": np.array([1, 1, 1, 2], np.float32)})
+    with pytest.raises(UnsupportedError, match=r"the Resize of y.*'quarter_pixel', which is not supported"):
+        clconv.onnx.load(proto)(numbers(1, 1, 1, 4))

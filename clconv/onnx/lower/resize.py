@@ -80,7 +80,7 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
     if node.get("antialias", 0) or _text(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         raise UnsupportedError(f"the node {node.name!r} (Resize) smooths or crops the image, which is not supported")
     factor = count / size if scale is None else scale
-    at = _coordinates(_text(node, "coordinate_transformation_mode", "half_pixel"), np.arange(count), size, count, factor)
+    at = _coordinates(node, np.arange(count), size, count, factor)
     if mode == "nearest":
         places = _rounded(at, _text(node, "nearest_mode", "round_prefer_floor"))
         return np.clip(places, 0, size - 1)[:, None], np.ones((count, 1))
@@ -98,8 +98,9 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
     return np.clip(places, 0, size - 1), weights
 
 
-def _coordinates(mode: str, i: Array, size: int, count: int, scale: float) -> Array:
+def _coordinates(node: Node, i: Array, size: int, count: int, scale: float) -> Array:
     """Return the place on the old axis of each place on the new one."""
+    mode = _text(node, "coordinate_transformation_mode", "half_pixel")
     i = i.astype(np.float64)
     if mode == "asymmetric":
         return i / scale
@@ -112,6 +113,12 @@ def _coordinates(mode: str, i: Array, size: int, count: int, scale: float) -> Ar
         adjustment = count / (scale * size)
         center = size / 2
         return center * (1 - adjustment) + (i + 0.5) / scale - 0.5
+    if mode == "tf_half_pixel_for_nn":  # of operator sets 11 and 12
+        return (i + 0.5) / scale
+    if mode not in ("half_pixel", "pytorch_half_pixel"):
+        raise UnsupportedError(
+            f"the node {node.name!r} (Resize) maps coordinates by {mode!r}, which is not supported; export it with half_pixel"
+        )
     return (i + 0.5) / scale - 0.5
 
 
