@@ -73,6 +73,11 @@ class Inputs:
             tensor = as_tensor(np.asarray(value) if isinstance(value, np.generic) else value, f"the input {port.name!r}")
             if tensor.dtype.name != port.dtype:
                 raise ShapeError(f"the input {port.name!r} has the element type {tensor.dtype.name}; it must be {port.dtype}")
+            if not tensor.dtype.isnative:
+                raise ShapeError(
+                    f"the input {port.name!r} has the foreign byte order {tensor.dtype.str}; "
+                    f"convert it with astype({port.dtype!r})"
+                )
             _check_shape(port, tuple(tensor.shape))
             tensors.append(tensor)
         if len({is_device_array(t) for t in tensors}) > 1:

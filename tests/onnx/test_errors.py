@@ -131,6 +131,7 @@ def test_sizes_that_depend_on_contents_are_refused() -> None:
         ((numbers(1, 3, 5),), {}, r"shape \(1, 3, 5\); it must be \(any, 3, 4\)"),
         ((numbers(3, 4),), {}, r"shape \(3, 4\)"),
         ((numbers(1, 3, 4).astype(np.float64),), {}, "element type float64; it must be float32"),
+        ((numbers(1, 3, 4).astype(">f4"),), {}, r"foreign byte order >f4; convert it with astype\('float32'\)"),
         (([1.0, 2.0],), {}, "pass a NumPy array"),
         (("image.jpg",), {}, "pass a NumPy array"),
     ],
