@@ -260,9 +260,15 @@ class Program:
                 self._last.wait()
 
     def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
-        """Return the least seconds that each step took on a queue that records times."""
+        """Return the least seconds that each step took on a queue that records times.
+
+        The program's buffers are one call's at a time: those before are waited for, and others wait until this is done.
+        """
         best = [float("inf")] * len(self.commands)
         with self.lock:
+            if self._last is not None:
+                with contextlib.suppress(cl.Error):  # told where the results are read
+                    self._last.wait()
             for _ in range(rounds):
                 for place, commands in enumerate(self.commands):
                     events = []
