@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
             shapes.update((name, a.shape) for name, a in results.items())
             dtypes.update((name, a.dtype.name) for name, a in results.items())
             continue
+        if "floats" in node.attributes:
+            node = _converted(node, shapes, dtypes, constants)
         for name, (dtype, shape) in infer(node, shapes, dtypes, constants).items():
             shapes[name], dtypes[name] = shape, dtype
         if node.op in ("Cast", "CastLike") and dtypes[node.output] == dtypes[node.inputs[0]]:
@@ -87,6 +90,26 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
         )
     graph = graph.with_nodes(nodes, note, constants=constants, shapes=shapes, dtypes=dtypes)
     return without_dead(graph)
+
+
+def _converted(node: Node, shapes: dict[str, Shape], dtypes: dict[str, str], constants: dict[str, Array]) -> Node:
+    """Give numbers that follow from sizes the type of those that they meet; see :mod:`clconv.onnx.precision`."""
+    dtype, inputs = str(node.attributes["floats"]), list(node.inputs)
+    for index, name in enumerate(inputs):
+        value = constants.get(name)
+        if value is None or value.dtype.kind != "f" or value.dtype.name == dtype:
+            continue
+        with np.errstate(over="ignore"):  # a mask's -3e38 becomes an infinity, which does the same
+            number = value.astype(dtype)
+        if node.op == "Div" and index == 1 and not np.isfinite(number).all():
+            raise UnsupportedError(
+                f"the node {node.name!r} (Div) divides by {np.abs(value).max():g}, which follows from sizes and is more than "
+                f"{dtype} holds; load the model without dtype={dtype!r}"
+            )
+        inputs[index] = f"{name}:{dtype}"
+        constants[inputs[index]] = number
+        shapes[inputs[index]], dtypes[inputs[index]] = number.shape, dtype
+    return replace(node, inputs=tuple(inputs))
 
 
 def _aligned(

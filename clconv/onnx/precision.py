@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 
-from clconv.onnx.graph import Graph, Node, Port
+from clconv.onnx.graph import Array, Graph, Node, Port, without_dead
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+_NAMES = ("float32", "float16", "float64")
 
 
 def converted(graph: Graph, dtype: str) -> Graph:
-    """Return the graph with floating-point constants, inputs and casts of another type; factors of a size stay as they are."""
-    factors = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:3]}
-    constants = {
-        name: a if name in factors or a.dtype.kind != "f" or a.dtype.name == dtype else a.astype(dtype)
-        for name, a in graph.constants.items()
-    }
-    inputs = tuple(Port(p.name, dtype, p.shape) if p.dtype in ("float32", "float16", "float64") else p for p in graph.inputs)
-    return graph.with_nodes([_retyped(node, dtype) for node in graph.nodes], constants=constants, inputs=inputs)
+    """Return the graph with floating-point constants, inputs and casts of another type.
+
+    Numbers that follow from sizes and constants alone stay as they are, for float16 holds no whole number from 2049 on
+    exactly. Where they meet others, the node is told to convert them: ``floats``. So do the factors of a Resize.
+    """
+    known = _known(graph)
+    constants: dict[str, Array] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        spared = range(len(node.inputs)) if node.output in known else (1, 2) if node.op == "Resize" else ()
+        inputs = list(node.inputs)
+        for index in spared:
+            value = graph.constant(node.input(index))
+            if value is not None and _differs(value, dtype):
+                inputs[index] = f"{node.inputs[index]}:{value.dtype.name}"
+                constants[inputs[index]] = value
+        node = replace(node, inputs=tuple(inputs))
+        if node.output not in known:
+            node = _retyped(node, dtype)
+            if node.op != "Resize" and not known.isdisjoint(node.inputs):
+                node = node.having(floats=dtype)
+        nodes.append(node)
+    constants |= {name: a.astype(dtype) if _differs(a, dtype) else a for name, a in graph.constants.items()}
+    ports = tuple(Port(p.name, dtype, p.shape) if p.dtype in _NAMES else p for p in graph.inputs)
+    return without_dead(graph.with_nodes(nodes, constants=constants, inputs=ports))
+
+
+def _known(graph: Graph) -> set[str]:
+    """Return the values that follow from sizes, constants and whole numbers that steer alone."""
+    known = {port.name for port in graph.inputs if port.steers and port.dtype not in _NAMES}
+    for node in graph.nodes:
+        read = [name for name in node.inputs if name]
+        if node.op in ("Shape", "Size") or (read and all(name in known or name in graph.constants for name in read)):
+            known.update(filter(None, node.outputs))
+    return known
+
+
+def _differs(value: Array, dtype: str) -> bool:
+    return value.dtype.kind == "f" and value.dtype.name != dtype
 
 
 def _retyped(node: Node, dtype: str) -> Node:
     """Return a node that names a floating-point type with another one."""
-    value = node.get("value")
     if node.op == "Cast" and node.get("to") in _FLOATS:
         return node.having(to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-    if node.op == "ConstantOfShape" and (value is None or value.data_type in _FLOATS):
-        number = np.zeros(1) if value is None else onnx.numpy_helper.to_array(value)
-        return node.having(value=onnx.numpy_helper.from_array(number.astype(dtype)))
     return node

@@ -1,0 +1,72 @@
+"""Networks in another element type than their models': what stays as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import clconv.onnx
+from clconv.errors import UnsupportedError
+from tests.onnx.models import Array, model, node, numbers
+
+FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+
+
+def half(nodes: list[onnx.NodeProto], x: Array, **constants: Array) -> Array:
+    """Return the result of a model of single precision that is loaded in half precision; any size may be passed."""
+    sizes: list[int | str | None] = ["N", *(f"s{i}" for i in range(x.ndim - 1))]
+    y: Array = clconv.onnx.load(model(nodes, {"x": sizes}, ["y"], constants), dtype="float16")(x.astype(np.float16))
+    assert y.dtype == np.float16
+    return y
+
+
+def test_arithmetic_of_sizes_is_not_rounded() -> None:
+    """1501 * 1.5 is 2251.5, which float16 rounds to 2252."""
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Cast", "s", "f", to=FLOAT),
+        node("Mul", "f k", "m"),
+        node("Floor", "m", "r"),
+        node("Cast", "r", "n", to=INT64),
+        node("Resize", "x _ _ n", "y"),
+    ]
+    assert half(nodes, numbers(1, 1501), k=np.array([1, 1.5], np.float32)).shape == (1, 2251)
+
+
+def test_a_constant_that_sizes_and_images_are_multiplied_with() -> None:
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Cast", "s", "f", to=FLOAT),
+        node("Mul", "f k", "m"),
+        node("Cast", "m", "n", to=INT64),
+        node("Expand", "x n", "e"),
+        node("Mul", "e k", "y"),
+    ]
+    y = half(nodes, np.ones((1, 4097, 1)), k=np.array([1, 1, 3], np.float32))
+    np.testing.assert_array_equal(y, np.broadcast_to(np.array([1, 1, 3]), (1, 4097, 3)))
+
+
+def test_numbers_of_elements_meet_elements() -> None:
+    """The product of 300 and 500 is more than float16 holds, its root is not."""
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Cast", "s", "f", to=FLOAT),
+        node("ReduceProd", "f", "n", keepdims=0),
+        node("Sqrt", "n", "r"),
+        node("Div", "x r", "y"),
+    ]
+    x = np.full((1, 300, 500), 1000)
+    np.testing.assert_allclose(half(nodes, x), x / np.sqrt(150000), rtol=2e-3)
+    with pytest.raises(UnsupportedError, match=r"the Div of y.*divides by 150000, .* more than float16 holds"):
+        half([*nodes[:3], node("Div", "x n", "y")], x)
+
+
+def test_factors_that_follow_from_sizes() -> None:
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Cast", "s", "f", to=FLOAT),
+        node("Div", "k f", "scales"),
+        node("Resize", "x _ scales", "y"),
+    ]
+    assert half(nodes, numbers(1, 7), k=np.array([1, 10], np.float32)).shape == (1, 10)
