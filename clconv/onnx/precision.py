@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from clconv.onnx.graph import Array, Graph, Node, Port, without_dead
+from clconv.onnx.graph import Array, Graph, Node, without_dead
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _NAMES = ("float32", "float16", "float64")
@@ -37,7 +37,8 @@ def converted(graph: Graph, dtype: str) -> Graph:
                 node = node.having(floats=dtype)
         nodes.append(node)
     constants |= {name: a.astype(dtype) if _differs(a, dtype) else a for name, a in graph.constants.items()}
-    ports = tuple(Port(p.name, dtype, p.shape) if p.dtype in _NAMES else p for p in graph.inputs)
+    factors = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:3]}
+    ports = tuple(replace(p, dtype=dtype) if p.dtype in _NAMES and p.name not in factors else p for p in graph.inputs)
     return without_dead(graph.with_nodes(nodes, constants=constants, inputs=ports))
 
 

@@ -70,3 +70,19 @@ def test_factors_that_follow_from_sizes() -> None:
         node("Resize", "x _ scales", "y"),
     ]
     assert half(nodes, numbers(1, 7), k=np.array([1, 10], np.float32)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_limits_that_are_inputs(dtype: str) -> None:
+    net = clconv.onnx.load(model([node("Clip", "x low high", "y")], {"x": ["N"], "low": [], "high": []}, ["y"]), dtype=dtype)
+    x, low, high = (np.array(a, dtype) for a in ([-2, -1, 0, 1, 2], -1, 1))
+    np.testing.assert_array_equal(net(x, low, high), np.clip(x, low, high))
+    np.testing.assert_array_equal(net(x, low, np.array(2, dtype)), np.clip(x, low, 2))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_factors_that_are_an_input_keep_their_type(dtype: str) -> None:
+    net = clconv.onnx.load(model([node("Resize", "x _ s", "y")], {"x": ["N", 3], "s": [2]}, ["y"]), dtype=dtype)
+    x = np.array([[1, 2, 3]], dtype)
+    assert [port.dtype for port in net.inputs] == [dtype, "float32"]
+    np.testing.assert_array_equal(net(x, np.array([1, 2], np.float32)), x.repeat(2, 1))
