@@ -41,6 +41,13 @@ def test_pad_that_crops(queue: CommandQueue) -> None:
     np.testing.assert_array_equal(clconv.onnx.load(proto, queue=queue)(a), want)
 
 
+def test_gelu_s_approximation_goes_to_zero(queue: CommandQueue) -> None:
+    proto = model([node("Gelu", "a", "y", approximate="tanh")], {"a": [6]}, ["y"], opset=20)
+    a = np.array([-1e30, -1e6, -1e4, -100, -20, 1e30], np.float32)
+    y = clconv.onnx.load(proto, queue=queue)(a)
+    np.testing.assert_allclose(y, np.maximum(a, 0), rtol=1e-6, atol=1e-30)
+
+
 @needs_simulator
 def test_no_finding_in_the_simulator() -> None:
     command = [sys.executable, "-m", "tests.onnx.oclgrind_worker"]
