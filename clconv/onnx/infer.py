@@ -15,6 +15,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, without_dead
 from clconv.onnx.lower import VIEWS
+from clconv.onnx.lower.resize import resized_shape
 from clconv.onnx.problems import transposed_size
 
 _OPSET = defs.onnx_opset_version()
@@ -180,6 +181,11 @@ def infer(
     if size is not None:  # ONNX's inference adds output_padding to it, or leaves it out
         dtype, shape = results[node.output]
         results[node.output] = dtype, (*shape[:2], *size)
+    if node.op == "Resize" and not node.input(3) and node.input(2) in constants:
+        results[node.output] = (
+            results[node.output][0],
+            resized_shape(node, shapes[node.inputs[0]], constants[node.input(2)]),
+        )
     _check_sizes(node, shapes, {name: shape for name, (_, shape) in results.items()})
     return results
 

@@ -53,3 +53,15 @@ def test_unknown_coordinates_are_refused() -> None:
     proto = model([spec], {"x": [1, 1, 1, 4]}, ["y"], {"s": np.array([1, 1, 1, 2], np.float32)})
     with pytest.raises(UnsupportedError, match=r"the Resize of y.*'quarter_pixel', which is not supported"):
         clconv.onnx.load(proto)(numbers(1, 1, 1, 4))
+
+
+@pytest.mark.parametrize(("size", "scale", "want"), [(5, 2.6, 13), (5, 1.4, 7), (10, 2.3, 23), (5, 2.5, 12), (5, 0.3, 1)])
+@pytest.mark.parametrize("axes", [{}, {"axes": [-1]}])
+def test_sizes_are_products_in_float32(size: int, scale: float, want: int, axes: dict[str, Any]) -> None:
+    """2.6 in float32 is 2.5999999: 5 times that is 13 in float32, too."""
+    scales = np.array([scale] if axes else [1, 1, 1, scale], np.float32)
+    spec = node("Resize", "x _ s", "y", mode="linear", **axes)
+    proto = model([spec], {"x": [1, 1, 1, size]}, ["y"], {"s": scales}, opset=18)
+    y = clconv.onnx.load(proto)(np.arange(size, dtype=np.float32).reshape(1, 1, 1, size))
+    assert y.shape == (1, 1, 1, want)
+    np.testing.assert_allclose(y.ravel(), np.clip((np.arange(want) + 0.5) / scale - 0.5, 0, size - 1), atol=1e-5)

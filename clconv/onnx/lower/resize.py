@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Node
+from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
 from clconv.onnx.step import Int, Lowering, pieces
 
@@ -72,6 +72,17 @@ def _scales(node: Node, to: Lowering, rank: int) -> list[float | None]:
         for axis, scale in zip(axes, required(node, to, 2, "scales").tolist(), strict=True):
             result[axis] = scale
     return result
+
+
+def resized_shape(node: Node, shape: Shape, scales: Array) -> Shape:
+    """Return the shape of an image whose sizes are multiplied with scales: products in float32, rounded down.
+
+    ONNX's inference takes them in float64: the float32 next to 2.6 is less than it, and 5 times that rounded down is 12.
+    """
+    sizes = list(shape)
+    for axis, scale in zip(node.get("axes", range(len(shape))), scales.reshape(-1), strict=True):
+        sizes[int(axis)] = int(np.float32(shape[int(axis)]) * np.float32(scale))
+    return tuple(sizes)
 
 
 def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array, Array]:
