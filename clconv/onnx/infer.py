@@ -94,8 +94,11 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
 
 
 def _converted(node: Node, shapes: dict[str, Shape], dtypes: dict[str, str], constants: dict[str, Array]) -> Node:
-    """Give numbers that follow from sizes the type of those that they meet; see :mod:`clconv.onnx.precision`."""
-    dtype, inputs = str(node.attributes["floats"]), list(node.inputs)
+    """Give numbers that follow from sizes, or were attributes, the type of those that they meet.
+
+    ``floats`` is that type, "" the first input's; see :mod:`clconv.onnx.precision` and :mod:`clconv.onnx.versions`.
+    """
+    dtype, inputs = str(node.attributes["floats"] or dtypes[node.inputs[0]]), list(node.inputs)
     for index, name in enumerate(inputs):
         value = constants.get(name)
         if value is None or value.dtype.kind != "f" or value.dtype.name == dtype:

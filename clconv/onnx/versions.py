@@ -24,6 +24,12 @@ class _Old:
         if attribute in self.attributes:
             self.put(position, attribute, np.asarray(self.attributes.pop(attribute), dtype))
 
+    def number(self, position: int, attribute: str) -> None:
+        """Turn an attribute into a constant input of the first one's type, which is not known yet."""
+        if attribute in self.attributes:
+            self.as_input(position, attribute, np.float32)
+            self.attributes["floats"] = ""
+
     def put(self, position: int, what: str, value: Array) -> None:
         """Add a constant input."""
         name = f"{self.node.output}:{what}"
@@ -45,8 +51,8 @@ def modern(node: Node, opset: int, constants: dict[str, Array]) -> Node:
 
 
 def _clip(old: _Old) -> Node:
-    old.as_input(1, "min", np.float32)
-    old.as_input(2, "max", np.float32)
+    old.number(1, "min")
+    old.number(2, "max")
     return old.done()
 
 
@@ -57,7 +63,7 @@ def _axes(old: _Old) -> Node:
 
 def _pad(old: _Old) -> Node:
     old.as_input(1, "pads", np.int64)
-    old.as_input(2, "value", np.float32)
+    old.number(2, "value")
     return old.done()
 
 

@@ -54,3 +54,18 @@ def test_upsample_with_a_scale_of_its_own_for_each_axis(mode: str) -> None:
     y = clconv.onnx.load(proto)(np.array([[[[0, 2], [4, 6]]]], np.float32))
     want = {"nearest": [[0, 0, 2, 2], [4, 4, 6, 6]], "bilinear": [[0, 1, 2, 2], [4, 5, 6, 6]]}
     np.testing.assert_array_equal(y[0, 0], want[mode])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("constant", [False, True])
+def test_numbers_that_were_attributes_are_of_the_type_of_what_they_meet(dtype: str, constant: bool) -> None:
+    specs = [node("Clip", "k", "c", min=-0.5, max=0.75), node("Pad", "c", "p", pads=[0, 1, 0, 0], value=1.5)]
+    k = numbers(2, 3).astype(dtype)
+    element = onnx.helper.np_dtype_to_tensor_dtype(k.dtype)
+    inputs: dict[str, list[int | str | None]] = {"x": [2, 4]} if constant else {"x": [2, 4], "k": [2, 3]}
+    constants = {"k": k} if constant else {}
+    proto = model([*specs, node("Add", "x p", "y")], inputs, ["y"], constants, dtype=element, opset=10)
+    y = clconv.onnx.load(proto)({"x": np.zeros((2, 4), dtype), **({} if constant else {"k": k})})
+    want = np.pad(np.clip(k, np.array(-0.5, dtype), np.array(0.75, dtype)), ((0, 0), (1, 0)), constant_values=1.5)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, want)
