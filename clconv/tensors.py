@@ -184,6 +184,8 @@ def input_buffer(array: Any, queue: cl.CommandQueue) -> tuple[cl.Buffer, list[cl
     if own is not None:
         return own, list(array.events)
     copy = allocate(queue.context, array.nbytes)
+    if not array.nbytes:
+        return copy, []  # such an array has no memory
     where = {"byte_count": array.nbytes, "src_offset": array.offset}
     return copy, [cl.enqueue_copy(queue, copy, array.base_data, **where, wait_for=list(array.events))]
 

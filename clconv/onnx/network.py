@@ -31,7 +31,7 @@ from clconv.onnx.read import graph_of
 from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
-from clconv.runtime import host_buffer, read_back, runtime_of
+from clconv.runtime import allocate, host_buffer, read_back, runtime_of
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array
 
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
@@ -254,7 +254,7 @@ class Network:
             external.append(buffer)
             wait.extend(events)
         results = [pyopencl.array.Array(queue, s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
-        external += [r.base_data for r in results]
+        external += [r.base_data if r.size else allocate(runtime.context, 1) for r in results]
         event = program.run(queue, external, wait or None)
         if event is not None:
             for result in results:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pyopencl.array
 import pytest
 
 import clconv.onnx
@@ -52,3 +53,12 @@ def test_images_without_pixels_are_refused_where_others_with_some_come_of_them(s
     proto = model([spec], {"x": ["N", 2, "H", 5]}, ["y"], constants)
     with pytest.raises(ShapeError, match=rf"the {spec.op_type} of y.*\(1, 2, 0, 5\); pass one that holds"):
         clconv.onnx.load(proto)(numbers(1, 2, 0, 5))
+
+
+def test_device_arrays_without_elements() -> None:
+    nodes = [node("Conv", "x w", "c"), node("GlobalAveragePool", "x", "m"), node("Concat", "x x", "t", axis=3)]
+    net = clconv.onnx.load(model(nodes, {"x": ["N", 3, "H", "W"]}, ["c", "m", "t"], {"w": numbers(4, 3, 1, 1)}))
+    for shape in ((0, 3, 4, 4), (1, 3, 0, 4)):
+        x = np.empty(shape, np.float32)
+        for y, want in zip(net(pyopencl.array.to_device(net.queue, x)), net(x), strict=True):
+            np.testing.assert_array_equal(y.get(), want)
