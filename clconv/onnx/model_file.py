@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
@@ -40,6 +41,8 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
             _load_data(model, Path(source))
     else:
         raise ClconvError(f"a model is a path, bytes or an onnx.ModelProto, not a {type(source).__name__}")
+    if invalid is not None and (whole := _with_shapes(model)) is not None:
+        invalid = _why_invalid(whole)
     if invalid is not None:
         absent = _absent_file(model, Path())
         if absent:
@@ -49,6 +52,25 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
         first = str(invalid).strip().splitlines()[0] if str(invalid).strip() else type(invalid).__name__
         raise ClconvError(f"{what} is not a valid ONNX model ({first}); export or download it again") from invalid
     return model
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """Return a copy in which inputs and outputs of unknown shape have one, None if there are none.
+
+    ONNX's checker wants it; here, shapes follow from what is passed.
+    """
+
+    def bare(infos: Iterable[onnx.ValueInfoProto]) -> list[onnx.TypeProto.Tensor]:
+        types = [info.type.tensor_type for info in infos if info.type.HasField("tensor_type")]
+        return [tensor for tensor in types if not tensor.HasField("shape")]
+
+    if not bare([*model.graph.input, *model.graph.output]):
+        return None
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in bare([*copy.graph.input, *copy.graph.output]):
+        tensor.shape.SetInParent()
+    return copy
 
 
 def _load_data(model: onnx.ModelProto, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,6 +44,23 @@ def test_random_damage_is_refused_or_harmless(tmp_path: Path) -> None:
         damaged[random.integers(len(whole))] = random.integers(256)
         with contextlib.suppress(clconv.ClconvError):
             clconv.onnx.load(bytes(damaged))
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "proto"])
+def test_a_model_that_says_nothing_of_its_shapes(tmp_path: Path, kind: str) -> None:
+    proto = model([node("Add", "x k", "y")], {"x": [400]}, ["y"], {"k": numbers(400)})
+    for info in (*proto.graph.input, *proto.graph.output):
+        info.type.tensor_type.ClearField("shape")
+    path = tmp_path / "bare.onnx"
+    onnx.save(proto, path, save_as_external_data=kind == "path", location="weights.bin", size_threshold=0)
+    sources: dict[str, Any] = {"path": path, "bytes": path.read_bytes(), "proto": proto}
+    net = clconv.onnx.load(sources[kind])
+    assert str(net.inputs[0]) == "x: float32 any shape"
+    np.testing.assert_array_equal(net(np.zeros(400, np.float32)), numbers(400))
+    proto.graph.node[0].input.append("unknown")
+    onnx.save(proto, path)
+    with pytest.raises(clconv.ClconvError, match=r"bare\.onnx is not a valid ONNX model"):
+        clconv.onnx.load(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:
