@@ -22,6 +22,7 @@ _OPSET = defs.onnx_opset_version()
 _OPSETS = [helper.make_opsetid("", _OPSET)]
 _DATA = 1024  # constants of up to this many elements may be shapes, axes, sizes: shape inference gets to see them
 
+_DRAWN = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")
 _OWN = {"Silu": "Sigmoid"}  # nodes that passes made, and one of ONNX's with the same shapes
 
 
@@ -211,7 +212,10 @@ def _proto(node: Node, schema: Any) -> onnx.NodeProto:
 
 
 def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:
-    return bool(node.inputs) and defs.has(node.op) and all(name in constants for name in node.inputs if name)
+    """Whether a node computes, always the same, from what it reads, and that is constant."""
+    if not defs.has(node.op) or node.op in _DRAWN or any(isinstance(v, onnx.GraphProto) for v in node.attributes.values()):
+        return False
+    return bool(node.inputs) and all(name in constants for name in node.inputs if name)
 
 
 def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:

@@ -21,7 +21,6 @@ from clconv.onnx.infer import specialise
 from clconv.onnx.inputs import Inputs
 from clconv.onnx.inverted import fuse_inverted
 from clconv.onnx.layout import choose_layout
-from clconv.onnx.lower import check_supported
 from clconv.onnx.model_file import read_model
 from clconv.onnx.passes import AFTER, BEFORE, run
 from clconv.onnx.planes import read_planes
@@ -76,7 +75,6 @@ def load(
     graph = without_dead(graph_of(read_model(source)))
     if dtype not in (None, "float32", "float16"):
         raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
-    check_supported(graph)
     parameters = graph.parameters
     graph = run(graph, BEFORE)
     if dtype is not None:

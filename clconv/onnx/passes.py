@@ -16,6 +16,7 @@ from clconv.activation import ACTIVATIONS
 from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import Array, Graph, Node, without_dead
 from clconv.onnx.infer import fold_constants
+from clconv.onnx.lower import check_supported
 from clconv.onnx.shuffle import fuse_shuffle
 
 Pass = Callable[[Graph], Graph]
@@ -39,6 +40,12 @@ def mark_steering(graph: Graph) -> Graph:
     steering = {node.input(i) for node in graph.nodes for i in _STEERING.get(node.op, ())}
     inputs = tuple(replace(port, steers=port.name in steering) for port in graph.inputs)
     return replace(graph, inputs=inputs)
+
+
+def checked(graph: Graph) -> Graph:
+    """Refuse nodes that are not offered; behind :func:`fold_constants`, which knows more of them."""
+    check_supported(graph)
+    return graph
 
 
 def fold_batchnorm(graph: Graph) -> Graph:
@@ -268,7 +275,7 @@ def fuse_activation(graph: Graph) -> Graph:
     return graph.with_nodes(nodes, note)
 
 
-BEFORE: tuple[Pass, ...] = (mark_steering, fold_constants, fold_pad, fold_batchnorm, fuse_products)
+BEFORE: tuple[Pass, ...] = (mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
 AFTER: tuple[Pass, ...] = (own_outputs, drop_views, fuse_shuffle, fuse_residual, fuse_activation, without_dead)
 
 

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import clconv.onnx
+from clconv.errors import UnsupportedError
 from clconv.onnx import passes
 from clconv.onnx.graph import Graph, without_dead
 from clconv.onnx.infer import fold_constants, specialise
@@ -53,6 +54,29 @@ def test_fold_constants_computes_what_does_not_depend_on_an_input() -> None:
     assert ops(graph) == ["Mul"]
     assert set(graph.constants) == {"s"}
     check_same(proto, x=numbers(2, seed=3))
+
+
+@pytest.mark.parametrize("op", ["Log", "ReduceL2", "Sin"])
+def test_constants_may_be_computed_by_any_node(op: str) -> None:
+    k = np.abs(numbers(1, 6)) + 1
+    proto = model([node(op, "k", "l"), node("Mul", "x l", "y")], {"x": [1, 6]}, ["y"], {"k": k})
+    check_same(proto, x=numbers(1, 6))
+
+
+def test_a_filter_that_is_kept_as_whole_numbers() -> None:
+    q, s = np.arange(-4, 4, dtype=np.int8).reshape(2, 4, 1, 1), np.array(0.5, np.float32)
+    nodes = [node("DequantizeLinear", "q s", "w"), node("Conv", "x w", "y")]
+    proto = model(nodes, {"x": [1, 4, 3, 3]}, ["y"], {"q": q, "s": s})
+    x = numbers(1, 4, 3, 3)
+    want = np.einsum("oi,nihw->nohw", q[..., 0, 0] * 0.5, x)
+    np.testing.assert_allclose(clconv.onnx.load(proto)(x), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["RandomNormalLike", "RandomUniformLike", "Bernoulli"])
+def test_numbers_that_are_drawn_are_no_constants(op: str) -> None:
+    proto = model([node(op, "k", "l"), node("Mul", "x l", "y")], {"x": [1, 6]}, ["y"], {"k": numbers(1, 6)})
+    with pytest.raises(UnsupportedError, match=rf"1 node of the model is not supported: 'the {op} of l'"):
+        clconv.onnx.load(proto)
 
 
 def test_specialise_folds_the_arithmetic_of_shapes() -> None:
