@@ -69,6 +69,8 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
         results: dict[str, Array] | None = None
         if node.op == "Shape":
             results = {node.output: _shape(node, shapes)}
+        elif node.op == "Size":
+            results = {node.output: np.asarray(math.prod(shapes[node.inputs[0]]), np.int64)}
         elif _foldable(node, constants):
             results = _evaluate(node, constants)
         if results is not None:

@@ -79,6 +79,12 @@ def test_numbers_that_are_drawn_are_no_constants(op: str) -> None:
         clconv.onnx.load(proto)
 
 
+def test_the_number_of_elements() -> None:
+    nodes = [node("Size", "x", "n"), node("Cast", "n", "f", to=onnx.TensorProto.FLOAT), node("Div", "x f", "y")]
+    y = clconv.onnx.load(model(nodes, {"x": ["N", 4, "H", "W"]}, ["y"]))(X)
+    np.testing.assert_allclose(y, X / X.size, rtol=1e-6)
+
+
 def test_specialise_folds_the_arithmetic_of_shapes() -> None:
     nodes = [
         node("Shape", "x", "s"),
