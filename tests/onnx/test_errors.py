@@ -114,6 +114,40 @@ def test_every_unsupported_node_is_named() -> None:
         clconv.onnx.load(proto)
 
 
+def test_nodes_that_work_on_sizes_alone_are_named_with_the_others() -> None:
+    nodes = [
+        node("Greater", "x k", "g"),
+        node("Where", "g x k", "w"),
+        node("LogSoftmax", "w", "s"),
+        node("ReduceMax", "s", "y", axes=[1]),
+        node("Shape", "w", "n"),
+        node("Gather", "n i", "z"),
+    ]
+    proto = model(nodes, {"x": ["N", 3]}, ["y", "z"], {"k": np.array(0.5, np.float32), "i": np.array(1)})
+    names = r"'the Greater of g' \(Greater, which only works on .*'the Where of w'.*\(LogSoftmax\), 'the ReduceMax of y' \("
+    with pytest.raises(clconv.UnsupportedError, match=rf"4 nodes of the model are not supported: {names}"):
+        clconv.onnx.load(proto)
+
+
+def test_a_cast_of_an_image() -> None:
+    cast = node("Cast", "x", "f", to=onnx.TensorProto.FLOAT)
+    whole = model([cast, node("Relu", "f", "y")], {"x": [1, 3]}, ["y"], dtype=onnx.TensorProto.UINT8)
+    with pytest.raises(clconv.UnsupportedError, match=r"1 node of the model is not supported: 'the Cast of f' \(Cast, which"):
+        clconv.onnx.load(whole)
+    other = model([cast, node("Relu", "f", "y")], {"x": [1, 3]}, ["y"], dtype=onnx.TensorProto.FLOAT16)
+    with pytest.raises(clconv.UnsupportedError, match=r"1 node of the model is not supported: 'the Cast of f' \(Cast, which"):
+        clconv.onnx.load(other)(numbers(1, 3).astype(np.float16))
+    x = numbers(1, 3).astype(np.float16)
+    np.testing.assert_array_equal(clconv.onnx.load(other, dtype="float16")(x), np.maximum(x, 0))
+
+
+def test_what_only_sizes_are_taken_of_is_not_computed() -> None:
+    nodes = [node("Greater", "x k", "g"), node("Shape", "g", "n"), node("ConstantOfShape", "n", "o"), node("Add", "x o", "y")]
+    x = numbers(2, 3)
+    net = clconv.onnx.load(model(nodes, {"x": ["N", 3]}, ["y"], {"k": np.array(0.5, np.float32)}))
+    np.testing.assert_array_equal(net(x), x)
+
+
 def test_one_unsupported_node() -> None:
     with pytest.raises(clconv.UnsupportedError, match="1 node of the model is not supported"):
         clconv.onnx.load(model([node("Det", "x", "y")], {"x": [2, 2]}, ["y"]))
@@ -135,8 +169,8 @@ def test_a_custom_domain_is_named() -> None:
 
 def test_sizes_that_depend_on_contents_are_refused() -> None:
     proto = model([node("Cast", "x", "s", to=onnx.TensorProto.INT64), node("Reshape", "x s", "y")], {"x": [1]}, ["y"])
-    with pytest.raises(clconv.UnsupportedError, match="depends on what"):
-        clconv.onnx.load(proto)(numbers(1))
+    with pytest.raises(clconv.UnsupportedError, match="which only works on sizes and constants"):
+        clconv.onnx.load(proto)
 
 
 @pytest.mark.parametrize(

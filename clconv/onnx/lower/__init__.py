@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+
+from onnx import helper
 
 from clconv.errors import UnsupportedError
 from clconv.onnx.functions import UNARY
@@ -67,6 +70,9 @@ FOLDED = (
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
 
 
+_FLOATS = ("float16", "float32", "float64")
+
+
 def check_supported(graph: Graph, late: bool = False) -> None:
     """Refuse a graph with nodes that nothing computes.
 
@@ -82,17 +88,43 @@ def check_supported(graph: Graph, late: bool = False) -> None:
         Naming every such node.
     """
     known = {*LOWERINGS, *VIEWS} if late else {*LOWERINGS, *VIEWS, *FOLDED}
-    missing = [node for node in graph.nodes if node.op not in known]
+    dependent = () if late else _dependent(graph)
+    missing = [node for node in graph.nodes if node.op not in known or node in dependent]
     if missing:
-        names = ", ".join(f"{node.name!r} ({node.op})" for node in missing)
-        one = len(missing) == 1
-        verbs = ("depends", "works", "is") if one else ("depend", "work", "are")
-        what = (
-            f"{verbs[0]} on what tensors hold at run time and only {verbs[1]} on sizes and constants"
-            if late
-            else f"{verbs[2]} not supported"
+        names = ", ".join(
+            f"{node.name!r} ({node.op}{', which only works on sizes and constants' if node.op in FOLDED else ''})"
+            for node in missing
         )
-        raise UnsupportedError(f"{len(missing)} node{'' if one else 's'} of the model {what}: {names}")
+        verb = " of the model is" if len(missing) == 1 else "s of the model are"
+        raise UnsupportedError(f"{len(missing)} node{verb} not supported: {names}")
+
+
+def _dependent(graph: Graph) -> list[Node]:
+    """Return the nodes of :data:`FOLDED` that depend on what a tensor holds, as far as can be told without shapes.
+
+    A Cast may turn out to change nothing, for dtype= may change types. What only sizes are taken of is not computed.
+    """
+    wanted = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if node.op not in ("Shape", "Size") and not wanted.isdisjoint(node.outputs):
+            wanted.update(node.inputs)
+    types = {port.name: port.dtype for port in graph.inputs if not port.steers}  # of what depends on contents
+    result = []
+    for node in graph.nodes:
+        held = [name for name in node.inputs if name in types]
+        if not held or node.op in ("Shape", "Size"):
+            continue
+        source = target = types[held[0]]
+        if node.op == "Cast":
+            with contextlib.suppress(KeyError):  # of a type that ONNX does not know, which its inference tells
+                target = helper.tensor_dtype_to_np_dtype(node.get("to")).name
+        elif node.op == "CastLike":
+            target = types.get(node.inputs[1], source)
+        types.update(dict.fromkeys(node.outputs, target))
+        same = source == target or (source in _FLOATS and target in _FLOATS)
+        if node.op in FOLDED and not wanted.isdisjoint(node.outputs) and not (node.op in ("Cast", "CastLike") and same):
+            result.append(node)
+    return result
 
 
 def lower(graph: Graph, plans: Plans) -> Lowering:
