@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper, inliner, numpy_helper
 
 from clconv.errors import ClconvError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Port
@@ -23,6 +23,8 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     UnsupportedError
         If the operator set is too old, or an input is no tensor.
     """
+    if model.functions:
+        model = inliner.inline_local_functions(model)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST:
         raise UnsupportedError(

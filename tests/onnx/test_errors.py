@@ -167,6 +167,23 @@ def test_a_custom_domain_is_named() -> None:
         clconv.onnx.load(proto)
 
 
+@pytest.mark.parametrize("op", ["Relu", "Det"])
+def test_functions_of_the_model_s_own(op: str) -> None:
+    """They are spelled out, and what they are made of is what is named."""
+    own = [onnx.helper.make_opsetid("", 17)]
+    function = onnx.helper.make_function("own", "Act", ["a"], ["b"], [node("Neg", "a", "n"), node(op, "n", "b")], own)
+    proto = model([node("Relu", "x", "y")], {"x": [2, 2]}, ["y"])
+    proto.graph.node[0].CopyFrom(onnx.helper.make_node("Act", ["x"], ["y"], domain="own"))
+    proto.functions.append(function)
+    proto.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    x = numbers(2, 2)
+    if op == "Det":
+        with pytest.raises(clconv.UnsupportedError, match=r"1 node of .*\(Det\)$"):
+            clconv.onnx.load(proto)
+    else:
+        np.testing.assert_array_equal(clconv.onnx.load(proto)(x), np.maximum(-x, 0))
+
+
 def test_sizes_that_depend_on_contents_are_refused() -> None:
     proto = model([node("Cast", "x", "s", to=onnx.TensorProto.INT64), node("Reshape", "x s", "y")], {"x": [1]}, ["y"])
     with pytest.raises(clconv.UnsupportedError, match="which only works on sizes and constants"):
