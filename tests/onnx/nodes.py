@@ -117,6 +117,9 @@ def _movement() -> dict[str, Case]:
 def _products() -> dict[str, Case]:
     made: dict[str, Case] = {
         "MatMul": (node("MatMul", "a b", "y"), [(2, 3, 5, 6), (3, 6, 11)], {}),
+        "MatMul batch": (node("MatMul", "a b", "y"), [(2, 3, 2, 5, 6), (2, 3, 2, 6, 11)], {}),
+        "MatMul repeated": (node("MatMul", "a b", "y"), [(2, 3, 1, 5, 6), (2, 6, 3)], {}),
+        "MatMul repeated both": (node("MatMul", "a b", "y"), [(2, 3, 5, 6), (4, 1, 1, 6, 3)], {}),
         "MatMul vector": (node("MatMul", "a b", "y"), [(7,), (7, 9)], {}),
         "MatMul constant": (node("MatMul", "a w", "y"), [(2, 5, 6)], {"w": numbers(6, 11)}),
         "Gemm": (node("Gemm", "a b c", "y", alpha=0.5, beta=2.0, transA=1, transB=1), [(6, 5), (11, 6), (5, 1)], {}),

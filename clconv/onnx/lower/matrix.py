@@ -10,7 +10,7 @@ from clconv.activation import ACTIVATIONS
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.convolution import emit_convolution
-from clconv.onnx.lower.elementwise import fused
+from clconv.onnx.lower.elementwise import fused, joined
 from clconv.onnx.lower.movement import emit_copy, strides_of
 from clconv.onnx.step import Argument, Float, Int, Lowering, describe
 from clconv.problem import ConvProblem
@@ -61,23 +61,17 @@ def lower_matmul(node: Node, to: Lowering) -> None:
         w = constant.reshape(k, n)
         _emit_dense(node, to, a, w, None, math.prod(sa[:-1]))
         return
-    batch_a, batch_b = sa[:-2], sb[:-2]
-    batch = np.broadcast_shapes(batch_a, batch_b)
+    batch, strides = joined(np.broadcast_shapes(sa[:-2], sb[:-2]), [sa[:-2], sb[:-2]])
     if len(batch) > 2:
         raise UnsupportedError(
-            f"the node {node.name!r} (MatMul) multiplies {sa} and {sb}; at most 2 axes of matrices are supported"
+            f"the node {node.name!r} (MatMul) multiplies {sa} and {sb}; at most 2 groups of axes of matrices are supported"
         )
-    batch = (1,) * (2 - len(batch)) + batch
-    ab, bb = _batch_strides(batch_a, m * k), _batch_strides(batch_b, k * n)
+    outer, inner = ([1] * (2 - len(batch)) + batch)[:2]
+    (a0, a1), (b0, b1) = ([0] * (2 - len(own)) + own for own in strides)  # in matrices
+    a_strides, b_strides = (a0 * m * k, a1 * m * k, k, 1), (b0 * k * n, b1 * k * n)
     _emit_product(
-        node, to, a, b, "", (m, n, k), batch=(batch[0], batch[1]), a_strides=(*ab, k, 1), b_strides=bb, op=f"{node.op} {dtype}"
+        node, to, a, b, "", (m, n, k), batch=(outer, inner), a_strides=a_strides, b_strides=b_strides, op=f"{node.op} {dtype}"
     )
-
-
-def _batch_strides(batch: Shape, size: int) -> tuple[int, int]:
-    """Return the distance of matrices along two axes, 0 where they are repeated."""
-    outer, inner = (1, 1, *batch)[-2:]
-    return (0 if outer == 1 else inner * size, 0 if inner == 1 else size)
 
 
 def _emit_dense(node: Node, to: Lowering, a: str, w: Array, bias: Array | None, m: int) -> None:
