@@ -86,3 +86,17 @@ def test_factors_that_are_an_input_keep_their_type(dtype: str) -> None:
     x = np.array([[1, 2, 3]], dtype)
     assert [port.dtype for port in net.inputs] == [dtype, "float32"]
     np.testing.assert_array_equal(net(x, np.array([1, 2], np.float32)), x.repeat(2, 1))
+
+
+def test_statistics_of_single_precision_normalise_images_of_half() -> None:
+    """As mixed models have them; a variance may be more than float16 holds."""
+    x, scale, shift, mean = numbers(2, 3, 4, 5).astype(np.float16), *(numbers(3, seed=i) for i in range(3))
+    variance = np.array([0.5, 2, 1e5], np.float32)
+    spec = node("BatchNormalization", "x s b m v", "y")
+    proto = model([spec], {"x": [2, 3, 4, 5]}, ["y"], dtype=onnx.TensorProto.FLOAT16)
+    for name, value in (("s", scale), ("b", shift), ("m", mean), ("v", variance)):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    y = clconv.onnx.load(proto)(x)
+    s, b, m, v = (a.reshape(3, 1, 1) for a in (scale, shift, mean, variance))
+    np.testing.assert_allclose(y, (x.astype(np.float64) - m) / np.sqrt(v + 1e-5) * s + b, rtol=2e-3, atol=4e-3)
+    assert y.dtype == np.float16

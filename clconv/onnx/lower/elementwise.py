@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from clconv.activation import Activation
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import FUNCTIONS, function_of
@@ -138,24 +140,36 @@ def lower_batch_norm(node: Node, to: Lowering) -> None:
     """Batch normalisation that stands alone."""
     x = node.inputs[0]
     dtype = to.floating(node, x)
-    if any(to.dtypes[name] != dtype for name in node.inputs[1:5]):
-        raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes element types; export it with {dtype} statistics")
+    statistics, epsilon = node.inputs[1:5], float(node.get("epsilon", 1e-5))
     shape = to.shapes[x]
     channels = shape[1] if len(shape) > 1 else 1
-    for name in node.inputs[1:5]:
+    for name in statistics:
         if to.shapes[name] != (channels,):
             raise ShapeError(
                 f"{name!r} has the shape {to.shapes[name]}; for {node.name!r} ({node.op}) it must be ({channels},)"
             )
+    if any(to.dtypes[name] != dtype for name in statistics):
+        if not all(name in to.constants for name in statistics):
+            raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes element types; export it with {dtype} statistics")
+        statistics, epsilon = _one_type(to, statistics, epsilon, dtype), 0.0
     size = math.prod(shape[2:])
     rows = math.prod(shape) // size
     per_item = max(1, pieces(rows * size, 1, to.device) // size)
     function, numbers = fused(node)
     arguments = (
         *("x", "scale", "shift", "mean", "variance", "y"),
-        *(Int(rows), Int(channels), Int(size), Int(per_item), Float(float(node.get("epsilon", 1e-5)))),
+        *(Int(rows), Int(channels), Int(size), Int(per_item), Float(epsilon)),
         *numbers,
     )
     launch = to.launch("batch_norm", to.macros(dtype, FUNCTION=function), arguments, (-(-rows // per_item),))
-    names = dict(zip(("x", "scale", "shift", "mean", "variance"), node.inputs, strict=True))
+    names = dict(zip(("x", "scale", "shift", "mean", "variance"), (x, *statistics), strict=True))
     to.emit("network/batch_norm", launch, {**names, "y": node.output}, flops=2 * math.prod(shape))
+
+
+def _one_type(to: Lowering, statistics: tuple[str, ...], epsilon: float, dtype: str) -> tuple[str, ...]:
+    """Return constant statistics of a type that mean the same with an epsilon of 0; that type may not hold a variance."""
+    scale, shift, mean, variance = (to.constants[name].astype(np.float64) for name in statistics)
+    factor = scale / np.sqrt(variance + epsilon)
+    zero, one = np.zeros_like(factor), np.ones_like(factor)
+    values = {"scale": factor, "shift": shift - mean * factor, "mean": zero, "variance": one}
+    return tuple(to.constant(what, value.astype(dtype)) for what, value in values.items())
