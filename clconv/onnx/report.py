@@ -23,7 +23,7 @@ class Report:
         self.passes: tuple[str, ...] = program.graph.notes
         self.steps: tuple[Step, ...] = program.steps
         self.device = program.runtime.info
-        self.shapes = {step.name: program.shape_of(step) for step in program.steps}
+        self.shapes: tuple[tuple[int, ...], ...] = tuple(map(program.shape_of, program.steps))  # names may repeat
         self.activation_bytes = program.memory.bytes
         self.separate_bytes = sum(v.size for v in program.lifetimes)
         self.least_bytes = least_bytes(program.lifetimes)
@@ -45,11 +45,11 @@ class Report:
                     "name": s.name,
                     "op": s.op,
                     "algorithm": s.algorithm,
-                    "shape": self.shapes[s.name],
+                    "shape": shape,
                     "flops": s.flops,
                     "bytes": s.bytes,
                 }
-                for s in self.steps
+                for s, shape in zip(self.steps, self.shapes, strict=True)
             ],
             "flops": self.flops,
             "activation_bytes": self.activation_bytes,
@@ -63,7 +63,10 @@ class Report:
         lines += [f"  {note}" for note in self.passes]
         lines += [_memory(self)]
         width = max((len(s.op) for s in self.steps), default=0)
-        lines += [f"  {s.op:{width}s}  {s.algorithm:24s} {self.shapes[s.name]!s:22s} {s.name}" for s in self.steps]
+        lines += [
+            f"  {s.op:{width}s}  {s.algorithm:24s} {shape!s:22s} {s.name}"
+            for s, shape in zip(self.steps, self.shapes, strict=True)
+        ]
         return "\n".join(lines)
 
 
@@ -115,7 +118,7 @@ class Profile:
             rate = step.flops / max(seconds, 1e-9) / 1e9
             lines.append(
                 f"{seconds * 1e3:8.3f} {100 * seconds / max(self.total, 1e-9):5.1f} {rate:8.1f} {self.share(index):8.0%}  "
-                f"{step.op:{width}s}  {step.algorithm:24s} {self.report.shapes[step.name]}"
+                f"{step.op:{width}s}  {step.algorithm:24s} {self.report.shapes[index]}"
             )
         lines.append(
             f"{self.total * 1e3:8.3f} ms in {len(steps)} steps, {self.report.flops / max(self.total, 1e-9) / 1e9:.1f} GFLOP/s"

@@ -1,0 +1,22 @@
+"""What a network says of itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import clconv.onnx
+from tests.onnx.models import model, node, numbers
+
+
+def test_every_step_has_its_own_shape_also_where_names_repeat() -> None:
+    constants = {"w": numbers(4, 3, 1, 1), "s": np.array([1, 1, 2, 3], np.float32)}
+    nodes = [node("Conv", "x w", "a"), node("Resize", "a _ s", "b", mode="linear"), node("GlobalMaxPool", "b", "y")]
+    for each in nodes:
+        each.name = "same"
+    net = clconv.onnx.load(model(nodes, {"x": [1, 3, 5, 6]}, ["y"], constants))
+    profile = net.profile(numbers(1, 3, 5, 6), rounds=1)
+    want = [(1, 4, 5, 6), (1, 4, 10, 6), (1, 4, 10, 18), (1, 4, 1, 1)]
+    report = net.explain()
+    assert [step["shape"] for step in report.as_dict()["steps"]] == want
+    for text in (str(report), str(profile)):
+        assert [shape for line in text.splitlines() for shape in want if str(shape) in line] == want
