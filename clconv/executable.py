@@ -98,9 +98,13 @@ class Executable:
         packed = allocate(self.runtime.context, self.plan.packed_bytes)
         state = self.runtime.queue_state(queue)
         with self._lock, state.lock:
-            self._enqueue(state, self._prepare, {"w": w, "packed": packed}, wait_for)
-            assert state.last is not None  # something was enqueued just now
-            state.hold(state.last, (w, packed))
+            try:
+                self._enqueue(state, self._prepare, {"w": w, "packed": packed}, wait_for)
+                assert state.last is not None  # something was enqueued just now
+                state.hold(state.last, (w, packed))
+            except BaseException:
+                state.hold_all((w, packed))
+                raise
         return packed
 
     def run(

@@ -10,7 +10,7 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.executable import Executable
-from clconv.runtime import QueueState, Runtime, allocate, failed, host_buffer, read_back, wait
+from clconv.runtime import QueueState, Runtime, allocate, failed, host_buffer, read_back, settle, wait
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array, output_buffer
 
 _Array: TypeAlias = np.ndarray[Any, Any]
@@ -29,8 +29,12 @@ def run_numpy(
 ) -> None:
     """Run on NumPy arrays and wait until ``out`` is written. Where device and host share memory, nothing is copied."""
     buffers = _host_buffers(executable.runtime, fixed, x, residual, out)
-    event = executable.run(queue, buffers, wait_for or None, pack=pack)
-    read_back(executable.runtime, queue, buffers["y"], out, event)
+    try:
+        event = executable.run(queue, buffers, wait_for or None, pack=pack)
+        read_back(executable.runtime, queue, buffers["y"], out, event)
+    except BaseException:
+        settle(queue)
+        raise
 
 
 def _host_buffers(
@@ -72,8 +76,11 @@ class Repeated:
         """Run, and wait until ``out`` is written."""
         try:
             wait(self._executable.run(self._queue, self._buffers), self._executable.runtime)
-        except cl.Error as error:
-            raise failed(self._executable.runtime, error) from error
+        except BaseException as error:
+            settle(self._queue)
+            if isinstance(error, cl.Error):
+                raise failed(self._executable.runtime, error) from error
+            raise
 
 
 def run_device(
@@ -99,13 +106,18 @@ def run_device(
         before.extend(ready)
     before.extend(out.events)
     buffers["y"], copy_out = output_buffer(out, queue)
-    event = executable.run(queue, buffers, _not_last(before, runtime.queue_state(queue)), pack=pack)
-    if copy_out:
-        event = cl.enqueue_copy(
-            queue, out.base_data, buffers["y"], byte_count=out.nbytes, dst_offset=out.offset, wait_for=[event]
-        )
-    out.events[:] = [event]  # after all that were there
-    runtime.queue_state(queue).hold(event, (executable, buffers, x, residual, out))
+    state, held = runtime.queue_state(queue), (executable, buffers, x, residual, out)
+    try:
+        event = executable.run(queue, buffers, _not_last(before, state), pack=pack)
+        if copy_out:
+            event = cl.enqueue_copy(
+                queue, out.base_data, buffers["y"], byte_count=out.nbytes, dst_offset=out.offset, wait_for=[event]
+            )
+        out.events[:] = [event]  # after all that were there
+        state.hold(event, held)
+    except BaseException:
+        state.hold_all(held)
+        raise
 
 
 def _not_last(events: list[cl.Event], state: QueueState) -> list[cl.Event] | None:
@@ -138,9 +150,13 @@ class RepeatedOnDevice:
         """Enqueue the run."""
         out = self._out
         before = _not_last([*self._x.events, *out.events], self._state)
-        event = self._executable.run(self._state.queue, self._buffers, before)
-        out.events[:] = [event]  # after all that were there
-        self._state.hold(event, self._held)
+        try:
+            event = self._executable.run(self._state.queue, self._buffers, before)
+            out.events[:] = [event]  # after all that were there
+            self._state.hold(event, self._held)
+        except BaseException:
+            self._state.hold_all(self._held)
+            raise
 
 
 def _facts(array: Any) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -66,6 +67,11 @@ class QueueState:
         with self.lock:
             self.let_go()
             self._in_flight.append((event, things))
+
+    def hold_all(self, things: object) -> None:
+        """Keep things alive until all that is enqueued now is complete, for an exception came before its event was known."""
+        with contextlib.suppress(cl.Error):  # of a queue that takes nothing any more; the exception on its way says more
+            self.hold(cl.enqueue_marker(self.queue), things)
 
     def let_go(self) -> None:
         """Forget the things whose events are complete."""
@@ -241,6 +247,15 @@ def wait(event: cl.Event, runtime: Runtime) -> None:
         if event.command_execution_status == _COMPLETE:
             return
     event.wait()
+
+
+def settle(queue: cl.CommandQueue) -> None:
+    """Wait, before an exception goes on, until kernels are done with arrays of the host, which may be freed behind it.
+
+    It may be any, also from Ctrl-C or from another handler of a signal: those come between two steps of Python, so not in here.
+    """
+    with contextlib.suppress(cl.Error):  # the exception on its way says more
+        queue.finish()
 
 
 def failed(runtime: Runtime, error: cl.Error) -> DeviceError:

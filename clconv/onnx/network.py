@@ -30,7 +30,7 @@ from clconv.onnx.read import graph_of
 from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
-from clconv.runtime import allocate, host_buffer, read_back, runtime_of
+from clconv.runtime import allocate, host_buffer, read_back, runtime_of, settle
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array
 
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
@@ -233,11 +233,15 @@ class Network:
         into = [host_buffer(runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
         # Held until the results are read: OpenCL does not keep the buffers of a running kernel alive.
         external = [*(host_buffer(runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors), *into]
-        event = program.run(queue, external)
-        if event is not None:
-            for buffer, result in zip(into, results, strict=True):
-                if result.size:
-                    read_back(runtime, queue, buffer, result, event)
+        try:
+            event = program.run(queue, external)
+            if event is not None:
+                for buffer, result in zip(into, results, strict=True):
+                    if result.size:
+                        read_back(runtime, queue, buffer, result, event)
+        except BaseException:
+            settle(queue)
+            raise
         return results
 
     def _run_device(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
@@ -253,11 +257,15 @@ class Network:
             wait.extend(events)
         results = [pyopencl.array.Array(queue, s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
         external += [r.base_data if r.size else allocate(runtime.context, 1) for r in results]
-        event = program.run(queue, external, wait or None)
-        if event is not None:
-            for result in results:
-                result.add_event(event)
-            runtime.queue_state(queue).hold(event, (tensors, external))
+        try:
+            event = program.run(queue, external, wait or None)
+            if event is not None:
+                for result in results:
+                    result.add_event(event)
+                runtime.queue_state(queue).hold(event, (tensors, external))
+        except BaseException:
+            runtime.queue_state(queue).hold_all((program, tensors, external))
+            raise
         return results
 
 
