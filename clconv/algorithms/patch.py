@@ -14,6 +14,9 @@ from clconv.problem import ConvProblem
 LARGEST_WINDOW = 49
 """Taps up to which a tile of several rows and its patch fit into registers."""
 
+LARGEST_PATCH = 256
+"""Elements of the patch up to which they do so: rows and columns that a large stride leaves out are in it as well."""
+
 _READ = 24.0
 """What an element of the patch costs, in multiply-adds: address, comparisons, load."""
 
@@ -39,9 +42,12 @@ class PatchTile(NamedTuple):
         return (("WPT_H", self.h), ("WPT_W", self.w))
 
     def fits(self, problem: ConvProblem) -> bool:
-        """Whether the patch fits into registers and is worth reading as a whole: small windows without holes."""
+        """Whether the patch fits into registers and is worth reading as a whole: a small window, near others, no holes."""
         p = problem
-        return self == (1, 1) or (p.KH * p.KW <= LARGEST_WINDOW and p.dilation == (1, 1))
+        if self == (1, 1):
+            return True
+        _, rows, columns = self.patch(p)
+        return p.KH * p.KW <= LARGEST_WINDOW and rows * columns <= LARGEST_PATCH and p.dilation == (1, 1)
 
     def count(self, problem: ConvProblem) -> int:
         """Tiles of one channel in all images."""
