@@ -17,13 +17,14 @@ from clconv.bench.workloads import distinct_layers
 from clconv.cli.group import cli
 from clconv.device import DeviceInfo
 from clconv.discovery import choose_device
+from clconv.errors import ClconvError, DeviceError, ShapeError
 from clconv.notation import parse
 from clconv.plan import Plan
 from clconv.select import Limits, select
 from clconv.tuning import store
-from clconv.tuning.search import candidates, search
+from clconv.tuning.search import candidates, looked_up, search
 from clconv.tuning.store import Record, device_key, load, problem_key, recall, save
-from clconv.tuning.worker import Child, Verdict
+from clconv.tuning.worker import Child, Verdict, measure
 
 PROBLEM = parse("3x3 16->16 @10")
 
@@ -265,3 +266,41 @@ def test_shipped_records_are_found_on_the_device_that_they_are_of(device: Device
     for layer in distinct_layers():
         for layout in ("NCHW", "NHWC"):
             assert select(layer.problem_in(layout), device, recall=recall).tuned, (layer.name, layout)
+
+
+def test_a_record_is_for_the_problem_with_and_without_an_epilogue(path: Path, device: DeviceInfo) -> None:
+    words = ["1x1", "8->8", "@6", "bias", "residual", "relu"]
+    result = CliRunner().invoke(cli, ["tune", *words, "--seconds", "1e-9"])
+    assert result.exit_code == 0, result.output
+    problem = parse(" ".join(words))
+    assert problem.bias
+    assert load(path)[device_key(device)].keys() == {problem_key(problem)}
+    assert "0 of 1 problems" in CliRunner().invoke(cli, ["tune", "1x1", "8->8", "@6"]).stdout
+
+
+def test_a_batch_is_searched_in_the_parts_that_calls_make(device: DeviceInfo) -> None:
+    image = 4 * 8 * 6 * 6
+    small = replace(device, max_alloc_bytes=2 * image)
+    assert [p.N for p in looked_up(parse("1x1 8->8 @6 batch 5 relu"), small)] == [2, 1]
+    with pytest.raises(DeviceError, match="one image"):
+        looked_up(parse("1x1 8->8 @6"), replace(device, max_alloc_bytes=image - 1))
+    (empty,) = looked_up(parse("1x1 8->8 @6 batch 0"), device)
+    with pytest.raises(ShapeError, match="is empty"):
+        candidates(empty, device)
+
+
+def test_a_search_that_finds_nothing_says_why(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clconv.tuning.search.Child", lambda: _Stub({}))
+    result = CliRunner().invoke(cli, ["tune", "1x1", "8->8", "@6"])
+    assert isinstance(result.exception, ClconvError)
+    assert "nothing could be measured for 1 of 1 problems, " in str(result.exception)
+    assert ", crashed)" in str(result.exception)
+    assert not path.exists()
+
+
+def test_tensors_beyond_the_memory_are_a_reason(device: DeviceInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError("Unable to allocate 150. GiB")
+
+    monkeypatch.setattr("clconv.tuning.worker._inputs", fail)
+    assert measure(select(PROBLEM, device).plan, 0.001, {}) == Verdict(float("inf"), "Unable to allocate 150. GiB")

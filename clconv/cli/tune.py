@@ -14,11 +14,13 @@ from clconv.bench.workloads import NETWORKS, distinct_layers
 from clconv.cli.options import Seconds
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
-from clconv.errors import ShapeError
+from clconv.errors import ClconvError, ShapeError
 from clconv.notation import parse
+from clconv.plan import Plan
 from clconv.problem import ConvProblem
-from clconv.tuning.search import Finding, candidates, search
+from clconv.tuning.search import Finding, candidates, looked_up, search
 from clconv.tuning.store import device_key, load, make_folder, problem_key, store_path
+from clconv.tuning.worker import Verdict
 
 
 @click.command()
@@ -66,28 +68,39 @@ def tune(
         problems = [layer.problem_in(name) for layer in layers for name in layouts]
     if not problems:
         raise ShapeError(f"no layer of {networks} contains {only.replace(',', ' or ')} in its name; see clconv bench")
+    problems = list(dict.fromkeys(part for whole in problems for part in looked_up(whole, device)))
     make_folder(path)
     done = load(path).get(device_key(device), {})
     left = [p for p in problems if again or problem_key(p) not in done]
     console = Console()
     console.print(f"{device.name}: {len(left)} of {len(problems)} problems to search, records in {path}")
     findings: list[Finding] = []
+    failures: dict[ConvProblem, str] = {}  # of each problem the first one: that of the rule's choice
     total = sum(len(candidates(p, device, thorough=thorough)) for p in left)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("starting", total=total)
 
-            def tell(plan: object, _verdict: object) -> None:
-                progress.update(task, advance=1, description=str(getattr(plan, "algorithm", "")))
+            def tell(plan: Plan, verdict: Verdict) -> None:
+                progress.update(task, advance=1, description=plan.algorithm)
+                if verdict.reason:
+                    failures.setdefault(plan.problem, f"with {plan.algorithm}, {verdict.reason}")
 
             for finding in search(left, device, path, seconds=seconds, again=again, thorough=thorough, tell=tell):
                 findings.append(finding)
+                failures.pop(finding.problem, None)
                 progress.console.print(_line(finding))
     except KeyboardInterrupt:
         console.print("Stopped; what was found is kept.")
+        failures.clear()  # the last problem was not done
     if findings:
         console.print(_table(findings))
+    for failed, reason in failures.items():
+        raise ClconvError(
+            f"nothing could be measured for {len(failures)} of {len(left)} problems, {_short(failed)} the first ({reason}); "
+            "give fewer or smaller images, or find the algorithms that fail on the device with: clconv check"
+        )
 
 
 def _short(problem: ConvProblem) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
-from clconv.select import on_lanes, over_limit, select
+from clconv.select import batch_parts, select
 from clconv.tuning.store import Record, device_key, load, problem_key, save
 from clconv.tuning.worker import Child, Verdict
 
@@ -43,15 +42,21 @@ class Finding:
 
 def candidates(problem: ConvProblem, device: DeviceInfo, *, thorough: bool = False) -> list[Plan]:
     """Return the plans to try, most promising first, the rule's choice among them."""
-    plans = [
-        on_lanes(plan, device)
-        for algorithm in ALGORITHMS
-        if algorithm.supports(problem, device) is None
-        for plan in algorithm.plans(problem, device)
-        if over_limit(plan, device) is None
-    ]
-    plans.sort(key=lambda p: p.seconds)
+    plans = list(select(problem, device).candidates)
     return plans if thorough else [p for p in plans if p.seconds <= HOPELESS * plans[0].seconds]
+
+
+def looked_up(problem: ConvProblem, device: DeviceInfo) -> list[ConvProblem]:
+    """Return the problems whose records a call looks for: the parts of a batch, without what records leave aside.
+
+    Raises
+    ------
+    DeviceError
+        If the device has no room for a single image.
+    """
+    plain = replace(problem, bias=False, residual=False, activation=None)
+    parts = dict.fromkeys(count for _, count in batch_parts(plain, device)) if plain.N else (0,)
+    return [plain.with_batch(count) for count in parts]
 
 
 def search(
@@ -69,6 +74,7 @@ def search(
     Parameters
     ----------
     problems : iterable of ConvProblem
+        As :func:`looked_up` returns them.
     device : DeviceInfo
     path : Path
         The store. Problems that it has are passed over, so that a search that was stopped goes on.

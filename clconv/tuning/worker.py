@@ -44,11 +44,11 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
 
     queue = place([plan], queue_on(device))  # as a call on NumPy arrays would do
     problem = plan.problem
-    if data.get("problem") != problem:
-        data.clear()
-        data.update(_inputs(problem))
-    x, w, out = data["x"], data["w"], np.full(problem.output_shape, np.nan, data["x"].dtype)
     try:
+        if data.get("problem") != problem:
+            data.clear()
+            data.update(_inputs(problem))
+        x, w, out = data["x"], data["w"], np.full(problem.output_shape, np.nan, data["x"].dtype)
         runtime = runtime_of(queue)
         executable = Executable(plan, runtime)
         w_buffer = host_buffer(runtime, w)
@@ -64,7 +64,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
             start = time.perf_counter()
             wait(executable.run(queue, buffers), runtime)
             least = min(least, time.perf_counter() - start)
-    except ClconvError as error:
+    except (ClconvError, MemoryError) as error:
         return Verdict(float("inf"), str(error))
     return Verdict(least)
 
