@@ -12,6 +12,8 @@ import sys
 import sysconfig
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,14 +68,23 @@ def runtime_problems() -> tuple[str, ...]:
     return tuple(_problems)
 
 
-def _pin_pocl_threads() -> None:
-    """Have PoCL bind each of its threads to a processor of its own, unless the user has decided.
+@contextmanager
+def _pinning() -> Iterator[None]:
+    """Have PoCL bind each of its threads to a processor of its own, unless the user has decided. It starts them in here.
 
     Left to itself, the system at times wakes two of them on the same processor, and a kernel takes twice as long. Where
-    this process may not use every processor, numbering them from 0 would be wrong, so nothing is done.
+    this process may not use every processor, numbering them from 0 would be wrong, so nothing is done. Nor is it for child
+    processes, which may use other processors than this one.
     """
-    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == os.cpu_count():
-        os.environ.setdefault("POCL_AFFINITY", "1")
+    everywhere = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == os.cpu_count()
+    if not everywhere or "POCL_AFFINITY" in os.environ:
+        yield
+        return
+    os.environ["POCL_AFFINITY"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["POCL_AFFINITY"]
 
 
 @cache
@@ -83,7 +94,6 @@ def _prepare_runtimes() -> None:
     PoCL and Oclgrind are found by pyopencl itself. Intel's wheel names a path of its build machine in its .icd
     file and expects its libraries on the search path; both are mended here.
     """
-    _pin_pocl_threads()
     library = Path(sysconfig.get_path("data")) / "lib" / "libintelocl.so"
     if not sys.platform.startswith("linux") or not library.exists() or "OCL_ICD_VENDORS" in os.environ:
         return
@@ -125,7 +135,7 @@ def devices() -> list[cl.Device]:
         import pyopencl as cl
 
         found: list[cl.Device] = []
-        with caller.asking():
+        with _pinning(), caller.asking():
             try:
                 platforms = cl.get_platforms()
             except cl.Error:  # the loader reports an empty list as an error
@@ -190,7 +200,8 @@ def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
     if not clconv_device and pyopencl_ctx:
         _prepare_runtimes()
         try:
-            chosen = cl.create_some_context(interactive=False).devices
+            with _pinning():
+                chosen = cl.create_some_context(interactive=False).devices
         except (cl.Error, RuntimeError, ValueError) as error:
             raise DeviceError(
                 f"PYOPENCL_CTX={pyopencl_ctx!r} chooses no OpenCL device ({error}); "

@@ -137,3 +137,24 @@ def test_importing_is_quick_and_needs_no_extra() -> None:
     heavy = "{'click', 'rich', 'matplotlib', 'onnx', 'PIL', 'torch', 'ml_dtypes', 'hypothesis'}"
     done = run_python(f"import sys, clconv; print(sorted({heavy} & set(sys.modules)))")
     assert done.stdout.strip() == "[]"
+
+
+@needs_pocl
+@pytest.mark.skipif(
+    len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="there are no two processors, or nothing binds threads"
+)
+@pytest.mark.parametrize("wish", [{"CLCONV_DEVICE": "portable"}, {"CLCONV_DEVICE": "", "PYOPENCL_CTX": "portable:0"}])
+@pytest.mark.parametrize("decided", [None, "0", "1"])
+def test_threads_of_pocl_are_bound_to_processors_and_those_of_child_processes_are_not(
+    wish: dict[str, str], decided: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POCL_AFFINITY", raising=False)
+    code = f"""
+import os
+{CONVOLVE}
+bound = [len(os.sched_getaffinity(int(t))) == 1 for t in os.listdir("/proc/self/task")]
+print(any(bound), os.environ.get("POCL_AFFINITY"))
+"""
+    done = run_python(code, **wish, **({} if decided is None else {"POCL_AFFINITY": decided}))
+    usual = len(os.sched_getaffinity(0)) == os.cpu_count()
+    assert done.stdout.split()[1:] == [str(usual if decided is None else decided == "1"), str(decided)], done.stderr
