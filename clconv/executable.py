@@ -89,7 +89,6 @@ class Executable:
         self._float = np.float64 if accumulator(plan.problem) == "float64" else np.float32
         self._launches = [_Bound(runtime, launch, self._float) for launch in plan.launches]
         self._prepare = [_Bound(runtime, launch, self._float) for launch in plan.prepare]
-        self._packed: cl.Buffer | None = None
 
     def pack(self, queue: cl.CommandQueue, w: cl.Buffer, wait_for: Sequence[cl.Event] | None = None) -> cl.Buffer:
         """Enqueue the packing of a filter into a new buffer, and return that; ``w`` itself if nothing is packed."""
@@ -125,7 +124,7 @@ class Executable:
         wait_for : sequence of pyopencl.Event, optional
             The first kernel waits for these.
         pack : bool
-            Pack ``w`` first, into memory of this executable: for filters that change with every call.
+            Pack ``w`` first, into scratch memory of the queue: for filters that change with every call.
 
         Raises
         ------
@@ -135,9 +134,8 @@ class Executable:
         state = self.runtime.queue_state(queue)
         with self._lock, state.lock:
             if pack and self._prepare:
-                if self._packed is None:
-                    self._packed = allocate(self.runtime.context, self.plan.packed_bytes)
-                buffers = {**buffers, "packed": self._packed}
+                sizes = (*self.plan.scratch_bytes, self.plan.packed_bytes)
+                buffers = {**buffers, "packed": state.scratch(self.runtime.context, sizes)[len(sizes) - 1]}
                 wait_for = self._enqueue(state, self._prepare, buffers, wait_for)
             self._enqueue(state, self._launches, buffers, wait_for)
             event = state.last

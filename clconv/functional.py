@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ class _Prepared(NamedTuple):
     parts: tuple[tuple[int, int, Executable], ...]  # start, count
 
 
-_KEPT = 256  # calls whose executables are kept; the oldest goes
+_KEPT = 256  # calls whose executables are kept; that used least recently goes
 _executables: OrderedDict[Any, _Prepared] = OrderedDict()
 _lock = threading.RLock()
 
@@ -167,6 +168,8 @@ def _prepared(
         key = repr(key)
         found = _executables.get(key)
     if found is not None:
+        with contextlib.suppress(KeyError):  # another thread has just removed it
+            _executables.move_to_end(key)
         return found
     stride, padding, dilation, groups, layout, activation = options
     problem = ConvProblem(

@@ -41,14 +41,18 @@ class QueueState:
         self._in_flight: deque[tuple[cl.Event, object]] = deque()
 
     def scratch(self, context: cl.Context, sizes: Sequence[int]) -> list[cl.Buffer]:
-        """Return buffers of at least these sizes in bytes, larger ones made as needed."""
+        """Return buffers of at least these sizes in bytes, larger ones made as needed.
+
+        They become larger by half at least: executables keep those that they used last, which are little in all then.
+        """
         for index, size in enumerate(sizes):
             if index == len(self._scratch):
                 self._scratch.append(allocate(context, size))
-            elif self._scratch[index].size < size:
+            elif (old := self._scratch[index]).size < size:
                 if self.last is not None:
-                    self.hold(self.last, self._scratch[index])
-                self._scratch[index] = allocate(context, size)
+                    self.hold(self.last, old)
+                half_more = min(old.size * 3 // 2, *(d.max_mem_alloc_size for d in context.devices))
+                self._scratch[index] = allocate(context, max(size, half_more))
         return self._scratch
 
     def finish(self) -> None:
