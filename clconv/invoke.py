@@ -32,6 +32,7 @@ def run_numpy(
     try:
         event = executable.run(queue, buffers, wait_for or None, pack=pack)
         read_back(executable.runtime, queue, buffers["y"], out, event)
+        executable.runtime.queue_state(queue).let_go()  # of a filter that was packed before; there may be no next time
     except BaseException:
         settle(queue)
         raise

@@ -80,6 +80,8 @@ class QueueState:
     def let_go(self) -> None:
         """Forget the things whose events are complete."""
         pending = self._in_flight
+        if not pending:
+            return
         with self.lock:
             while pending and pending[0][0].command_execution_status <= _COMPLETE:
                 pending.popleft()

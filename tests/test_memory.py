@@ -62,3 +62,16 @@ def test_the_call_that_was_made_least_recently_is_forgotten_first(
     assert not call(44)
     assert call(41)
     assert not call(42)
+
+
+@pytest.mark.parametrize("place", ["its own queue", "the default one"])
+def test_a_convolution_gives_its_memory_back(place: str, state: QueueState) -> None:
+    queue = None if place == "the default one" else state.queue
+    conv = clconv.Convolution(integers(16, 16, 3, 3), padding=1, algorithm="winograd", queue=queue)
+    x = integers(1, 16, 3, 3)
+    conv(x)
+    (ready,) = conv._ready.values()
+    ((_, _, executable, fixed),) = ready.parts
+    used = executable.runtime.queue_state(ready.queue)
+    assert fixed["packed"] is not fixed["w"]
+    assert not [held for _, held in used._in_flight if isinstance(held, tuple) and any(h is fixed["packed"] for h in held)]
