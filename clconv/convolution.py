@@ -65,7 +65,7 @@ class Convolution:
     error_factor : float, optional
         Largest error bound that is accepted, in units of ``eps * conv(|x|, |w|)``.
     queue : pyopencl.CommandQueue, optional
-        Where everything runs; :func:`default_queue` if left out.
+        Where everything runs; :func:`default_queue` if left out. It is kept until Python ends, see :func:`conv2d`.
 
     Raises
     ------

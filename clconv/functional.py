@@ -81,7 +81,8 @@ def conv2d(
     out : array, optional
         Takes the result.
     queue : pyopencl.CommandQueue, optional
-        That of ``x`` if it is a device array, else :func:`default_queue`.
+        That of ``x`` if it is a device array, else :func:`default_queue`. Every queue that was used is kept until Python ends,
+        with its context, its programs and scratch memory: use few, again and again.
 
     Returns
     -------
