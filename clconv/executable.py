@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ class _Bound:
         self._lasting: list[tuple[int, str]] = []
         self._changing: list[tuple[int, str]] = []
         self._bound: dict[int, Any] = {}
+        self._caller: weakref.ref[object] | None = None  # who bound the changing ones, and comes again with the same
         for index, argument in enumerate(launch.arguments):
             if isinstance(argument, str):
                 if argument not in BUFFERS:
@@ -36,8 +38,14 @@ class _Bound:
             else:
                 self.kernel.set_arg(index, _constant(argument, float_type))
 
-    def bind(self, buffers: Mapping[str, Any]) -> None:
-        """Set the buffers; those that live as long as the executable only when they change."""
+    def bind(self, buffers: Mapping[str, Any], again: object = None) -> None:
+        """Set the buffers; those that live as long as the executable only when they change.
+
+        Nothing is set for a caller who was the last one here: ``again`` is who comes with the same buffers every time.
+        """
+        if again is not None and self._caller is not None and self._caller() is again:
+            return
+        self._caller = None if again is None else weakref.ref(again)
         for index, name in self._changing:
             self._set(index, buffers[name])
         for index, name in self._lasting:
@@ -113,6 +121,7 @@ class Executable:
         wait_for: Sequence[cl.Event] | None = None,
         *,
         pack: bool = False,
+        again: object = None,
     ) -> cl.Event:
         """Enqueue one call and return the event of its last kernel.
 
@@ -125,6 +134,8 @@ class Executable:
             The first kernel waits for these.
         pack : bool
             Pack ``w`` first, into scratch memory of the queue: for filters that change with every call.
+        again : object, optional
+            Who calls, if always with the same ``buffers``: they are not set another time if no one else called in between.
 
         Raises
         ------
@@ -137,21 +148,27 @@ class Executable:
                 sizes = (*self.plan.scratch_bytes, self.plan.packed_bytes)
                 buffers = {**buffers, "packed": state.scratch(self.runtime.context, sizes)[len(sizes) - 1]}
                 wait_for = self._enqueue(state, self._prepare, buffers, wait_for)
-            self._enqueue(state, self._launches, buffers, wait_for)
+            self._enqueue(state, self._launches, buffers, wait_for, again)
             event = state.last
             assert event is not None  # a plan has at least one launch
             return event
 
     def _enqueue(
-        self, state: QueueState, launches: list[_Bound], buffers: Mapping[str, Any], wait_for: Sequence[cl.Event] | None
+        self,
+        state: QueueState,
+        launches: list[_Bound],
+        buffers: Mapping[str, Any],
+        wait_for: Sequence[cl.Event] | None,
+        again: object = None,
     ) -> Sequence[cl.Event] | None:
         if self.plan.scratch_bytes:
+            again = None  # other memory may be the scratch by now
             scratch = state.scratch(self.runtime.context, self.plan.scratch_bytes)
             buffers = {**buffers, **{f"scratch{i}": b for i, b in enumerate(scratch)}}
         if not state.in_order and state.last is not None:
             wait_for = [*(wait_for or ()), state.last]
         for bound in launches:
-            bound.bind(buffers)
+            bound.bind(buffers, again)
             event = bound.enqueue(state.queue, wait_for)
             wait_for = None if state.in_order else [event]
             state.last = event

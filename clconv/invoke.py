@@ -55,7 +55,7 @@ class Repeated:
     Only for PoCL, which works on the arrays' own memory: other drivers may have copied ``x`` when its buffer was made.
     """
 
-    __slots__ = ("_buffers", "_executable", "_facts", "_out", "_queue", "_x")
+    __slots__ = ("__weakref__", "_buffers", "_executable", "_facts", "_out", "_queue", "_x")
 
     def __init__(
         self, executable: Executable, queue: cl.CommandQueue, fixed: Mapping[str, Any], x: _Array, out: _Array
@@ -76,7 +76,7 @@ class Repeated:
     def run(self) -> None:
         """Run, and wait until ``out`` is written."""
         try:
-            wait(self._executable.run(self._queue, self._buffers), self._executable.runtime)
+            wait(self._executable.run(self._queue, self._buffers, again=self), self._executable.runtime)
         except BaseException as error:
             settle(self._queue)
             if isinstance(error, cl.Error):

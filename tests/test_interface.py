@@ -62,6 +62,17 @@ def test_the_same_arrays_again_and_again(queue: cl.CommandQueue) -> None:
     assert_same(conv(x, out=out), expected(x, w, padding=1))
 
 
+def test_other_arrays_between_the_same(queue: cl.CommandQueue) -> None:
+    """A call that is repeated leaves its arguments where they are, unless another one of the same shape came between."""
+    w = integers(8, 4, 3, 3)
+    conv = clconv.Convolution(w, padding=1, queue=queue)
+    pairs = [(integers(1, 4, 6, 6) + k, np.empty((1, 8, 6, 6), np.float32)) for k in range(2)]
+    for k in (0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0):
+        x, out = pairs[k]
+        out[:] = np.nan
+        assert_same(conv(x, out=out), expected(x, w, padding=1))
+
+
 @pytest.mark.parametrize("what", ["a read-only result", "another shape", "another type"])
 def test_the_same_arrays_after_something_was_done_to_them(what: str, queue: cl.CommandQueue) -> None:
     x, w = integers(1, 4, 6, 6), integers(8, 4, 1, 1)
