@@ -1,10 +1,8 @@
-"""What a user calls with device arrays: where they lie, and what is waited for."""
+"""What a user calls with device arrays: where they lie, and how long they live."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from pyopencl.tools import ImmediateAllocator, MemoryPool, SVMAllocator
 
 import clconv
 from clconv.runtime import runtime_of
-from clconv.tensors import input_buffer
 from tests.calls import assert_same, expected
 from tests.harness import integers
 
@@ -140,50 +137,3 @@ def test_what_holds_buffers_may_be_called_from_several_threads(queue: cl.Command
     for t in threads:
         t.join()
     assert not failed
-
-
-@contextmanager
-def closed(queue: cl.CommandQueue) -> Iterator[cl.UserEvent]:
-    """An event that is complete behind the block, also if that fails: what waits for it would never end."""
-    gate = cl.UserEvent(queue.context)
-    try:
-        yield gate
-    finally:
-        gate.set_status(cl.command_execution_status.COMPLETE)
-
-
-def test_events_of_the_inputs_are_waited_for(queue: cl.CommandQueue) -> None:
-    other = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    x, w = integers(1, 2, 5, 5), integers(3, 2, 3, 3)
-    dx = cla.zeros(queue, x.shape, np.float32)
-    queue.finish()
-    base: Any = dx.base_data
-    with closed(queue) as gate:
-        dx.add_event(cl.enqueue_copy(queue, base, x, wait_for=[gate], is_blocking=False))
-        y = clconv.conv2d(dx, cla.to_device(other, w), queue=other)
-    assert_same(y.get(other), expected(x, w))
-
-
-def test_a_misaligned_input_may_be_read_after_its_copy(queue: cl.CommandQueue) -> None:
-    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    base = cla.to_device(loose, np.arange(101, dtype=np.float32))
-    part = base[1:]
-    with closed(queue) as gate:
-        part.add_event(gate)
-        buffer, events = input_buffer(part, loose)
-        assert [event.command_type for event in events] == [cl.command_type.COPY_BUFFER]
-        assert events[0].command_execution_status != cl.command_execution_status.COMPLETE
-    copy = np.empty(100, np.float32)
-    cl.enqueue_copy(loose, copy, buffer, wait_for=events)
-    np.testing.assert_array_equal(copy, np.arange(1, 101))
-
-
-def test_out_of_order_queue(queue: cl.CommandQueue) -> None:
-    loose = cl.CommandQueue(queue.context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    x, w = integers(1, 64, 30, 30), integers(64, 64, 3, 3)
-    want = expected(x, w, padding=1)
-    conv = clconv.Convolution(w, padding=1, queue=loose)
-    dx = cla.to_device(loose, x)
-    ys = [conv(dx) for _ in range(8)]
-    for y in ys:
-        np.testing.assert_allclose(y.get(loose), want, atol=1e-2)
