@@ -14,7 +14,7 @@ from clconv.device import DeviceInfo
 from clconv.notation import parse
 from clconv.reference import error_bound, reference
 from clconv.select import Limits, select
-from clconv.strassen import cut, halves, magnitude
+from clconv.strassen import Array, cut, halves, magnitude, roundings
 from tests.harness import Data, run_plan
 
 HEIGHTS = st.sampled_from([(14, 11), (6, 5), (48, 32), (24, 16)])
@@ -32,20 +32,63 @@ def test_every_pixel_is_in_one_half_and_few_are_added(pixels: int, heights: tupl
     assert spare < 2 * (heights[0] - heights[1]) or small == tiles
 
 
+U = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, -1, -1], [0, 0, 0, 1], [0, 0, 1, 1], [-1, 0, 1, 1], [1, 0, -1, 0]])
+"""Factors of the quarters A11, A12, A21, A22 in each of the seven products."""
+
+V = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, -1, -1, 1], [-1, 1, 0, 0], [1, -1, 0, 1], [0, -1, 0, 1]])
+"""The same of B11, B12, B21, B22."""
+
+W = np.array([[1, 1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 1, 1, 0], [1, 0, 0, -1, 0, 1, 1], [1, 0, 0, 0, 1, 1, 1]])
+"""Factors of the products in the quarters C11, C12, C21, C22."""
+
+
+def products(u: Array, v: Array, w: Array, a: Array, b: Array) -> Array:
+    """``w ((u a) * (v b))``, of quarters along the first axis."""
+    quarters: Array = np.tensordot(w, np.tensordot(u, a, 1) @ np.tensordot(v, b, 1), 1)
+    return quarters
+
+
+def test_the_three_matrices_multiply() -> None:
+    rng = np.random.default_rng(0)
+    (a11, a12, a21, a22), (b11, b12, b21, b22) = a, b = rng.standard_normal((4, 5, 6)), rng.standard_normal((4, 6, 7))
+    want = [a11 @ b11 + a12 @ b21, a11 @ b12 + a12 @ b22, a21 @ b11 + a22 @ b21, a21 @ b12 + a22 @ b22]
+    np.testing.assert_allclose(products(U, V, W, a, b), want, atol=1e-12)
+
+
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 @pytest.mark.parametrize("text", ["1x1 9->70 @5x7 batch 2", "1x1 8->64 @9 stride 2", "1x1 64->33 @3"])
-def test_paths_without_signs_are_the_product_of_absolute_values_and_more(text: str, layout: str) -> None:
+def test_paths_are_those_of_the_three_matrices_without_their_signs(text: str, layout: str) -> None:
     problem = parse(f"{text} {layout}")
     plan = select(problem, DeviceInfo("made up", "somewhere"), Limits("strassen")).plan
     rng = np.random.default_rng(3)
-    x, w = rng.standard_normal(problem.x_shape), rng.standard_normal(problem.w_shape)
+    x, w = np.abs(rng.standard_normal(problem.x_shape)), np.abs(rng.standard_normal(problem.w_shape))
     assert plan.strassen is not None
     large, small, channels = plan.strassen
-    size = magnitude(problem, (large, small), channels, x, w)
-    direct = reference(problem, np.abs(x), np.abs(w))
-    assert size.shape == direct.shape
-    assert (size >= direct * (1 - 1e-12)).all()
-    assert size.max() > direct.max()
+    half = -(-problem.IC // 2)
+    strided = (
+        x[:, :, :: problem.SH, :: problem.SW].transpose(0, 2, 3, 1) if layout == "nchw" else x[:, :: problem.SH, :: problem.SW]
+    )
+    pixels = strided.reshape(problem.N if layout == "nchw" else 1, -1, problem.IC)  # tiles go on in the next image
+    upper, lower = halves(pixels.shape[1], (large, small))
+    a = np.zeros((len(pixels), 2 * len(upper), 2 * half))
+    a[:, : pixels.shape[1], : problem.IC] = pixels
+    b = np.zeros((2 * half, 2 * channels))
+    b[: problem.IC, : problem.OC] = w[:, :, 0, 0].T if layout == "nchw" else w[0, 0]
+    quarters = np.array([b[:half, :channels], b[:half, channels:], b[half:, :channels], b[half:, channels:]])
+    want = np.empty((len(pixels), 2 * len(upper), 2 * channels))
+    for image, c in zip(a, want, strict=True):
+        parts = np.array([image[upper, :half], image[upper, half:], image[lower, :half], image[lower, half:]])
+        c[upper, :channels], c[upper, channels:], c[lower, :channels], c[lower, channels:] = products(
+            abs(U), abs(V), abs(W), parts, quarters
+        )
+    found = magnitude(problem, (large, small), channels, x, w)
+    found = found.transpose(0, 2, 3, 1) if layout == "nchw" else found
+    np.testing.assert_allclose(found.reshape(*pixels.shape[:2], problem.OC), want[:, : pixels.shape[1], : problem.OC])
+
+
+def test_roundings_by_hand() -> None:
+    """Three on the way into a product on either side, 32 channels of four products, a fifth, bias, residual, the last one."""
+    assert roundings(parse("1x1 64->64 @14")) == 3 + 3 + 4 * 32 + 1 + 3
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
