@@ -18,7 +18,7 @@ from clconv.explain import explain
 from clconv.notation import parse
 from clconv.plan import BUFFERS, Float, Int, Local, Plan
 from clconv.problem import ConvProblem
-from clconv.select import Limits, over_limit, select
+from clconv.select import Limits, _too_large, batch_parts, over_limit, select
 from clconv.source import KERNEL_DIR
 from tests.shapes import NASTY, problem_of
 
@@ -139,6 +139,36 @@ def test_limits() -> None:
             Limits(**wrong)
     with pytest.raises(UnsupportedError, match="float64 is not offered by the device tiny"):
         select(problem_of("resnet_like", dtype="float64"), TINY)
+
+
+def test_every_limit_of_a_device_rules_plans_out() -> None:
+    plans = (p for p in select(parse("3x3 64->64 @56"), CPU).candidates if p.packed_bytes and not p.scratch_bytes)
+    plan = replace(next(plans), prepare=())
+    (launch,) = plan.launches
+    assert over_limit(plan, replace(CPU, max_alloc_bytes=plan.packed_bytes)) is None
+    assert f"needs a buffer of {plan.packed_bytes}" in str(
+        over_limit(plan, replace(CPU, max_alloc_bytes=plan.packed_bytes - 1))
+    )
+    grouped = replace(plan, launches=(replace(launch, local_size=(8, 4, 1), global_size=(8, 4, 1)),))
+    assert over_limit(grouped, replace(CPU, max_work_group_size=32)) is None
+    reason = over_limit(grouped, replace(CPU, max_work_group_size=31))
+    assert reason == "needs work-groups of 32 work-items, the device takes 31"
+    local = replace(plan, launches=(replace(launch, arguments=(Local(100), Local(20))),))
+    assert over_limit(local, replace(CPU, local_mem_bytes=120)) is None
+    assert over_limit(local, replace(CPU, local_mem_bytes=119)) == "needs 120 bytes of local memory, the device has 119"
+
+
+def test_pixels_of_all_images_are_numbered() -> None:
+    algorithm = next(a for a in ALGORITHMS if a.family == "direct")
+    image = (1, 1 << 15, 1 << 15)
+    assert _too_large(ConvProblem((1, *image), (1, 1, 1, 1)), algorithm) is None
+    assert "the images have 2147483648" in str(_too_large(ConvProblem((2, *image), (1, 1, 1, 1)), algorithm))
+
+
+@pytest.mark.parametrize("text", ["3x3 32->8 @14 padding 1 batch 5", "3x3 8->32 @14 padding 1 batch 5"])
+def test_the_larger_tensor_decides_how_a_batch_is_split(text: str) -> None:
+    image = 32 * 14 * 14 * 4
+    assert batch_parts(parse(text), replace(CPU, max_alloc_bytes=2 * image)) == [(0, 2), (2, 2), (4, 1)]
 
 
 def test_refusals_have_their_reasons() -> None:
