@@ -1,0 +1,58 @@
+"""What follows the sums: numbers that are none, and slopes of any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pytest
+
+import clconv
+from clconv.device import DeviceInfo
+from tests.algorithms.test_every_algorithm import BY_NAME, LAYOUTS
+from tests.harness import check_plan
+from tests.shapes import problem_of
+
+ACTIVATIONS = (
+    "relu", "relu6", ("clip", -1, 1), "hardswish", "hardsigmoid", "sigmoid", "tanh", "silu", ("leaky_relu", 0.1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nan_stays_nan_in_every_activation(layout: str, activation: Any, queue: cl.CommandQueue) -> None:
+    """Alone in its vector or not, and nowhere else."""
+    channels = 20
+    x = np.zeros((1, 20, 20, 20), np.float32)
+    x[:, 3:5, 3:5, 3:5] = np.nan
+    eye = np.eye(channels, dtype=np.float32)
+    w = eye.reshape(channels, channels, 1, 1) if layout == "NCHW" else eye.reshape(1, 1, channels, channels)
+    y = clconv.conv2d(x, w, activation=activation, layout=layout, algorithm="direct", queue=queue)
+    hit = np.zeros(y.shape, bool)
+    if layout == "NCHW":
+        hit[:, :, 3:5, 3:5] = True  # of all channels: NaN times 0 is NaN
+    else:
+        hit[:, 3:5, 3:5] = True
+    np.testing.assert_array_equal(np.isnan(y), hit)
+
+
+def test_nan_and_infinity_are_kept(queue: cl.CommandQueue) -> None:
+    x = np.zeros((1, 1, 3, 3), np.float32)
+    x[0, 0, 0, 0], x[0, 0, 2, 2] = np.nan, np.inf
+    y = clconv.conv2d(x, np.ones((1, 1, 1, 1), "f"), activation="relu", queue=queue)
+    assert np.isnan(y[0, 0, 0, 0])
+    assert np.isposinf(y[0, 0, 2, 2])
+
+
+@pytest.mark.parametrize("slope", [2.0, -0.5, 0.0])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["reference", "standard/direct_simd", "standard/implicit_gemm_simt"])
+def test_slopes_of_any_size(name: str, layout: str, slope: float, queue: cl.CommandQueue) -> None:
+    """The larger one of v and its multiple is the leaky one only for slopes from 0 to 1."""
+    info = DeviceInfo.of(queue.device)
+    problem = problem_of("odd_channels", layout=layout, activation=("leaky_relu", slope))
+    reason = BY_NAME[name].supports(problem, info)
+    if reason is not None:
+        pytest.skip(reason)
+    check_plan(next(iter(BY_NAME[name].plans(problem, info))), queue)
