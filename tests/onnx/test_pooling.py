@@ -1,0 +1,58 @@
+"""Means of windows that go beyond the image, and of no axes: what onnx.reference does not have, or has in another way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pyopencl import CommandQueue
+
+import clconv.onnx
+from clconv.onnx import layout
+from tests.onnx.models import Array, model, node, numbers
+
+KERNEL, STRIDE, PAD = 3, 2, 1
+
+
+def means(x: Array, dilation: tuple[int, int], *, ceil: bool, counted: bool) -> Array:
+    """Means as ONNX defines them: padding may count, what lies behind it does not, and no window begins there."""
+    taps = []
+    for size, d in zip(x.shape[2:], dilation, strict=True):
+        room = size + 2 * PAD - (KERNEL - 1) * d - 1
+        last = -(-room // STRIDE) if ceil else room // STRIDE
+        starts = [i * STRIDE - PAD for i in range(last + 1) if i * STRIDE < size + PAD]
+        taps.append([[start + t * d for t in range(KERNEL)] for start in starts])
+    y = np.empty((*x.shape[:2], len(taps[0]), len(taps[1])))
+    for i, j in np.ndindex(y.shape[2:]):
+        window = list(zip((taps[0][i], taps[1][j]), x.shape[2:], strict=True))
+        rows, columns = ([t for t in of if 0 <= t < size] for of, size in window)
+        beside = PAD if counted else 0
+        count = np.prod([sum(-beside <= t < size + beside for t in of) for of, size in window])
+        y[:, :, i, j] = x[:, :, rows][..., columns].sum((2, 3)) / count
+    return y
+
+
+@pytest.mark.parametrize("gain", [-1.0, 1.0])
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 3)])
+def test_means_of_windows_past_the_edge(
+    dilation: tuple[int, int], ceil: bool, counted: bool, gain: float, queue: CommandQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_gain", lambda *_: gain)
+    spec = node(
+        "AveragePool", "a", "y", kernel_shape=[KERNEL] * 2, strides=[STRIDE] * 2, pads=[PAD] * 4, dilations=list(dilation),
+        ceil_mode=int(ceil), count_include_pad=int(counted),
+    )  # fmt: skip
+    a = numbers(2, 3, 8, 22)
+    y = clconv.onnx.load(model([spec], {"a": [2, 3, 8, 22]}, ["y"], opset=19), queue=queue)(a)
+    want = means(a.astype(np.float64), dilation, ceil=ceil, counted=counted)
+    assert y.shape == want.shape
+    np.testing.assert_allclose(y, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("noop", [0, 1])
+def test_a_mean_over_no_axes_is_one_over_all_or_none(noop: int) -> None:
+    x = numbers(2, 3, 4)
+    spec = node("ReduceMean", "x axes", "y", noop_with_empty_axes=noop, keepdims=1)
+    y = clconv.onnx.load(model([spec], {"x": [2, 3, 4]}, ["y"], {"axes": np.array([], np.int64)}, opset=18))(x)
+    np.testing.assert_allclose(y, x if noop else x.mean(keepdims=True), atol=1e-6)
