@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pyopencl as cl
 import pyopencl.array
 import pytest
 
@@ -126,17 +125,6 @@ def test_calls_in_a_row_do_not_disturb_each_other(small: clconv.onnx.Network) ->
     outputs = [small(x) for x in inputs]
     for i, y in enumerate(outputs):
         np.testing.assert_array_equal(y.get(), small(numbers(1, 3, 32, 32, seed=i)))
-
-
-def test_out_of_order_queue() -> None:
-    context = clconv.default_queue().context
-    queue = cl.CommandQueue(context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
-    proto = networks.mobilenet_v1(size=32, classes=10, width=0.25)
-    x = numbers(1, 3, 32, 32)
-    net, want = clconv.onnx.load(proto, queue=queue), clconv.onnx.load(proto)(x)
-    np.testing.assert_array_equal(net(x), want)
-    behind = pyopencl.array.to_device(queue, np.concatenate([np.full(1, np.nan, np.float32), x.ravel()]))[1:].reshape(x.shape)
-    np.testing.assert_array_equal(net(behind).get(), want)  # an offset that no sub-buffer can have
 
 
 def test_threads(small: clconv.onnx.Network) -> None:
