@@ -150,3 +150,14 @@ def test_a_depthwise_result_that_is_read_twice_stays() -> None:
     ]
     proto = model(nodes, {"x": [1, 8, 9, 9]}, ["y"], constants)
     assert left(proto, fuse_separable, 1.0) == ["Conv", "Conv"]
+
+
+def test_a_depthwise_part_with_a_residual_stays_apart() -> None:
+    constants = {"taps": numbers(8, 1, 3, 3), "w": numbers(8, 8, 1, 1)}
+    nodes = [
+        node("Conv", "x taps", "d", pads=[1] * 4, group=8),
+        node("Add", "d x", "s"),
+        node("Relu", "s", "r"),
+        node("Conv", "r w", "y"),
+    ]
+    assert left(model(nodes, {"x": [1, 8, 9, 9]}, ["y"], constants), fuse_separable, 1.0) == ["Conv", "Conv"]

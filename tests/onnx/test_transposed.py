@@ -1,4 +1,4 @@
-"""ConvTranspose whose output's size is given, or a multiple of its image's."""
+"""ConvTranspose whose output's size is given, or a multiple of its image's; and in groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import clconv.onnx
-from tests.onnx.models import model, node, numbers
+from tests.onnx.models import exact, model, node, numbers
 
 
 @pytest.mark.parametrize("padding", [[0, 0], [1, 1], [0, 1]])
@@ -41,3 +41,17 @@ def test_a_size_smaller_than_the_image() -> None:
     proto = model([spec], {"x": [1, 1, 3]}, ["y"], {"w": np.ones((1, 1, 3), np.float32)}, opset=11)
     y = clconv.onnx.load(proto)(np.array([[[1, 2, 3]]], np.float32))  # 1 3 6 5 3 without 2 before and 1 behind
     np.testing.assert_allclose(y[0, 0], [6, 5], atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+def test_groups_of_several_channels(groups: int) -> None:
+    """Each by itself, for onnx.reference has no groups here."""
+
+    def transposed(w: Any, groups: int) -> Any:
+        spec = node("ConvTranspose", "x w", "y", group=groups, strides=[2, 1])
+        return model([spec], {"x": [1, 2 * groups, 4, 5]}, ["y"], {"w": w})
+
+    x, w = numbers(1, 2 * groups, 4, 5), numbers(2 * groups, 3, 3, 2, seed=1)
+    parts = zip(np.split(x, groups, 1), np.split(w, groups), strict=True)
+    want = np.concatenate([exact(transposed(part_w, 1), {"x": part})[0] for part, part_w in parts], 1)
+    np.testing.assert_allclose(clconv.onnx.load(transposed(w, groups))(x), want, atol=1e-5)
