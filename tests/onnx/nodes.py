@@ -123,7 +123,11 @@ def _products() -> dict[str, Case]:
         "MatMul vector": (node("MatMul", "a b", "y"), [(7,), (7, 9)], {}),
         "MatMul constant": (node("MatMul", "a w", "y"), [(2, 5, 6)], {"w": numbers(6, 11)}),
         "Gemm": (node("Gemm", "a b c", "y", alpha=0.5, beta=2.0, transA=1, transB=1), [(6, 5), (11, 6), (5, 1)], {}),
-        "Gemm constant": (node("Gemm", "a w k", "y", alpha=0.5, transB=1), [(3, 6)], {"w": numbers(11, 6), "k": numbers(11)}),
+        "Gemm constant": (
+            node("Gemm", "a w k", "y", alpha=0.5, beta=3.0, transB=1),
+            [(3, 6)],
+            {"w": numbers(11, 6), "k": numbers(11)},
+        ),
         "ConvTranspose": (
             node("ConvTranspose", "a w", "y", strides=[2, 3], pads=[1, 0, 0, 1]),
             [(1, 4, 3, 4)],

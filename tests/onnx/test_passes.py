@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -12,11 +14,12 @@ from clconv.onnx import passes
 from clconv.onnx.graph import Graph, without_dead
 from clconv.onnx.infer import fold_constants, specialise
 from clconv.onnx.read import graph_of
-from tests.onnx.models import exact, model, node, numbers
+from tests.onnx.models import Array, exact, model, node, numbers
 
 W = numbers(6, 4, 3, 3, seed=1, scale=0.2)
 W2 = numbers(6, 4, 1, 1, seed=2, scale=0.3)
 X = numbers(2, 4, 7, 9)
+BORDER = np.array([0, 0, 1, 2, 0, 0, 0, 1])
 
 
 def ops(graph: Graph) -> list[str]:
@@ -135,11 +138,30 @@ def test_fold_batchnorm_leaves_alone_what_has_another_reader_or_varies_in_space(
     check_same(reverse, x=X)
 
 
+def test_fold_batchnorm_with_an_epsilon_of_its_own() -> None:
+    c = {k: numbers(6, seed=i) for i, k in enumerate(("scale", "shift", "mean"))} | {"var": np.full(6, 0.01, np.float32)}
+    proto = conv_model(node("BatchNormalization", "c scale shift mean var", "y", epsilon=0.3), constants=c)
+    assert ops(passes.run(graph_of(proto), passes.BEFORE)) == ["Conv"]
+    check_same(proto, x=X)
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (7, 6)])
+def test_fold_batchnorm_leaves_alone_a_number_for_each_column(shape: tuple[int, ...]) -> None:
+    """As many columns as channels."""
+    nodes = [node("Conv", "x w", "c", pads=[1] * 4), node("Mul", "c k", "y")]
+    proto = model(nodes, {"x": [2, 4, 7, 6]}, ["y"], {"w": W, "k": numbers(*shape)})
+    assert ops(passes.fold_batchnorm(graph_of(proto))) == ["Conv", "Mul"]
+    check_same(proto, x=numbers(2, 4, 7, 6))
+
+
+def test_fold_batchnorm_leaves_alone_a_division_by_zero() -> None:
+    proto = conv_model(node("Div", "c k", "y"), constants={"k": np.array([1, 0, 2, 1, 1, 1], np.float32).reshape(6, 1, 1)})
+    assert ops(passes.fold_batchnorm(graph_of(proto))) == ["Conv", "Div"]
+
+
 def test_fold_pad() -> None:
-    pads = {"p": np.array([0, 0, 1, 2, 0, 0, 0, 1])}
-    proto = model(
-        [node("Pad", "x p", "q"), node("Conv", "q w", "y", strides=[2, 2])], {"x": [2, 4, 7, 9]}, ["y"], {"w": W, **pads}
-    )
+    nodes = [node("Pad", "x p", "q"), node("Conv", "q w", "y", strides=[2, 2])]
+    proto = model(nodes, {"x": [2, 4, 7, 9]}, ["y"], {"w": W, "p": BORDER})
     graph = passes.fold_pad(graph_of(proto))
     assert ops(graph) == ["Conv"]
     assert graph.nodes[0].get("pads") == [1, 2, 0, 1]
@@ -148,10 +170,54 @@ def test_fold_pad() -> None:
         [node("Pad", "x p v", "q"), node("Conv", "q w", "y")],
         {"x": [2, 4, 7, 9]},
         ["y"],
-        {"w": W, "v": np.array(1, np.float32), **pads},
+        {"w": W, "v": np.array(1, np.float32), "p": BORDER},
     )
     assert ops(passes.fold_pad(graph_of(ones))) == ["Pad", "Conv"]
     check_same(ones, x=X)
+
+
+def test_fold_pad_adds_to_the_padding_of_the_convolution() -> None:
+    nodes = [node("Pad", "x p", "q"), node("Conv", "q w", "y", pads=[1, 2, 3, 0])]
+    proto = model(nodes, {"x": [2, 4, 7, 9]}, ["y"], {"w": W, "p": BORDER})
+    graph = passes.fold_pad(graph_of(proto))
+    assert ops(graph) == ["Conv"]
+    assert graph.nodes[0].get("pads") == [2, 4, 3, 1]
+    check_same(proto, x=X)
+
+
+@pytest.mark.parametrize(
+    ("pad", "window", "amounts"),
+    [
+        ({"mode": "reflect"}, {}, BORDER),
+        ({"mode": "edge"}, {}, BORDER),
+        ({}, {"auto_pad": "SAME_UPPER"}, BORDER),
+        ({}, {}, np.array([0, 1, 1, 1, 0, 0, 1, 1])),
+    ],
+    ids=["reflected", "edge", "a convolution that pads by itself", "channels"],
+)
+def test_fold_pad_leaves_alone_what_is_no_border_of_zeros(pad: dict[str, Any], window: dict[str, Any], amounts: Array) -> None:
+    channels = 4 - int(amounts[1])
+    nodes = [node("Pad", "x p", "q", **pad), node("Conv", "q w", "y", **window)]
+    proto = model(nodes, {"x": [2, channels, 7, 9]}, ["y"], {"w": W, "p": amounts})
+    assert ops(passes.fold_pad(graph_of(proto))) == ["Pad", "Conv"]
+    check_same(proto, x=numbers(2, channels, 7, 9))
+
+
+def test_fold_pad_leaves_alone_axes_in_an_order_of_their_own() -> None:
+    nodes = [node("Pad", "x p _ axes", "q"), node("Conv", "q w", "y")]
+    constants = {"w": W, "p": BORDER, "axes": np.array([0, 1, 3, 2])}
+    proto = model(nodes, {"x": [2, 4, 7, 9]}, ["y"], constants, opset=18)
+    assert ops(passes.fold_pad(graph_of(proto))) == ["Pad", "Conv"]
+    check_same(proto, x=X)
+
+
+def test_fold_pad_leaves_alone_what_crops() -> None:
+    """Compared with a convolution of the rest, for onnx.reference takes no negative padding."""
+    nodes = [node("Pad", "x p", "q"), node("Conv", "q w", "y")]
+    proto = model(nodes, {"x": [2, 4, 7, 9]}, ["y"], {"w": W, "p": np.array([0, 0, 1, -2, 0, 0, 0, 1])})
+    assert ops(passes.fold_pad(graph_of(proto))) == ["Pad", "Conv"]
+    rest = model([node("Conv", "x w", "y", pads=[1, 0, 0, 1])], {"x": [2, 4, 7, 7]}, ["y"], {"w": W})
+    np.testing.assert_allclose(clconv.onnx.load(proto)(X), exact(rest, {"x": X[..., 2:]})[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +272,16 @@ def test_fuse_residual_leaves_alone_what_it_would_break() -> None:
     check_same(before, x=X, d=numbers(2, 6, 7, 9, seed=5))
     doubled = conv_model(node("Add", "c c", "y"))
     check_same(doubled, x=X)
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Gelu"])
+@pytest.mark.parametrize("product", ["Gemm", "MatMul"])
+def test_an_activation_behind_a_product_with_a_constant(product: str, activation: str) -> None:
+    """Relu is computed with the product, Gelu by itself."""
+    w = numbers(6, 11)
+    first = node("Gemm", "a w k", "p") if product == "Gemm" else node("MatMul", "a w", "p")
+    proto = model([first, node(activation, "p", "y")], {"a": [3, 6]}, ["y"], {"w": w, "k": numbers(11, seed=3)}, opset=20)
+    check_same(proto, a=numbers(3, 6, seed=1))
 
 
 def test_fuse_activation_leaves_alone_a_value_that_others_read() -> None:
