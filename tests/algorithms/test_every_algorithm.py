@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
+
 import pyopencl as cl
 import pytest
 
@@ -44,7 +47,7 @@ def plans_of(name: str, problem: ConvProblem, info: DeviceInfo, most: int | None
 
 
 def varied(plans: list[Plan], turn: int) -> list[Plan]:
-    """The rule's plan, and two other programs, whose turn it is: over the shapes of the list all of them get theirs."""
+    """The rule's plan and two others, which change from shape to shape; ``test_every_plan`` leaves none out."""
     programs = {tuple((x.kernel, x.entry, x.macros) for x in plan.launches): plan for plan in reversed(plans)}
     others = list(programs.values())
     chosen = (plans[0], others[turn % len(others)], plans[turn * 7 % len(plans)])
@@ -102,3 +105,61 @@ def test_epilogues(name: str, layout: str, queue: cl.CommandQueue) -> None:
     for index, epilogue in enumerate(EPILOGUES):
         problem = problem_of(covered[index * 7 % len(covered)], layout=layout, **epilogue)
         check_plan(plans_of(name, problem, info, 1)[0], queue)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_other_sequences_of_kernels_end_with_the_epilogue(layout: str, queue: cl.CommandQueue) -> None:
+    """Sums that are added up from parts by a second kernel, say, where the first choice has no parts."""
+    info = DeviceInfo.of(queue.device)
+    for algorithm in ALGORITHMS:
+        first, plans = set(), defaultdict(list)
+        for problem in (problem_of(shape, layout=layout, **EPILOGUES[1]) for shape in NASTY):
+            if algorithm.supports(problem, info) is None:
+                for plan in plans_of(algorithm.name, problem, info):
+                    plans[sequence(plan)].append(plan)
+                first.add(sequence(plans_of(algorithm.name, problem, info, 1)[0]))
+        for kernels in plans.keys() - first:
+            check_plan(min(plans[kernels], key=lambda plan: plan.problem.flops), queue, integers=True)
+            check_plan(max(plans[kernels], key=lambda plan: plan.problem.OC * plan.problem.N), queue)
+
+
+def sequence(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Kernels that a plan launches."""
+    return tuple((launch.kernel, launch.entry) for launch in plan.launches)
+
+
+NARROW = {"8 lanes": 32, "4 lanes": 16}
+"""Processors with shorter vectors, for which each kernel has lines of its own; one with longer ones computes the same."""
+
+
+def check_narrow(name: str, problem: ConvProblem, lanes: str, queue: cl.CommandQueue) -> None:
+    """Check an algorithm's first plan for a processor with short vectors; skips the test where there is none."""
+    own = DeviceInfo.of(queue.device)
+    info = replace(own, vector_bytes=NARROW[lanes], avx512=False, full_avx512=False, amx=False)
+    for plan in plans_of(name, problem, info, 1):
+        check_plan(plan, queue)
+
+
+@pytest.mark.parametrize("lanes", NARROW)
+@pytest.mark.parametrize(
+    ("name", "shape", "layout"),
+    [
+        *((f"depthwise/{kernel}_simd", "depthwise_stride_2_wide", "NCHW") for kernel in ("direct", "masked", "panel")),
+        *((f"depthwise/{kernel}_simd", "depthwise_stride_3", "NCHW") for kernel in ("direct", "masked", "panel")),
+        ("grouped/direct_simd", "grouped_stride_3", "NCHW"),
+        ("grouped/lane_simd", "grouped_pairs_many", "NHWC"),
+        ("grouped/lane_simd", "grouped_by_3", "NHWC"),
+        ("grouped/channel_simd", "grouped_8_stride_2", "NCHW"),
+    ],
+)
+def test_short_vectors_whose_lanes_are_moved(
+    name: str, shape: str, layout: str, lanes: str, cpu_queue: cl.CommandQueue
+) -> None:
+    check_narrow(name, problem_of(shape, layout=layout), lanes, cpu_queue)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", NARROW)
+@pytest.mark.parametrize(("name", "shape", "layout"), COVERED)
+def test_short_vectors(name: str, shape: str, layout: str, lanes: str, cpu_queue: cl.CommandQueue) -> None:
+    check_narrow(name, problem_of(shape, layout=layout), lanes, cpu_queue)
