@@ -48,6 +48,6 @@ def give_time(queue: cl.CommandQueue) -> None:
     time.sleep(0.1)
 
 
-def is_open(event: cl.Event) -> bool:
+def is_pending(event: cl.Event) -> bool:
     """Whether a command is not complete yet."""
     return bool(event.command_execution_status != cl.command_execution_status.COMPLETE)

@@ -16,7 +16,7 @@ from clconv.executable import Executable
 from clconv.runtime import copied, runtime_of
 from clconv.tensors import input_buffer
 from tests.calls import assert_same, expected
-from tests.gates import closed, fill_behind, give_time, is_open, late, loose
+from tests.gates import closed, fill_behind, give_time, is_pending, late, loose
 from tests.harness import integers
 from tests.onnx.models import model, node, numbers
 
@@ -59,7 +59,7 @@ def test_a_misaligned_input_may_be_read_after_its_copy(queue: cl.CommandQueue) -
         part.add_event(gate)
         buffer, events = input_buffer(part, other)
         assert [event.command_type for event in events] == [cl.command_type.COPY_BUFFER]
-        assert is_open(events[0])
+        assert is_pending(events[0])
     copy = np.empty(100, np.float32)
     cl.enqueue_copy(other, copy, buffer, wait_for=events)
     np.testing.assert_array_equal(copy, np.arange(1, 101))
@@ -84,7 +84,7 @@ def test_launches_of_a_call_follow_each_other_on_an_out_of_order_queue(queue: cl
     with closed(queue) as gate:
         y = conv(late(gate, x, queue))
         give_time(other)
-        assert is_open(y.events[-1])
+        assert is_pending(y.events[-1])
     assert_same(y.get(other), expected(x, w, padding=1))
 
 
@@ -96,7 +96,7 @@ def test_calls_that_share_scratch_follow_each_other_on_an_out_of_order_queue(que
     with closed(queue) as gate:
         first, second = conv(late(gate, x, queue)), conv(ready)
         give_time(other)
-        assert is_open(second.events[-1])
+        assert is_pending(second.events[-1])
     assert_same(first.get(other), expected(x, w, padding=1))
     assert_same(second.get(other), expected(ready.get(other), w, padding=1))
 

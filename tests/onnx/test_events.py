@@ -8,7 +8,7 @@ import pyopencl.array as cla
 
 import clconv.onnx
 from clconv import networks
-from tests.gates import closed, give_time, is_open, late, loose
+from tests.gates import closed, give_time, is_pending, late, loose
 from tests.onnx.models import model, node, numbers
 
 
@@ -33,6 +33,6 @@ def test_a_network_waits_for_its_input_and_for_the_call_before(queue: cl.Command
         results = [net(late(gate, x, queue)), net(ready)]
         give_time(other)
         for y in results:
-            assert [is_open(event) for event in y.events] == [True]
+            assert [is_pending(event) for event in y.events] == [True]
     for y, want in zip(results, wants, strict=True):
         np.testing.assert_array_equal(y.get(other), want)
