@@ -14,7 +14,15 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_taps
+from clconv.algorithms.reasons import (
+    MOST_PLACES,
+    columns_too_far_apart,
+    not_nhwc,
+    other_kind,
+    span,
+    too_little_local,
+    too_many_taps,
+)
 from clconv.algorithms.ring import Ring, bands, ring
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -37,11 +45,12 @@ class DepthwiseChannelSimd(Algorithm):
         """Depthwise problems in NHWC."""
         if reason := other_kind(problem, "depthwise") or not_nhwc(problem) or too_many_taps(problem):
             return reason
-        return too_little_local(self._ring(problem, device).bytes, device)
+        return columns_too_far_apart(problem) or too_little_local(self._ring(problem, device).bytes, device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
-        fitting = [tile for tile in TILES if tile <= problem.OW]
+        p = problem
+        fitting = [tile for tile in TILES if tile <= p.OW and span(tile, p.SW, p.KW, p.DW) <= MOST_PLACES]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _ring(self, p: ConvProblem, device: DeviceInfo) -> Ring:

@@ -14,7 +14,15 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.reasons import (
+    MOST_PLACES,
+    converted_often,
+    not_nchw,
+    other_kind,
+    rows_too_far_apart,
+    span,
+    too_many_taps,
+)
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
 from clconv.problem import ConvProblem
@@ -35,11 +43,12 @@ class DepthwiseDirectSimd(Algorithm):
             return reason
         if problem.SW > 2:
             return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
-        return converted_often(problem) or too_many_taps(problem)
+        return converted_often(problem) or too_many_taps(problem) or rows_too_far_apart(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""
-        fitting = [tile for tile in TILES if tile <= problem.OH]
+        p = problem
+        fitting = [tile for tile in TILES if tile <= p.OH and span(tile, p.SH, p.KH, p.DH) <= MOST_PLACES]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:

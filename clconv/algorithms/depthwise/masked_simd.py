@@ -15,7 +15,15 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.reasons import (
+    MOST_PLACES,
+    converted_often,
+    not_nchw,
+    other_kind,
+    rows_too_far_apart,
+    span,
+    too_many_taps,
+)
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -46,14 +54,15 @@ class DepthwiseMaskedSimd(Algorithm):
             return reason
         if problem.SW > MOST_STRIDE:
             return f"takes a horizontal stride of 1 to {MOST_STRIDE}, this one is {problem.SW}"
-        return converted_often(problem) or too_many_taps(problem)
+        return converted_often(problem) or too_many_taps(problem) or rows_too_far_apart(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for, and each length of a vector."""
         avx512 = wide(problem, device)
         lanes = device.lanes(accumulator_bytes(problem))
         vectors = (2 * lanes, lanes) if avx512 else (lanes,)
-        tiles = [tile for tile in TILES if tile <= problem.OH]
+        p = problem
+        tiles = [tile for tile in TILES if tile <= p.OH and span(tile, p.SH, p.KH, p.DH) <= MOST_PLACES]
         plans = [self._plan(problem, device, tile, vec, avx512) for tile in tiles for vec in vectors]
         return fastest_first(plans)
 

@@ -15,7 +15,15 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.panel import panel_bytes, phase
-from clconv.algorithms.reasons import not_nchw, other_kind, too_little_local, too_many_taps
+from clconv.algorithms.reasons import (
+    MOST_PLACES,
+    not_nchw,
+    other_kind,
+    rows_too_far_apart,
+    span,
+    too_little_local,
+    too_many_taps,
+)
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
@@ -34,13 +42,13 @@ class DepthwisePanelSimd(Algorithm):
         """Depthwise problems in NCHW whose rows under one output row fit into local memory."""
         if reason := other_kind(problem, "depthwise") or not_nchw(problem) or too_many_taps(problem):
             return reason
-        return too_little_local(self._panel(problem, device, 1), device)
+        return rows_too_far_apart(problem) or too_little_local(self._panel(problem, device, 1), device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""
-        fitting = [
-            tile for tile in TILES if tile <= problem.OH and self._panel(problem, device, 2 * tile) <= device.local_mem_bytes
-        ] or [1]
+        p, most = problem, device.local_mem_bytes
+        near = [tile for tile in TILES if tile <= p.OH and span(tile, p.SH, p.KH, p.DH) <= MOST_PLACES]
+        fitting = [tile for tile in near if self._panel(p, device, 2 * tile) <= most] or [1]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _panel(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:

@@ -15,11 +15,14 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
+from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, span, too_many_taps
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
 from clconv.problem import ConvProblem
+
+MOST_UNROLLED = 2048
+"""Pixels of the image that a tile spans: the kernel unrolls their rows and columns, with all taps for each."""
 
 TILES = ((2, 7), (1, 7), (2, 4), (1, 4), (1, 2), (1, 1))
 """(rows, columns) of outputs of a tile: the images of most networks are multiples of 7 wide."""
@@ -40,12 +43,18 @@ class DepthwisePixelSimd(Algorithm):
             return reason
         if problem.OCG > 1:
             return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
+        if (pixels := self._span(problem, 1, 1)) > MOST_UNROLLED:
+            return f"unrolls the {pixels} pixels that a filter spans, at most {MOST_UNROLLED}"
         return converted_often(problem) or too_many_taps(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is large enough for."""
-        fitting = [(h, w) for h, w in TILES if h <= problem.OH and w <= problem.OW]
+        p = problem
+        fitting = [(h, w) for h, w in TILES if h <= p.OH and w <= p.OW and self._span(p, h, w) <= MOST_UNROLLED]
         return fastest_first(self._plan(problem, device, *tile) for tile in fitting)
+
+    def _span(self, p: ConvProblem, height: int, width: int) -> int:
+        return span(height, p.SH, p.KH, p.DH) * span(width, p.SW, p.KW, p.DW)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
         avx512 = wide(p, device)

@@ -15,7 +15,15 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_columns
+from clconv.algorithms.reasons import (
+    MOST_PLACES,
+    columns_too_far_apart,
+    not_nhwc,
+    other_kind,
+    span,
+    too_little_local,
+    too_many_columns,
+)
 from clconv.algorithms.ring import Ring, bands, ring
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -57,12 +65,15 @@ class GroupedLaneSimd(Algorithm):
             return f"takes as many channels in as out in a group, not {problem.ICG} and {problem.OCG}"
         if problem.ICG > MOST_CHANNELS or (vec < problem.ICG and problem.ICG % vec):
             return f"takes groups of up to {vec} channels, or {MOST_CHANNELS}, not {problem.ICG}"
-        return too_many_columns(problem) or too_little_local(self._ring(problem, device).bytes, device)
+        if reason := too_many_columns(problem) or columns_too_far_apart(problem):
+            return reason
+        return too_little_local(self._ring(problem, device).bytes, device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
         most = min(problem.OW, 2 * MOST_SUMS if wide(problem, device) else MOST_SUMS)
-        fitting = [tile for tile in TILES if tile <= most]
+        p = problem
+        fitting = [tile for tile in TILES if tile <= most and span(tile, p.SW, p.KW, p.DW) <= MOST_PLACES]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _lanes(self, p: ConvProblem, device: DeviceInfo) -> int:
