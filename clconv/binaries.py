@@ -31,7 +31,7 @@ MOST = 1000
 
 _MARK = b"clconv program 1\n"
 _DIGEST = 32
-_unsaved: dict[Path, cl.Program] = {}
+_unsaved: dict[Path, tuple[cl.Program, float]] = {}  # and the seconds that building it took
 
 
 def folder() -> Path | None:
@@ -83,11 +83,11 @@ def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[s
     return program
 
 
-def save_later(path: Path, program: cl.Program) -> None:
-    """Write the binary of a program, built from its source, when Python ends."""
+def save_later(path: Path, program: cl.Program, seconds: float) -> None:
+    """Write the binary of a program, which took so many seconds to build from its source, when Python ends."""
     if not _unsaved:
         atexit.register(save)
-    _unsaved[path] = program
+    _unsaved[path] = program, seconds
 
 
 def save(seconds: float = SECONDS) -> int:
@@ -96,13 +96,15 @@ def save(seconds: float = SECONDS) -> int:
     Parameters
     ----------
     seconds : float
-        No further one is begun after this time.
+        None is begun that would not be done by then: making one takes about as long as building the program did.
     """
     end = time.monotonic() + seconds
     saved = 0
     try:
         while _unsaved and time.monotonic() < end:
-            path, program = _unsaved.popitem()
+            path, (program, needed) = _unsaved.popitem()
+            if time.monotonic() + needed > end:
+                continue
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.exists():  # another process was faster
                 continue

@@ -142,6 +142,7 @@ class Runtime:
         kept = binaries.place(self.device, self.info, text, opts)
         if kept is not None and (found := binaries.load(kept, self.context, self.device, opts)) is not None:
             return found
+        start = time.monotonic()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers chatter; errors are raised
@@ -159,7 +160,7 @@ class Runtime:
                 device=self.info.name,
             ) from error
         if kept is not None:
-            binaries.save_later(kept, program)
+            binaries.save_later(kept, program, time.monotonic() - start)
         return program
 
 

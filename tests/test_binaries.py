@@ -94,6 +94,16 @@ def test_nothing_is_begun_after_the_time_is_up(cache: Path) -> None:
     assert not cache.exists()
 
 
+def test_none_is_begun_that_takes_too_long(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convolve()
+    built = {path: seconds for path, (_, seconds) in binaries._unsaved.items()}
+    assert all(0 < seconds < 60 for seconds in built.values())
+    slow = next(iter(built))
+    binaries._unsaved[slow] = binaries._unsaved[slow][0], 61.0
+    assert binaries.save(60) == len(built) - 1
+    assert not slow.exists()
+
+
 def test_a_folder_that_cannot_be_written_to_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.write_text("a file in the folder's place")
     convolve()
