@@ -177,3 +177,11 @@ def test_one_column_of_zeros_serves_two_rows() -> None:
     assert window_of(problem, 7, 7).width == 8
     assert window_of(problem, 1, 3).width == 5
     assert window_of(parse("3x3 32->32 @14 padding 1 stride 2 nhwc"), 7, 7).width == 8
+
+
+def test_no_columns_are_turned_for_a_stride_beyond_the_image() -> None:
+    for stride, nchw, nhwc in ((2, True, True), (16, True, True), (17, False, True), (100000, False, True)):
+        for layout, takes in (("nchw", nchw), ("nhwc", nhwc)):
+            reason = SplitMatrix().supports(parse(f"3x3 32->32 @8 stride {stride} {layout}"), MADE_UP)
+            assert (reason is None) == takes, reason
+    assert SplitMatrix().supports(parse("3x3 32->32 @100 stride 90"), MADE_UP) is None
