@@ -62,7 +62,10 @@ def test_a_large_dilation(name: str, layout: str, wide: bool, queue: cl.CommandQ
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_few_rows_and_columns_are_unrolled(layout: str, options: dict[str, Any]) -> None:
     """By the kernels that unroll all that a tile spans, whose macros say how large the tile is."""
-    for name in (*(f"depthwise/{n}_simd" for n in ("direct", "masked", "panel", "channel", "pixel")), "grouped/lane_simd"):
+    for name in (
+        *(f"depthwise/{n}_simd" for n in ("direct", "masked", "twin", "panel", "channel", "pixel")),
+        "grouped/lane_simd",
+    ):
         groups = 2 if name.startswith("grouped") else 8
         shapes = ((1, 8, 700, 700), (8, 8 // groups, 3, 3)) if layout == "NCHW" else ((1, 700, 700, 8), (3, 3, 8 // groups, 8))
         p = ConvProblem(*shapes, groups=groups, layout=layout, **options)

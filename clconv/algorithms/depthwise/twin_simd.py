@@ -15,7 +15,15 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.reasons import (
+    MOST_PLACES,
+    converted_often,
+    not_nchw,
+    other_kind,
+    rows_too_far_apart,
+    span,
+    too_many_taps,
+)
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -43,7 +51,7 @@ class DepthwiseTwinSimd(Algorithm):
             return reason
         if problem.SW > 2 or (problem.SW == 2 and problem.DW > 1):
             return "takes a horizontal stride of 1, or of 2 where filters are not dilated"
-        if reason := converted_often(problem) or too_many_taps(problem):
+        if reason := converted_often(problem) or too_many_taps(problem) or rows_too_far_apart(problem):
             return reason
         half = self._lanes(problem, device) // 2
         if half < 2 or half < self._parts(problem):
@@ -61,7 +69,9 @@ class DepthwiseTwinSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""
-        return fastest_first(self._plan(problem, device, tile) for tile in TILES if tile <= problem.OH)
+        p = problem
+        fitting = [tile for tile in TILES if tile <= p.OH and span(tile, p.SH, p.KH, p.DH) <= MOST_PLACES]
+        return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         seconds = self._seconds(p, device, tile)
