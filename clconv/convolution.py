@@ -6,14 +6,13 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
 import pyopencl as cl
 
 from clconv.activation import ActivationLike
-from clconv.arguments import Padding
+from clconv.arguments import MOST, Padding, read_integer, read_padding, read_pair
 from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
@@ -120,7 +119,7 @@ class Convolution:
             "activation": activation,
             "layout": layout,
         }
-        # A problem with the smallest image that the filter allows: wrong options are refused here, not at the first call.
+        # Wrong options are refused here, not at the first call.
         self._probe = self._smallest_problem()
         if bias is not None:
             bias = as_tensor(bias, "bias")
@@ -141,15 +140,22 @@ class Convolution:
         raise TypeError("a Convolution holds memory of a device and cannot be pickled or copied; make one from its filter")
 
     def _smallest_problem(self) -> ConvProblem:
-        nchw = self._options["layout"] == "NCHW"
+        """Return a problem with the smallest image that filter and padding allow."""
+        options = self._options
+        nchw = options["layout"] == "NCHW"
         if len(self.w_shape) != 4:
-            return ConvProblem((1, 1, 1, 1), self.w_shape, **self._options)  # says what is wrong with w
-        per_group = self.w_shape[1 if nchw else 2]
-        groups = self._options["groups"]
-        channels = per_group * int(groups) if isinstance(groups, Integral) and int(groups) > 0 else per_group
-        large = 1 << 30  # any filter fits this image; only the options are of interest
-        shape = (1, channels, large, large) if nchw else (1, large, large, channels)
-        return ConvProblem(shape, self.w_shape, dtype=self.dtype, **self._options)
+            return ConvProblem((1, 1, 1, 1), self.w_shape, **options)  # says what is wrong with w
+        outputs, per_group, *window = self.w_shape if nchw else (self.w_shape[3], self.w_shape[2], *self.w_shape[:2])
+        groups = read_integer(options["groups"], "groups")
+        if groups > 0 and outputs % groups:
+            raise ShapeError(f"groups={groups} must divide the {outputs} output channels")
+        stride, dilation = read_pair(options["stride"], "stride", 1), read_pair(options["dilation"], "dilation", 1)
+        pads = read_padding(options["padding"], (1, 1), (window[0], window[1]), stride, dilation)
+        reach = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
+        image = [min(max(r - sum(pad), 1), MOST) for r, pad in zip(reach, pads, strict=True)]
+        channels = per_group * max(groups, 1)
+        shape = (1, channels, *image) if nchw else (1, *image, channels)
+        return ConvProblem(shape, self.w_shape, dtype=self.dtype, **options)
 
     def _own(self, value: Tensor, name: str) -> cl.Buffer | None:
         """Copy a filter or a bias to the device."""

@@ -236,3 +236,34 @@ def test_a_mask_is_not_ignored() -> None:
 def test_limits_beyond_the_element_type_are_none() -> None:
     wide = clconv.conv2d(X, W, activation=("clip", -1e300, 1e300))
     np.testing.assert_array_equal(wide, clconv.conv2d(X, W))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": 600_000_000, "stride": 2**31 - 1},
+        {"padding": ((0, 2**31 - 9), (1, 1)), "stride": 2**31 - 1},
+        {"padding": "same", "stride": 2**31 - 1, "dilation": 2**29},
+        {"padding": 0, "dilation": 2**30 - 1},
+    ],
+)
+def test_a_convolution_takes_the_options_that_some_image_fits(options: dict[str, Any]) -> None:
+    conv = clconv.Convolution(W, **options)
+    assert conv._probe.OH * conv._probe.OW == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"groups": 2**40}, "groups=1099511627776 must not exceed"),
+        ({"groups": 2**30}, "groups=1073741824 must divide the 6 output channels"),
+        ({"groups": True}, "groups=True must be an integer"),
+        ({"padding": 2**31 - 1}, "padding"),
+        ({"dilation": 2**31 - 1}, "the filter's height 4294967295 "),
+        ({"dilation": 0, "padding": "same"}, "dilation=0 must be at least 1"),
+        ({"stride": None, "padding": "same"}, "stride=None must be"),
+    ],
+)
+def test_options_that_no_image_fits(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(clconv.ShapeError, match=words):
+        clconv.Convolution(W, **options)
