@@ -1,9 +1,11 @@
-"""Numbers, pairs, shapes and padding as a caller may write them, read and checked. No OpenCL here."""
+"""Numbers, pairs, shapes, padding and paths as a caller may write them, read and checked. No OpenCL here."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from clconv.errors import ShapeError, UnsupportedError
@@ -13,6 +15,12 @@ Padding: TypeAlias = "int | str | Sequence[int] | Sequence[Sequence[int]]"
 
 MOST = 2**31 - 1
 """Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
+
+
+@cache
+def read_path(value: str) -> Path:
+    """Return the path that an environment variable names: from the folder that Python was in when it was read first."""
+    return Path(value).absolute()
 
 
 def read_integer(value: object, name: str, must: str = "must be an integer") -> int:

@@ -22,6 +22,7 @@ from typing import Any, cast
 import platformdirs
 import pyopencl as cl
 
+from clconv.arguments import read_path
 from clconv.device import DeviceInfo
 
 SECONDS = 1.0
@@ -39,7 +40,7 @@ def folder() -> Path | None:
     named = os.environ.get("CLCONV_CACHE")
     if named == "off":
         return None
-    return Path(named or platformdirs.user_cache_dir("clconv", appauthor=False)) / "programs"
+    return read_path(named or platformdirs.user_cache_dir("clconv", appauthor=False)) / "programs"
 
 
 def place(device: cl.Device, info: DeviceInfo, source: str, options: Sequence[str]) -> Path | None:

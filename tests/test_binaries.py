@@ -146,9 +146,12 @@ def test_the_end_of_python_saves(tmp_path: Path) -> None:
         "import numpy as np, clconv\n"
         "x = np.ones((1, 4, 5, 5), 'f')\n"
         "print(clconv.conv2d(x, np.ones((4, 4, 1, 1), 'f'))[0, 0, 0, 0])\n"
+        "import os; os.chdir('..')\n"
     )
-    environment = dict(os.environ, CLCONV_CACHE=str(tmp_path), CLCONV_DEVICE="Portable")
-    for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    for cache in (".", str(tmp_path)):
+        environment = dict(os.environ, CLCONV_CACHE=cache, CLCONV_DEVICE="Portable")
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "4.0", "")
         assert list((tmp_path / "programs").iterdir())

@@ -300,6 +300,14 @@ def test_shipped_records_are_found_on_the_device_that_they_are_of(monkeypatch: p
             assert select(layer.problem_in(layout), xeon, recall=recall).tuned, (layer.name, layout)
 
 
+def test_a_relative_path_is_of_the_folder_where_it_was_read_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLCONV_TUNING", "of this test.json")
+    monkeypatch.chdir(tmp_path)
+    first = store.store_path()
+    monkeypatch.chdir(tmp_path.parent)
+    assert store.store_path() == first == tmp_path / "of this test.json"
+
+
 def test_a_record_is_for_the_problem_with_and_without_an_epilogue(path: Path, device: DeviceInfo) -> None:
     words = ["1x1", "8->8", "@6", "bias", "residual", "relu"]
     result = CliRunner().invoke(cli, ["tune", *words, "--seconds", "1e-9"])

@@ -21,6 +21,7 @@ from typing import Any
 
 import platformdirs
 
+from clconv.arguments import read_path
 from clconv.device import DeviceInfo
 from clconv.errors import ClconvError
 from clconv.plan import Plan
@@ -43,7 +44,7 @@ class Record:
 def store_path() -> Path:
     """Return the user's store: ``CLCONV_TUNING`` or a file in the user's data folder."""
     named = os.environ.get("CLCONV_TUNING")
-    return Path(named) if named else Path(platformdirs.user_data_dir("clconv", appauthor=False)) / "tuning.json"
+    return read_path(named) if named else Path(platformdirs.user_data_dir("clconv", appauthor=False)) / "tuning.json"
 
 
 def device_key(device: DeviceInfo) -> str:
