@@ -90,8 +90,7 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
                 f"pass pyopencl.array.to_device(queue, np.ascontiguousarray(a)) of the NumPy array a that it came from"
             )
         return value
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ShapeError(f"{name} has masked elements, and a convolution knows no mask; pass {name}.filled(0) or the like")
+    _check_mask(value, name, "filled(0) or the like")
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
     failure: Exception | None = None
@@ -132,6 +131,7 @@ def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others
         raise ShapeError(f"out is a {type(out).__name__}; it must be a {want}, as x is")
     if is_device_array(out):
         _check_memory(out, "out")
+    _check_mask(out, "out", "data")
     check(out, "out", shape, dtype, "x")
     if not out.flags.c_contiguous:
         raise ShapeError(f"out has the strides {out.strides}; it must be contiguous")
@@ -140,6 +140,12 @@ def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others
     for other in (x, *others):
         if other is not None and _overlap(out, other):
             raise ShapeError("out shares memory with an input; pass an array of its own")
+
+
+def _check_mask(value: object, name: str, instead: str) -> None:
+    """Raise a ShapeError if a value has masked elements."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ShapeError(f"{name} has masked elements, and a convolution knows no mask; pass {name}.{instead}")
 
 
 def _check_memory(array: Any, name: str) -> None:
