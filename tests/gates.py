@@ -11,6 +11,9 @@ import numpy as np
 import pyopencl as cl
 import pyopencl.array as cla
 
+_sources: list[Any] = []
+"""What pending copies read: drivers do not all keep it."""
+
 
 @contextmanager
 def closed(queue: cl.CommandQueue) -> Iterator[cl.UserEvent]:
@@ -31,6 +34,7 @@ def fill_behind(gate: cl.Event, array: cla.Array, values: np.ndarray[Any, Any], 
     """Write values into an array once the gate opens; only the array's events tell when."""
     source: Any = cla.to_device(queue, values).base_data
     target: Any = array.base_data
+    _sources.append(source)
     array.add_event(cl.enqueue_copy(queue, target, source, wait_for=[gate]))
     queue.flush()
 
