@@ -232,9 +232,11 @@ def test_a_mask_is_not_ignored() -> None:
     with pytest.raises(clconv.ShapeError, match="x has masked elements"):
         clconv.conv2d(np.ma.masked_less(X, 0), W)
     out = np.ma.masked_array(np.zeros_like(OUT), mask=True)
-    for call in (lambda: clconv.Convolution(W)(X, out=out), lambda: clconv.conv2d(X, W, out=out)):
-        with pytest.raises(clconv.ShapeError, match=r"out has masked elements, .*; pass out\.data"):
-            call()
+    refused = pytest.raises(clconv.ShapeError, match=r"out has masked elements, .*; pass out\.data")
+    with refused:
+        clconv.Convolution(W)(X, out=out)
+    with refused:
+        clconv.conv2d(X, W, out=out)
     np.testing.assert_array_equal(clconv.conv2d(X, W, out=np.ma.masked_array(np.zeros_like(OUT))), clconv.conv2d(X, W))
 
 
