@@ -33,9 +33,13 @@ def problem(groups: int, layout: str = "NCHW", *, stride: int = 1, dilation: int
     )
 
 
+PATCHES = ("grouped/direct_simt", "depthwise/direct_simt")
+"""Those that hold in private memory what a tile of outputs reads."""
+
+
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", [n if n in PATCHES else pytest.param(n, marks=pytest.mark.slow) for n in BY_NAME])
 def test_a_large_stride(name: str, layout: str, wide: bool, queue: cl.CommandQueue) -> None:
     info, algorithm = DeviceInfo.of(queue.device), BY_NAME[name]
     for groups in (1, 2, 4):
@@ -45,6 +49,7 @@ def test_a_large_stride(name: str, layout: str, wide: bool, queue: cl.CommandQue
             check_plan(plan, queue, integers=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("name", BY_NAME)
