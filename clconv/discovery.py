@@ -220,7 +220,7 @@ def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
 
 
 def queue_on(wish: str | None) -> cl.CommandQueue:
-    """Return the default queue if the device is that which a wish chooses, see :func:`choose_device`; None for no wish."""
+    """Return a queue that is kept, on the device that a wish chooses, see :func:`choose_device`; the default one for None."""
     return default_queue() if wish is None else _default_queue((wish, None))
 
 

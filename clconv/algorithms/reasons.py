@@ -13,9 +13,6 @@ from clconv.problem import ConvProblem, Kind
 MOST_TAPS = 11
 """Largest filter side, or width, of the kernels that unroll all taps, or all columns of them."""
 
-MOST_PLACES = 128
-"""Rows, or columns, of the image that a tile of outputs spans, for kernels that unroll these; 2000 take 16 s to build."""
-
 
 def other_kind(problem: ConvProblem, kind: Kind) -> str | None:
     """Refuse every kind of convolution but one."""
@@ -42,25 +39,6 @@ def too_many_taps(problem: ConvProblem) -> str | None:
 def too_many_columns(problem: ConvProblem) -> str | None:
     """Refuse filters too wide for their columns to be unrolled."""
     return None if problem.KW <= MOST_TAPS else f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
-
-
-def span(outputs: int, stride: int, taps: int, dilation: int) -> int:
-    """Count the places along one axis from the first one that some outputs side by side read to the last one."""
-    return (outputs - 1) * stride + (taps - 1) * dilation + 1
-
-
-def rows_too_far_apart(problem: ConvProblem) -> str | None:
-    """Refuse filters dilated so far that the rows under one row of outputs cannot be unrolled."""
-    return _too_far_apart("rows", span(1, problem.SH, problem.KH, problem.DH))
-
-
-def columns_too_far_apart(problem: ConvProblem) -> str | None:
-    """Refuse filters dilated so far that the columns under one output cannot be unrolled."""
-    return _too_far_apart("columns", span(1, problem.SW, problem.KW, problem.DW))
-
-
-def _too_far_apart(what: str, places: int) -> str | None:
-    return None if places <= MOST_PLACES else f"unrolls the {places} {what} that a filter spans, at most {MOST_PLACES}"
 
 
 def converted_often(problem: ConvProblem) -> str | None:

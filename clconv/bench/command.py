@@ -120,7 +120,7 @@ def _cores() -> int:
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
 @click.option("--picture", type=FILE, callback=_picture, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
 @click.option(
-    "--readme", type=README, help="Put the table into this file, between <!-- bench:begin --> and <!-- bench:end -->."
+    "--readme", type=README, help="Put the table into this file, between <!-- bench:begin --> (networks:begin) and :end -->."
 )
 @click.pass_context
 def bench_command(

@@ -14,16 +14,9 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import (
-    MOST_PLACES,
-    columns_too_far_apart,
-    not_nhwc,
-    other_kind,
-    span,
-    too_little_local,
-    too_many_taps,
-)
+from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_taps
 from clconv.algorithms.ring import Ring, bands, ring
+from clconv.algorithms.unrolled import columns_too_far_apart, tiles_of_columns
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
@@ -49,9 +42,7 @@ class DepthwiseChannelSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
-        p = problem
-        fitting = [tile for tile in TILES if tile <= p.OW and span(tile, p.SW, p.KW, p.DW) <= MOST_PLACES]
-        return fastest_first(self._plan(problem, device, tile) for tile in fitting)
+        return fastest_first(self._plan(problem, device, tile) for tile in tiles_of_columns(TILES, problem))
 
     def _ring(self, p: ConvProblem, device: DeviceInfo) -> Ring:
         acc_bytes = accumulator_bytes(p)

@@ -15,15 +15,8 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import (
-    MOST_PLACES,
-    converted_often,
-    not_nchw,
-    other_kind,
-    rows_too_far_apart,
-    span,
-    too_many_taps,
-)
+from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -61,8 +54,7 @@ class DepthwiseMaskedSimd(Algorithm):
         avx512 = wide(problem, device)
         lanes = device.lanes(accumulator_bytes(problem))
         vectors = (2 * lanes, lanes) if avx512 else (lanes,)
-        p = problem
-        tiles = [tile for tile in TILES if tile <= p.OH and span(tile, p.SH, p.KH, p.DH) <= MOST_PLACES]
+        tiles = tiles_of_rows(TILES, problem)
         plans = [self._plan(problem, device, tile, vec, avx512) for tile in tiles for vec in vectors]
         return fastest_first(plans)
 

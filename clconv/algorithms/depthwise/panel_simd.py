@@ -15,15 +15,8 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.panel import panel_bytes, phase
-from clconv.algorithms.reasons import (
-    MOST_PLACES,
-    not_nchw,
-    other_kind,
-    rows_too_far_apart,
-    span,
-    too_little_local,
-    too_many_taps,
-)
+from clconv.algorithms.reasons import not_nchw, other_kind, too_little_local, too_many_taps
+from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
@@ -47,8 +40,7 @@ class DepthwisePanelSimd(Algorithm):
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""
         p, most = problem, device.local_mem_bytes
-        near = [tile for tile in TILES if tile <= p.OH and span(tile, p.SH, p.KH, p.DH) <= MOST_PLACES]
-        fitting = [tile for tile in near if self._panel(p, device, 2 * tile) <= most] or [1]
+        fitting = [tile for tile in tiles_of_rows(TILES, p) if self._panel(p, device, 2 * tile) <= most] or [1]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _panel(self, p: ConvProblem, device: DeviceInfo, rows: int) -> int:

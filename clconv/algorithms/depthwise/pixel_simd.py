@@ -15,7 +15,8 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, span, too_many_taps
+from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
+from clconv.algorithms.unrolled import span
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan

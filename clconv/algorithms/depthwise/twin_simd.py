@@ -15,15 +15,8 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import (
-    MOST_PLACES,
-    converted_often,
-    not_nchw,
-    other_kind,
-    rows_too_far_apart,
-    span,
-    too_many_taps,
-)
+from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -69,9 +62,7 @@ class DepthwiseTwinSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""
-        p = problem
-        fitting = [tile for tile in TILES if tile <= p.OH and span(tile, p.SH, p.KH, p.DH) <= MOST_PLACES]
-        return fastest_first(self._plan(problem, device, tile) for tile in fitting)
+        return fastest_first(self._plan(problem, device, tile) for tile in tiles_of_rows(TILES, problem))
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         seconds = self._seconds(p, device, tile)

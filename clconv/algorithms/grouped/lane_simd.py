@@ -15,16 +15,9 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.reasons import (
-    MOST_PLACES,
-    columns_too_far_apart,
-    not_nhwc,
-    other_kind,
-    span,
-    too_little_local,
-    too_many_columns,
-)
+from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, too_many_columns
 from clconv.algorithms.ring import Ring, bands, ring
+from clconv.algorithms.unrolled import columns_too_far_apart, tiles_of_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Macro, Plan
@@ -71,9 +64,8 @@ class GroupedLaneSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is wide enough for."""
-        most = min(problem.OW, 2 * MOST_SUMS if wide(problem, device) else MOST_SUMS)
-        p = problem
-        fitting = [tile for tile in TILES if tile <= most and span(tile, p.SW, p.KW, p.DW) <= MOST_PLACES]
+        most = 2 * MOST_SUMS if wide(problem, device) else MOST_SUMS
+        fitting = [tile for tile in tiles_of_columns(TILES, problem) if tile <= most]
         return fastest_first(self._plan(problem, device, tile) for tile in fitting)
 
     def _lanes(self, p: ConvProblem, device: DeviceInfo) -> int:
