@@ -129,9 +129,19 @@ class DeviceInfo:
             avx512=avx512,
             full_avx512=avx512 and processor.full_avx512(),
             amx=pocl and is_cpu and processor.amx_granted(),
+            l2_bytes=_l2_bytes(device, is_cpu, pocl),
             unified_memory=is_cpu and not simulator,
             fp64="cl_khr_fp64" in extensions,
         )
+
+
+def _l2_bytes(device: Any, is_cpu: bool, pocl: bool) -> int:
+    """Second cache of a compute unit that plans may count on, in bytes.
+
+    PoCL gives local memory the size of a processor's second cache. More than 1 MiB is not counted on: what the
+    predictions say of larger ones was fitted so, on processors whose second cache has 2 MiB.
+    """
+    return int(min(device.local_mem_size, DeviceInfo.l2_bytes)) if pocl and is_cpu else DeviceInfo.l2_bytes
 
 
 def _vector_bytes(device: Any, is_cpu: bool, pocl: bool, simulator: bool) -> int:

@@ -279,7 +279,7 @@ def test_shipped_records_name_algorithms_that_there_are() -> None:
     names = {algorithm.name for algorithm in ALGORITHMS}
     for file in files:
         for device, records in load(file).items():
-            assert re.fullmatch(r"[^|]+ \| [^|]+ \| [^|]+ \| \d+ units( \| amx)?", device)
+            assert re.fullmatch(r"[^|]+ \| [^|]+ \| [^|]+ \| \d+ units( \| amx| \| avx512)?", device)
             assert {record.algorithm for record in records.values()} <= names
 
 

@@ -50,9 +50,9 @@ def store_path() -> Path:
 def device_key(device: DeviceInfo) -> str:
     """Return what records are filed under: times of another driver or another number of units say little.
 
-    Virtual machines call all of Intel's servers the same, with a matrix unit or without.
+    Virtual machines call all servers of a maker the same, with a matrix unit, with AVX-512 alone, or with neither.
     """
-    unit = " | amx" if device.amx else ""
+    unit = " | amx" if device.amx else " | avx512" if device.avx512 else ""
     return f"{device.platform} | {device.name} | {device.driver} | {device.compute_units} units{unit}"
 
 

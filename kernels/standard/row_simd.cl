@@ -57,6 +57,7 @@ INLINE void add_channels(vec acc[PX][OCV], const int left, const int right, __gl
     for (int kh = kh0; kh < kh1; kh++, row += DH * IW, wr += KW * OCB)
       UNROLL for (int kw = 0; kw < KW; kw++) {
         vec wv[OCV];
+        READ_ANEW(row); /* taps share columns */
         UNROLL for (int j = 0; j < OCV; j++) wv[j] = LOAD_ACC(wr + kw * OCB + j * VEC);
         UNROLL for (int i = 0; i < PX; i++) {
           const int column = i * SW + kw * DW;

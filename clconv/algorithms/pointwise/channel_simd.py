@@ -105,10 +105,12 @@ class ChannelSimd(Algorithm):
         share = packed_bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
         if size[0] > device.compute_units and share > device.l2_bytes / 2:
             stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it
-        if not nhwc and pixels < 4 * tile:
+        if not nhwc and pixels < 56:
             multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
         if not nhwc and device.full_avx512:
             multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic
+        if not nhwc and not avx512:
+            multiply *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0

@@ -35,6 +35,9 @@ WIDE_TILES = ((14, 2), (14, 1), (8, 3), (7, 3), (7, 2), *TILES)
 SUMS = 32768
 """Bytes of local memory for sums that leave most of the first cache to the image and the filter, or nearly."""
 
+CACHE_LINE = 64
+"""Bytes."""
+
 STREAM = 14
 """Bytes of the filter that come from the second cache in a clock cycle; measured."""
 
@@ -130,10 +133,14 @@ class RowSimd(Algorithm):
         unit = device.multiply_cycles(vec * accumulator_bytes(p))
         if wide(p, device) and vec == device.lanes(accumulator_bytes(p)):
             unit *= 1.1  # measured; half a vector's work takes more than half of its time
-        tap = max(px * vectors * unit, (px + vectors) / 2, 4.0)  # a sum may be touched every fourth cycle
+        narrow = not wide(p, device)
+        loads = (px + vectors) / (1.6 if narrow else 2)  # clock cycles; the former measured
+        tap = max(px * vectors * unit, loads, 4.0)  # a sum may be touched every fourth cycle
         filters = p.ICG * p.KH * p.KW * vectors * vec * accumulator_bytes(p)  # of a tile, which reads them all
         way = filters / STREAM if filters > 1.5 * device.l1_bytes else 0.0
         tile = max(p.ICG * p.KH * (p.KW * tap + 2), way) + 30
+        if narrow and device.l1_bytes < 1.5 * p.ICG * p.KH * CACHE_LINE:
+            tile += p.ICG * p.KH * CACHE_LINE / STREAM  # and the image's lines, which the next tile needs again
         transpose = 0.4 * rows * p.OW * vectors * vec
         item = START + ceil_div(p.OCG, vectors * vec) // shares * (rows * ceil_div(p.OW, px) * tile + transpose)
         items = ceil_div(p.OH, rows) * p.G * shares * p.N
