@@ -20,7 +20,7 @@ from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
 
-TILES = ((2, 6), (1, 10), (3, 4))
+TILES = ((2, 6), (1, 8), (3, 4))
 """Register tiles for 16 registers: vectors of output channels, pixels."""
 
 WIDE_TILES = ((2, 14), (2, 7), (1, 14))

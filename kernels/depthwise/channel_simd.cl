@@ -69,15 +69,11 @@ static inline void store_strided(__global real *p, const vec v, const int M, con
     if (i < n) STORE(p, i * M, r.s[i]);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_simd(
-    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
-    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
-    const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL, const int BANDS,
-    const int WIDTH, const acc_t act_a, const acc_t act_b) {
-  const int oh0 = (long)get_global_id(1) * OH / BANDS;       /* first row of the band */
-  const int oh1 = (long)(get_global_id(1) + 1) * OH / BANDS; /* first row behind it */
-  const int c0 = get_global_id(0) * CHANNELS;                /* 0 .. C-1 */
-  const int n = get_global_id(2);                            /* 0 .. N-1 */
+/* Rows oh0 .. oh1-1 of the outputs of the channels from c0 on of image n. */
+ITEM void item(__global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
+               __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int oh0,
+               const int oh1, const int c0, const int n, const int C, const int IH, const int IW, const int OH, const int OW,
+               const int M, const int PT, const int PL, const int WIDTH, const acc_t act_a, const acc_t act_b) {
   __global const real *image = x + (long)n * IH * IW * C + c0;
   int next = oh0 * SH; /* the next row to go into the ring */
 
@@ -116,6 +112,18 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_s
         }
       }
   }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_simd(
+    __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
+    const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL, const int BANDS,
+    const int WIDTH, const acc_t act_a, const acc_t act_b) {
+  const int oh0 = (long)get_global_id(1) * OH / BANDS;       /* first row of the band */
+  const int oh1 = (long)(get_global_id(1) + 1) * OH / BANDS; /* first row behind it */
+  const int c0 = get_global_id(0) * CHANNELS;                /* 0 .. C-1 */
+  const int n = get_global_id(2);                            /* 0 .. N-1 */
+  item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, M, PT, PL, WIDTH, act_a, act_b);
 }
 
 /* packed[cb, m, kh, kw, i] = w[kh, kw, (cb*VEC + i)*M + m], 0 behind the last channel.

@@ -48,16 +48,12 @@ static inline void column(vec *acc, __local const acc_t *p, __global const real 
   }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_panel_simd(
-    __global const real *restrict x, __global const real *restrict w, __global const real *restrict bias,
-    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int N,
-    const int C, const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL,
-    const int BANDS, const int CHANNELS, const int PHASE, const acc_t act_a, const acc_t act_b) {
-  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
-  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
-  const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
-  const int c1 = LESSER(c0 + CHANNELS, C);
-  const int n = get_global_id(2);
+/* Rows oh0 .. oh1-1 of the outputs of channels c0 .. c1-1 of image n. */
+ITEM void item(__global const real *restrict x, __global const real *restrict w, __global const real *restrict bias,
+               __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int oh0,
+               const int oh1, const int c0, const int c1, const int n, const int N, const int C, const int IH, const int IW,
+               const int OH, const int OW, const int M, const int PT, const int PL, const int BANDS, const int PHASE,
+               const acc_t act_a, const acc_t act_b) {
   const int PITCH = SW * PHASE;
   const int ROWS = (oh1 - oh0 - 1) * SH + (KH - 1) * DH + 1;
 
@@ -96,4 +92,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_panel_sim
       }
     }
   }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_panel_simd(
+    __global const real *restrict x, __global const real *restrict w, __global const real *restrict bias,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int N,
+    const int C, const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL,
+    const int BANDS, const int CHANNELS, const int PHASE, const acc_t act_a, const acc_t act_b) {
+  const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
+  const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
+  const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
+  const int c1 = LESSER(c0 + CHANNELS, C);
+  const int n = get_global_id(2);                            /* 0 .. N-1 */
+  item(x, w, bias, residual, y, panel, oh0, oh1, c0, c1, n, N, C, IH, IW, OH, OW, M, PT, PL, BANDS, PHASE, act_a, act_b);
 }

@@ -85,11 +85,10 @@ static inline __attribute__((always_inline)) void tile(const int vectors, __loca
 }
 
 /* Vectors v0 .. v1-1 of the pixels of image n, blocks b0 .. b1-1 of output channels. */
-static inline void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
-               __global const real *residual, __global real *y, __local acc_t *panel, __local acc_t *sums, const int n,
-               const int v0, const int v1, const int b0, const int b1, const int IC, const int IH, const int IW,
-               const int OC, const int OH, const int OW, const int PT, const int PL, const int IC_BLOCK,
-               const acc_t act_a, const acc_t act_b) {
+ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
+               __global real *y, __local acc_t *panel, __local acc_t *sums, const int n, const int v0, const int v1,
+               const int b0, const int b1, const int IC, const int IH, const int IW, const int OC, const int OH, const int OW,
+               const int PT, const int PL, const int IC_BLOCK, const acc_t act_a, const acc_t act_b) {
   const int P = OH * OW;
   for (int v = v0; v < v1; v += PXV) {
     const int vectors = min(PXV, v1 - v); /* 1 .. PXV */

@@ -40,12 +40,37 @@
 #error "OC_BLOCK and TILE_OH must be set by the plan"
 #endif
 
-/* Weights that have a register of their own; the others are read by the multiply-adds themselves. */
-#if AVX512 && 31 - OC_BLOCK * TILE_OH < OC_BLOCK
+/* acc += the taps of one input channel, row and column of the filter. v: where the tile's first pixels stand, `rows` elements from
+ * row to row; w: the weights. Of sixteen registers, twelve hold sums: three are left for the pixels of all rows and one for a
+ * weight. Of thirty-two, all weights that find room have one; the others are read by the multiply-adds themselves. */
+INLINE void add_tap(vec acc[OC_BLOCK][TILE_OH], __local const acc_t *v, const int rows, __global const acc_t *w) {
+#if AVX512
+#if 31 - OC_BLOCK * TILE_OH < OC_BLOCK
 #define KEPT (31 - OC_BLOCK * TILE_OH)
 #else
 #define KEPT OC_BLOCK
 #endif
+  vec wv[OC_BLOCK];
+  UNROLL for (int o = 0; o < KEPT; o++) wv[o] = VEC_OF(w[o]);
+  UNROLL for (int j = 0; j < TILE_OH; j++) {
+    const vec xv = LOAD_ACC_LOCAL(v + j * rows);
+    UNROLL for (int o = 0; o < OC_BLOCK; o++) {
+      acc[o][j] += xv * (o < KEPT ? wv[o] : VEC_OF(w[o]));
+      KEEP_ORDER(acc[o][j]);
+    }
+  }
+#else
+  vec xv[TILE_OH];
+  UNROLL for (int j = 0; j < TILE_OH; j++) xv[j] = LOAD_ACC_LOCAL(v + j * rows);
+  UNROLL for (int o = 0; o < OC_BLOCK; o++) {
+    const vec wv = VEC_OF(w[o]);
+    UNROLL for (int j = 0; j < TILE_OH; j++) {
+      acc[o][j] += xv[j] * wv;
+      KEEP_ORDER(acc[o][j]);
+    }
+  }
+#endif
+}
 
 /* One tile: its first row and column in the panel, the filters of its channels, of which `channels` exist, and where its first
  * element is in y and residual. A function of its own, or the loops around it would take its registers. */
@@ -60,17 +85,7 @@ static __attribute__((noinline)) void tile(__local const acc_t *panel, __global 
   }
   for (int ic = 0; ic < IC; ic++, panel += ROWS * PITCH)
     for (int kh = 0; kh < KH; kh++) {
-      UNROLL for (int kw = 0; kw < KW; kw++, w += OC_BLOCK) {
-        vec wv[OC_BLOCK];
-        UNROLL for (int o = 0; o < KEPT; o++) wv[o] = VEC_OF(w[o]);
-        UNROLL for (int j = 0; j < TILE_OH; j++) {
-          const vec v = LOAD_ACC_LOCAL(panel + (j * SH + kh * DH) * PITCH + PANEL_TAP(kw));
-          UNROLL for (int o = 0; o < OC_BLOCK; o++) {
-            acc[o][j] += v * (o < KEPT ? wv[o] : VEC_OF(w[o]));
-            KEEP_ORDER(acc[o][j]);
-          }
-        }
-      }
+      UNROLL for (int kw = 0; kw < KW; kw++, w += OC_BLOCK) add_tap(acc, panel + kh * DH * PITCH + PANEL_TAP(kw), SH * PITCH, w);
     }
   UNROLL for (int o = 0; o < OC_BLOCK; o++)
     if (o < channels) {

@@ -115,8 +115,8 @@ static inline void output_tile(__local const acc_t *m, const int slab, __local a
 }
 
 /* V of the tiles first .. last-1 for the blocks ic0 .. ic1-1 of VEC input channels of group g. */
-static inline void input_run(__global const real *restrict x, __local acc_t *strip, PANEL acc_t *v, const sizes s, const int g,
-                             const long first, const long last, const int ic0, const int ic1) {
+ITEM void input_run(__global const real *restrict x, __local acc_t *strip, PANEL acc_t *v, const sizes s, const int g,
+                    const long first, const long last, const int ic0, const int ic1) {
   const int tiles = last - first, slab = slab_of((s.ICG + VEC - 1) / VEC * VEC * tiles);
   for (int b = ic0; b < ic1; b++)
     for (long t = first; t < last;) {
@@ -130,10 +130,10 @@ static inline void input_run(__global const real *restrict x, __local acc_t *str
 }
 
 /* The outputs of the tiles first .. last-1, group g, for the panels q0 .. q1-1 of PANELS blocks of output channels. */
-static inline void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __local acc_t *m, __local acc_t *strip,
-                              __global const real *restrict bias, __global const real *restrict residual,
-                              __global real *restrict y, const sizes s, const int g, const long first, const long last,
-                              const int q0, const int q1, const int panels, const acc_t act_a, const acc_t act_b) {
+ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __local acc_t *m, __local acc_t *strip,
+                     __global const real *restrict bias, __global const real *restrict residual, __global real *restrict y,
+                     const sizes s, const int g, const long first, const long last, const int q0, const int q1, const int panels,
+                     const acc_t act_a, const acc_t act_b) {
   const int tiles = last - first, slab = slab_of(tiles * OC_BLOCK);
   const int ICB = (s.ICG + VEC - 1) / VEC, OCB = (s.OCG + OC_BLOCK - 1) / OC_BLOCK, v_slab = slab_of(ICB * VEC * tiles);
   const long u_block = (long)ICB * VEC * OC_BLOCK;
