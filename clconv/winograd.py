@@ -3,6 +3,9 @@
 Along one axis, ``m`` outputs from ``m + 2`` inputs ``d`` and 3 taps ``g`` are ``AT ((G g) * (BT d))``, with ``m + 2`` products
 in place of ``3 m``: Toom and Cook's evaluation of polynomials at ``m + 1`` points and at infinity, and interpolation.
 
+With stride 2, ``2 m + 1`` inputs are needed. The first and the last tap meet the even ones alone, a filter of 2 with stride 1
+that takes ``m + 1`` products in the same way; the tap between them meets the odd ones, in ``m`` products: ``2 m + 1`` in all.
+
 The bound is the componentwise one of B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error Analysis and Improving the
 Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46 (2020), section 4: each path from an input to an output
 is rounded at most :func:`roundings` times, and the paths' sizes add up to the same expression with absolute values throughout,
@@ -23,29 +26,46 @@ from clconv.problem import ConvProblem
 Array = np.ndarray[Any, Any]
 Matrix = list[list[Fraction]]
 
-POINTS: dict[int, tuple[Fraction, ...]] = {
-    2: (Fraction(0), Fraction(1), Fraction(-1)),
-    4: (Fraction(0), Fraction(5, 8), Fraction(-5, 8), Fraction(3, 2), Fraction(-3, 2)),
-    6: tuple(Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")),
+TAPS = 3
+"""Of a filter, along an axis."""
+
+
+def _points(*values: str) -> tuple[Fraction, ...]:
+    return tuple(map(Fraction, values))
+
+
+POINTS: dict[int, dict[int, tuple[Fraction, ...]]] = {
+    1: {
+        2: _points("0", "1", "-1"),
+        4: _points("0", "5/8", "-5/8", "3/2", "-3/2"),
+        6: _points("0", "1", "-1", "2", "-2", "1/2", "-1/2"),
+    },
+    2: {2: _points("0", "1"), 3: _points("0", "1", "-1"), 4: _points("1/2", "-1/2", "5/4", "-5/4")},
 }
-"""The finite points of each tile size. Pairs +p, -p share sums; powers and sums of these are exact in float32. For 4, the usual
-0, 1, -1, 2, -2 would lose a digit half more: the bound grows with ``amplification``, 13.2 here against 29.3 there."""
+"""The finite points by stride and size of tile. Pairs +p, -p share sums; powers and sums of these are exact in float32. For 4
+with stride 1, the usual 0, 1, -1, 2, -2 would lose a digit half more: the bound grows with ``amplification``, 13.2 here against
+29.3 there. With stride 2 it is 7.8, and for the smaller tiles 3 and 4."""
 
 
-def refusal(problem: ConvProblem) -> str | None:
-    """Return None if the method serves a problem: a 3x3 filter with stride and dilation 1, several input channels a group."""
-    if (problem.KH, problem.KW) != (3, 3):
+def refusal(problem: ConvProblem, strides: tuple[int, ...] = (1,)) -> str | None:
+    """Return None if the method serves a problem: a 3x3 filter with such strides, several input channels a group."""
+    if (problem.KH, problem.KW) != (TAPS, TAPS):
         return f"the filter must be 3x3, it is {problem.KH}x{problem.KW}"
-    if problem.stride != (1, 1) or problem.dilation != (1, 1):
-        return "stride and dilation must be 1"
+    if problem.SH != problem.SW or problem.SH not in strides or problem.dilation != (1, 1):
+        return f"the stride must be {' or '.join(map(str, strides))} both ways and the dilation 1"
     if problem.ICG == 1:
         return "one input channel a group leaves nothing to sum over, the transforms would cost more than they save"
     return None
 
 
+def side(tile: int, stride: int = 1) -> int:
+    """Return the pixels under a tile along an axis, and the products: as many."""
+    return (tile - 1) * stride + TAPS
+
+
 @cache
-def matrices(tile: int) -> tuple[Matrix, Matrix, Matrix]:
-    """Return AT (m x n), G (n x 3) and BT (n x n), n = m + 2, as lists of rows.
+def matrices(tile: int, stride: int = 1) -> tuple[Matrix, Matrix, Matrix]:
+    """Return AT (m x n), G (n x 3) and BT (n x n), n = :func:`side`, as lists of rows.
 
     The kernel scales some of these rows and columns by powers of two or signs that cancel; no rounding depends on it.
 
@@ -55,7 +75,19 @@ def matrices(tile: int) -> tuple[Matrix, Matrix, Matrix]:
     >>> [[str(v) for v in row] for row in BT]
     [['-1', '0', '1', '0'], ['0', '1', '1', '0'], ['0', '-1', '1', '0'], ['0', '-1', '0', '1']]
     """
-    points = POINTS[tile]
+    points = list(POINTS[stride][tile])
+    if stride == 1:
+        return _minimal(tile, TAPS, points)
+    even, g, bt = _minimal(tile, TAPS - 1, points)
+    n, zero = side(tile, stride), Fraction(0)
+    at = [row + _unit(tile, i) for i, row in enumerate(even)]
+    taps = [[first, zero, last] for first, last in g] + [_unit(TAPS, 1)] * tile
+    pixels = [[row[k // 2] if k % 2 == 0 else zero for k in range(n)] for row in bt]
+    return at, taps, pixels + [_unit(n, 2 * i + 1) for i in range(tile)]
+
+
+def _minimal(tile: int, taps: int, points: list[Fraction]) -> tuple[Matrix, Matrix, Matrix]:
+    """Return the matrices of a filter with stride 1."""
     at = [[p**j for p in points] + [Fraction(int(j == tile - 1))] for j in range(tile)]
     g, bt = [], []
     for p in points:
@@ -63,11 +95,16 @@ def matrices(tile: int) -> tuple[Matrix, Matrix, Matrix]:
         f = Fraction(1)
         for q in others:
             f *= p - q
-        g.append([p**k / f for k in range(3)])
+        g.append([p**k / f for k in range(taps)])
         bt.append([*_from_roots(others), Fraction(0)])
-    g.append([Fraction(0), Fraction(0), Fraction(1)])
-    bt.append(_from_roots(list(points)))
+    g.append(_unit(taps, taps - 1))
+    bt.append(_from_roots(points))
     return at, g, bt
+
+
+def _unit(n: int, i: int) -> list[Fraction]:
+    """Return a row of n that picks its i-th element."""
+    return [Fraction(int(k == i)) for k in range(n)]
 
 
 def _from_roots(roots: list[Fraction]) -> list[Fraction]:
@@ -84,12 +121,12 @@ def _absolute(matrix: Matrix) -> Array:
 
 
 @cache
-def amplification(tile: int) -> float:
+def amplification(tile: int, stride: int = 1) -> float:
     """Largest sum of paths from a tap of the filter to an output, along one axis, for inputs of size 1.
 
     The direct method has 1.
     """
-    at, g, bt = (_absolute(m) for m in matrices(tile))
+    at, g, bt = (_absolute(m) for m in matrices(tile, stride))
     return float((at @ (bt.sum(axis=1)[:, None] * g)).max())
 
 
@@ -103,7 +140,7 @@ def error_factor(problem: ConvProblem, tile: int) -> float:
 
     The maximum is taken over the pixels under a tile and the sum over the filter of one output channel.
     """
-    return 0.5 * roundings(problem) * amplification(tile) ** 2
+    return 0.5 * roundings(problem) * amplification(tile, problem.SH) ** 2
 
 
 def magnitude(problem: ConvProblem, tile: int, x: Array, w: Array) -> Array:
@@ -121,13 +158,14 @@ def magnitude(problem: ConvProblem, tile: int, x: Array, w: Array) -> Array:
     p = problem
     if p.layout == "NHWC":
         x, w = x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1)
-    at, g, bt = (_absolute(m) for m in matrices(tile))
+    at, g, bt = (_absolute(m) for m in matrices(tile, p.SH))
+    n, step = side(tile, p.SH), tile * p.SH
     ty, tx = -(-p.OH // tile), -(-p.OW // tile)
-    below, right = max(ty * tile + 2 - p.IH - p.PT, 0), max(tx * tile + 2 - p.IW - p.PL, 0)
+    below, right = max(ty * step + n - step - p.IH - p.PT, 0), max(tx * step + n - step - p.IW - p.PL, 0)
     x = np.pad(np.abs(x.astype(np.float64)), ((0, 0), (0, 0), (p.PT, below), (p.PL, right)))
-    tiles = np.lib.stride_tricks.sliding_window_view(x, (tile + 2, tile + 2), axis=(2, 3))[:, :, ::tile, ::tile][:, :, :ty, :tx]
-    v = (bt @ tiles @ bt.T).reshape(p.N, p.G, p.ICG, ty, tx, tile + 2, tile + 2)
-    u = (g @ np.abs(w.astype(np.float64)) @ g.T).reshape(p.G, p.OCG, p.ICG, tile + 2, tile + 2)
+    tiles = np.lib.stride_tricks.sliding_window_view(x, (n, n), axis=(2, 3))[:, :, ::step, ::step][:, :, :ty, :tx]
+    v = (bt @ tiles @ bt.T).reshape(p.N, p.G, p.ICG, ty, tx, n, n)
+    u = (g @ np.abs(w.astype(np.float64)) @ g.T).reshape(p.G, p.OCG, p.ICG, n, n)
     m = np.einsum("goiab,ngiyxab->ngoyxab", u, v, optimize=True)
     y = (at @ m @ at.T).transpose(0, 1, 2, 3, 5, 4, 6).reshape(p.N, p.OC, ty * tile, tx * tile)[:, :, : p.OH, : p.OW]
     return np.ascontiguousarray(y.transpose(0, 2, 3, 1) if p.layout == "NHWC" else y)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import pyopencl as cl
 import pytest
 
@@ -14,16 +17,25 @@ from tests.shapes import problem_of
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("name", ["standard/winograd_simd", "standard/winograd_simt"])
-def test_coefficients_of_every_tile_are_exact_to_double_precision(name: str, layout: str, queue: cl.CommandQueue) -> None:
+@pytest.mark.parametrize(
+    ("name", "stride", "sizes"),
+    [
+        ("standard/winograd_simd", 1, [2, 4, 6]),
+        ("standard/winograd_simd", 2, [2, 3, 4]),
+        ("standard/winograd_simt", 1, [2, 4, 6]),
+    ],
+)
+def test_coefficients_of_every_tile_are_exact_to_double_precision(
+    name: str, stride: int, sizes: list[int], layout: str, queue: cl.CommandQueue
+) -> None:
     """Within float32's wide bound, a coefficient of the largest tile may be off by 1e-5 unseen."""
     info = DeviceInfo.of(queue.device)
-    problem = problem_of("odd_channels", layout=layout, dtype="float64")
+    problem = replace(problem_of("odd_channels", layout=layout, dtype="float64"), stride=(stride, stride))
     reason = BY_NAME[name].supports(problem, info)
     if reason is not None:
         pytest.skip(reason)
     tiles = {plan.winograd: plan for plan in BY_NAME[name].plans(problem, info)}
-    assert sorted(tile for tile in tiles if tile) == [2, 4, 6]
+    assert sorted(tile for tile in tiles if tile) == sizes
     for plan in tiles.values():
         check_plan(plan, queue)
 
@@ -32,6 +44,29 @@ def test_paths_of_the_smallest_tile_by_hand() -> None:
     """Three products of sums of two pixels, with a tap once whole and twice by half: 2 (1 + 1/2 + 1/2)."""
     assert winograd.amplification(2) == 4
     assert winograd.amplification(2) < winograd.amplification(4) < winograd.amplification(6) < 40
+
+
+def test_paths_of_the_smallest_tile_with_stride_2_by_hand() -> None:
+    """The first tap meets a difference of two pixels and, with the last tap, one: 2 + 1; the tap between them, one pixel."""
+    assert winograd.amplification(2, 2) == 3
+    assert winograd.amplification(2, 2) < winograd.amplification(3, 2) < winograd.amplification(4, 2) < 8
+
+
+@pytest.mark.parametrize(("tile", "stride"), [(tile, stride) for stride, tiles in winograd.POINTS.items() for tile in tiles])
+def test_matrices_are_a_convolution(tile: int, stride: int) -> None:
+    """In rational numbers: pixel k reaches output i with the tap of k - i*stride, and no other."""
+    at, g, bt = winograd.matrices(tile, stride)
+    n = winograd.side(tile, stride)
+    assert (len(at[0]), len(g), len(bt), len(bt[0])) == (n, n, n, n)
+    for i, k, tap in product(range(tile), range(n), range(3)):
+        paths = sum(at[i][f] * g[f][tap] * bt[f][k] for f in range(n))
+        assert paths == int(k == i * stride + tap)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [((2, 1), (1, 1)), ((3, 3), (1, 1)), ((2, 2), (2, 2))])
+def test_other_strides_and_dilations_are_refused(stride: tuple[int, int], dilation: tuple[int, int]) -> None:
+    problem = replace(parse("3x3 8->8 @14"), stride=stride, dilation=dilation)
+    assert "the stride must be 1 or 2 both ways and the dilation 1" in str(winograd.refusal(problem, (1, 2)))
 
 
 def test_roundings_by_hand() -> None:

@@ -1,7 +1,8 @@
-/* Winograd convolution F(TILE x TILE, 3 x 3), stride 1: output in tiles of TILE x TILE, each from SIDE x SIDE pixels, SIDE = TILE+2.
+/* Winograd convolution F(TILE x TILE, 3 x 3), stride 1 or 2: output in tiles of TILE x TILE, each from SIDE x SIDE pixels, SIDE = TILE+2
+ * with stride 1 and 2*TILE+1 with stride 2.
  *
  *   U[f][oc][ic] = (G w[oc][ic] G^T)[f]                         filter, once        f = 0 .. SIDE*SIDE-1
- *   V[f][ic][t]  = (B^T x[ic, tile t] B)[f]                     winograd_filter, input, output: see winograd_transforms.clh
+ *   V[f][ic][t]  = (B^T x[ic, tile t] B)[f]                     see winograd_transforms.clh, and winograd_stride2.clh
  *   M[f][oc][t]  = sum over ic of U[f][oc][ic] * V[f][ic][t]    SIDE*SIDE products in place of 9*TILE*TILE
  *   y[oc, tile t] = act( (A^T M[oc][t] A) + bias[oc] + residual )
  *
@@ -26,8 +27,8 @@
  * Per tile and pair of channels SIDE*SIDE multiply-adds; per tile and input channel SIDE*SIDE elements of V are written, and as many of M
  * per output channel; U is read once per run of tiles.
  *
- * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; TILE (2, 4, 6); FUSED (0, 1); STRIP_TILES (tiles of a row that are
- * transformed together).
+ * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; SH (1, 2; SW is the same); TILE (2, 4, 6; 2, 3, 4 with stride 2); FUSED
+ * (0, 1); STRIP_TILES (tiles of a row that are transformed together).
  */
 #include "include/types.clh"
 #include "include/index.clh"
@@ -38,9 +39,13 @@
 #error "TILE, FUSED and STRIP_TILES must be set by the plan"
 #endif
 
-#define COLS (STRIP_TILES * TILE + 2)
+#define COLS (STRIP_TILES * TILE_STEP + SIDE - TILE_STEP)
 #define OC_BLOCK (2 * VEC)
+#if SH == 1
 #include "winograd_transforms.clh"
+#else
+#include "winograd_stride2.clh"
+#endif
 #include "winograd_strip.clh"
 
 #define FREQUENCIES (SIDE * SIDE)
@@ -121,10 +126,10 @@ ITEM void input_run(__global const real *restrict x, __local acc_t *strip, PANEL
   for (int b = ic0; b < ic1; b++)
     for (long t = first; t < last;) {
       const segment r = segment_at(t, last, s);
-      gather(strip, x, r.n, g * s.ICG + b * VEC, least(VEC, s.ICG - b * VEC), r.ty * TILE - s.PT, r.tx * TILE - s.PL, SIDE,
-             r.count * TILE + 2, s.IC, s.IH, s.IW);
+      gather(strip, x, r.n, g * s.ICG + b * VEC, least(VEC, s.ICG - b * VEC), r.ty * TILE_STEP - s.PT, r.tx * TILE_STEP - s.PL,
+             SIDE, r.count * TILE_STEP + SIDE - TILE_STEP, s.IC, s.IH, s.IW);
       for (int k = 0; k < r.count; k++)
-        input_tile(strip + k * TILE * VEC, v + ((long)b * tiles + (t - first) + k) * VEC, slab);
+        input_tile(strip + k * TILE_STEP * VEC, v + ((long)b * tiles + (t - first) + k) * VEC, slab);
       t += r.count;
     }
 }

@@ -47,7 +47,10 @@ def plans_of(name: str, problem: ConvProblem, info: DeviceInfo, most: int | None
 
 
 def varied(plans: list[Plan], turn: int) -> list[Plan]:
-    """The rule's plan and two others, which change from shape to shape; ``test_every_plan`` leaves none out."""
+    """The rule's plan, and every second time two others, which change from shape to shape; ``test_every_plan`` has them all."""
+    if turn % 2:
+        return plans[:1]
+    turn //= 2
     programs = {tuple((x.kernel, x.entry, x.macros) for x in plan.launches): plan for plan in reversed(plans)}
     others = list(programs.values())
     chosen = (plans[0], others[turn % len(others)], plans[turn * 7 % len(plans)])
@@ -67,7 +70,7 @@ def test_every_algorithm_is_covered() -> None:
 @pytest.mark.parametrize(("name", "shape", "layout"), COVERED)
 def test_float32(name: str, shape: str, layout: str, queue: cl.CommandQueue) -> None:
     info = DeviceInfo.of(queue.device)
-    turn = COVERED.index((name, shape, layout))
+    turn = list(NASTY).index(shape) + LAYOUTS.index(layout) + list(BY_NAME).index(name)
     for plan in varied(plans_of(name, problem_of(shape, layout=layout), info), turn):
         check_plan(plan, queue, integers=True)
         check_plan(plan, queue)
@@ -92,7 +95,7 @@ def test_other_types(name: str, dtype: str, queue: cl.CommandQueue) -> None:
     covered = [p for p in problems if BY_NAME[name].supports(p, info) is None]
     if not covered:
         pytest.skip(f"{name} covers no {dtype} problem of the list")
-    for problem in covered[:: -(-len(covered) // 5)]:
+    for problem in covered[:: -(-len(covered) // 4)]:
         check_plan(plans_of(name, problem, info, 1)[0], queue)
 
 

@@ -19,14 +19,14 @@ from clconv.algorithms.reasons import not_cpu
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Int, Launch, Local, Macro, Plan
 from clconv.problem import ConvProblem
-from clconv.winograd import error_factor, refusal
+from clconv.winograd import POINTS, error_factor, refusal, side
 
-STRIP_TILES = {2: 24, 4: 12, 6: 8}
-"""Tiles of a row that are transformed together: a strip of about 50 pixels fits a first-level cache."""
+STRIP = 48
+"""Pixels of a row that are transformed together, in whole tiles, and their overlap: such a strip fits a first-level cache."""
 
-FULL_AVX512 = {2: 0.78, 4: 0.85, 6: 1.05}
-"""The products' clock cycles with two whole AVX-512 units, by size of tile, where the model, made without, says 1. Measured
-on ten problems in both layouts."""
+FULL_AVX512 = {4: 0.78, 6: 0.85, 8: 1.05}
+"""The products' clock cycles with two whole AVX-512 units, by side of the tile's pixels, where the model, made without, says 1.
+Measured on ten problems in both layouts, with stride 1."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ class Blocking:
 
 
 class WinogradSimd(Algorithm):
-    """F(2x2, 3x3), F(4x4, 3x3) and F(6x6, 3x3): fewer multiplications, paid for with accuracy."""
+    """F(2x2, 3x3), F(4x4, 3x3) and F(6x6, 3x3), with stride 2 F(3x3, 3x3): fewer multiplications, paid for with accuracy."""
 
     name = "standard/winograd_simd"
     family = "winograd"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """On a CPU, 3x3 filters with stride and dilation 1, and two input channels a group or more."""
-        return not_cpu(device) or refusal(problem)
+        """On a CPU, 3x3 filters with stride 1 or 2 and without dilation, and two input channels a group or more."""
+        return not_cpu(device) or refusal(problem, tuple(POINTS))
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
         """For each size of tiles the blockings with the least predicted times, the best of all first."""
         chosen: list[tuple[float, Blocking]] = []
-        for tile in (2, 4, 6):
+        for tile in POINTS[problem.SH]:
             found = sorted(
                 ((cycles(problem, device, b), b) for b in blockings(problem, device, tile)), key=lambda item: item[0]
             )
@@ -86,8 +86,8 @@ def local_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) ->
     """Local memory of a work-item: V (of a fused blocking), M and the strip, in bytes."""
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
-    tile = blocking.tile
-    strip = (tile + 2) * (STRIP_TILES[tile] * tile + 2) * vec * size
+    pixels, step = side(blocking.tile, problem.SH), blocking.tile * problem.SH
+    strip = pixels * (STRIP // step * step + pixels - step) * vec * size
     v, m = slab_bytes(problem, device, blocking)
     return (v if blocking.fused else 0, m * blocking.panels, strip)
 
@@ -96,7 +96,7 @@ def slab_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> 
     """V of a run of tiles, and M of the same and one block of output channels, in bytes."""
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
-    frequencies, oc_block = (blocking.tile + 2) ** 2, 2 * vec
+    frequencies, oc_block = side(blocking.tile, problem.SH) ** 2, 2 * vec
     tiles = problem.N * ceil_div(problem.OH, blocking.tile) * ceil_div(problem.OW, blocking.tile)
     most = ceil_div(tiles, blocking.runs)
     v = frequencies * size * _slab(round_up(problem.ICG, vec) * most, oc_block)
@@ -110,7 +110,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     predicted to be the fastest takes at most 7 % longer than the fastest, 1 % in the mean.
     """
     p, vec = problem, device.lanes(accumulator_bytes(problem))
-    frequencies = (b.tile + 2) ** 2
+    frequencies = side(b.tile, p.SH) ** 2
     ic_blocks, oc_blocks = ceil_div(p.ICG, vec), ceil_div(p.OCG, 2 * vec)
     most = ceil_div(p.N * ceil_div(p.OH, b.tile) * ceil_div(p.OW, b.tile), b.runs)
     share = min(oc_blocks, ceil_div(ceil_div(oc_blocks, b.panels), b.shares) * b.panels)
@@ -120,7 +120,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     steps = more * max(even + 1.0, 4.0) + (parts - more) * max(float(even), 4.0)
     multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panels
     if device.full_avx512:
-        multiply *= FULL_AVX512[b.tile]
+        multiply *= FULL_AVX512.get(side(b.tile, p.SH), 1.0)
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
     stream = 4 * frequencies * share * 2 * vec * ic_blocks * vec / (8.5 if device.full_avx512 else 10)
@@ -142,7 +142,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
     kernel = "standard/winograd_simd.cl"
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
-    tile, oc_block, frequencies = blocking.tile, 2 * vec, (blocking.tile + 2) ** 2
+    tile, oc_block, frequencies = blocking.tile, 2 * vec, side(blocking.tile, problem.SH) ** 2
     icb, ocb = ceil_div(problem.ICG, vec), ceil_div(problem.OCG, oc_block)
     ty, tx = ceil_div(problem.OH, tile), ceil_div(problem.OW, tile)
     tiles = problem.N * ty * tx
@@ -151,7 +151,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         *common_macros(problem, device),
         ("VEC", vec),
         ("TILE", tile),
-        ("STRIP_TILES", STRIP_TILES[tile]),
+        ("STRIP_TILES", STRIP // (tile * problem.SH)),
         ("FUSED", int(blocking.fused)),
         ("AVX512", int(device.avx512)),
     )
