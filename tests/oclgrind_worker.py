@@ -59,9 +59,11 @@ def slow(plan: Plan) -> bool:
 def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every: bool = False) -> Iterator[Plan]:
     """The rule's plan for each small shape, then each launch that was not among them once, on the smallest problem that has it.
 
-    Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans for the small shapes, one in eight, or all.
+    Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans one in eight for the small shapes and one in
+    three of the others, or all.
     """
     seen: set[object] = set()
+    late = 0  # slow ones among the others
     for number, problem in enumerate(problems(SMALL)):
         if algorithm.supports(problem, info) is None:
             plan = next(p for p in algorithm.plans(problem, info) if over_limit(p, info) is None)
@@ -78,7 +80,8 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every
                 for plan in map(without_avx512, algorithm.plans(problem, device)):
                     if not variants(plan) <= seen and over_limit(plan, info) is None:
                         seen |= variants(plan)
-                        if device is wide or not avx512:
+                        late += slow(plan)
+                        if (device is wide or not avx512) and (every or not slow(plan) or late % 3 == 1):
                             yield plan
 
 
