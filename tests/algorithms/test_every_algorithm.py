@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pyopencl as cl
@@ -47,14 +48,12 @@ def plans_of(name: str, problem: ConvProblem, info: DeviceInfo, most: int | None
 
 
 def varied(plans: list[Plan], turn: int) -> list[Plan]:
-    """The rule's plan, and every second time two others, which change from shape to shape; ``test_every_plan`` has them all."""
+    """The rule's plan, and every second time another, which changes from shape to shape; ``test_every_plan`` has them all."""
     if turn % 2:
         return plans[:1]
-    turn //= 2
-    programs = {tuple((x.kernel, x.entry, x.macros) for x in plan.launches): plan for plan in reversed(plans)}
-    others = list(programs.values())
-    chosen = (plans[0], others[turn % len(others)], plans[turn * 7 % len(plans)])
-    return list(dict.fromkeys(chosen))
+    programs = {tuple((x.kernel, x.entry, x.macros) for x in plan.launches): plan for plan in plans[1:]}
+    others = list(programs.values()) or plans
+    return list(dict.fromkeys((plans[0], others[turn // 2 % len(others)])))
 
 
 def for_other_devices(name: str) -> bool:
@@ -99,14 +98,29 @@ def test_other_types(name: str, dtype: str, queue: cl.CommandQueue) -> None:
         check_plan(plans_of(name, problem, info, 1)[0], queue)
 
 
-@pytest.mark.parametrize(("name", "layout"), sorted({(name, layout) for name, _, layout in COVERED}))
+BOTH = sorted({(name, layout) for name, _, layout in COVERED})
+
+
+@pytest.mark.parametrize(("name", "layout"), BOTH)
 def test_epilogues(name: str, layout: str, queue: cl.CommandQueue) -> None:
+    """A third of them, in turn; ``test_every_epilogue`` has them all."""
+    check_epilogues(name, layout, range(BOTH.index((name, layout)) % 3, len(EPILOGUES), 3), queue)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "layout"), BOTH)
+def test_every_epilogue(name: str, layout: str, queue: cl.CommandQueue) -> None:
+    check_epilogues(name, layout, range(len(EPILOGUES)), queue)
+
+
+def check_epilogues(name: str, layout: str, which: Iterable[int], queue: cl.CommandQueue) -> None:
+    """Check some of the epilogues, each with another shape."""
     info = DeviceInfo.of(queue.device)
     covered = [s for s in NASTY if BY_NAME[name].supports(problem_of(s, layout=layout), info) is None]
     if not covered:
         pytest.skip(f"{name} covers no {layout} problem of the list")
-    for index, epilogue in enumerate(EPILOGUES):
-        problem = problem_of(covered[index * 7 % len(covered)], layout=layout, **epilogue)
+    for index in which:
+        problem = problem_of(covered[index * 7 % len(covered)], layout=layout, **EPILOGUES[index])
         check_plan(plans_of(name, problem, info, 1)[0], queue)
 
 
