@@ -41,7 +41,7 @@ class Blocking:
 
 
 class WinogradSimd(Algorithm):
-    """F(2x2, 3x3), F(4x4, 3x3) and F(6x6, 3x3), with stride 2 F(3x3, 3x3): fewer multiplications, paid for with accuracy."""
+    """F(2x2, 3x3), F(4x4, 3x3), F(6x6, 3x3); with stride 2 up to F(4x4, 3x3): fewer products, paid for with accuracy."""
 
     name = "standard/winograd_simd"
     family = "winograd"
