@@ -109,7 +109,7 @@ class ChannelSimd(Algorithm):
             multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
         if not nhwc and device.full_avx512:
             multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic
-        if not nhwc and not avx512:
+        if not nhwc and tile < 8:
             multiply *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
