@@ -23,7 +23,7 @@ from tests.shapes import EPILOGUES, NASTY, SMALL, problem_of
 MOST_FLOPS = 100_000
 """A simulator is slow: larger problems are left to the real devices."""
 
-LATE_FLOPS = MOST_FLOPS // 2
+SLOW_FLOPS = MOST_FLOPS // 2
 """The same for slow plans."""
 
 COMMON = ("KH", "KW", "SH", "SW", "DH", "DW", "HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "UNALIGNED_VECTORS")
@@ -59,19 +59,26 @@ def slow(plan: Plan) -> bool:
     return any(math.prod(one.local_size) > 1 or "AMX" in dict(one.macros) for one in plan.launches)
 
 
+def traits(problem: ConvProblem) -> set[object]:
+    """What a problem is, for the kernels' own branches."""
+    return {problem.kind, (problem.dtype, problem.layout)}
+
+
 def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every: bool = False) -> Iterator[Plan]:
     """The rule's plan for each small shape, then each launch that was not among them once, on the smallest problem that has it.
 
-    Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans one in eight for the small shapes and one in
-    three of the others, or all.
+    Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans one in eight for the small shapes, one in
+    three of the others, and one for each kind of problem and each type in each layout; or all.
     """
     seen: set[object] = set()
-    late = 0  # slow ones among the others
+    met: set[object] = set()  # kinds of problems, types in layouts that ran
+    turn = 0  # of slow plans among the others
     for number, problem in enumerate(problems(SMALL)):
         if algorithm.supports(problem, info) is None:
             plan = next(p for p in algorithm.plans(problem, info) if over_limit(p, info) is None)
-            if every or not slow(plan) or (number % 8 == 2 and problem.flops <= LATE_FLOPS):
+            if every or not slow(plan) or (number % 8 == 2 and problem.flops <= SLOW_FLOPS):
                 seen |= variants(plan)
+                met |= traits(problem)
                 if not avx512:
                     yield plan
     wide = replace(info, avx512=True, vector_bytes=32)
@@ -81,10 +88,12 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every
                 break
             if algorithm.supports(problem, device) is None:
                 for plan in map(without_avx512, algorithm.plans(problem, device)):
-                    if not variants(plan) <= seen and over_limit(plan, info) is None:
+                    first = slow(plan) and not traits(problem) <= met
+                    if (first or not variants(plan) <= seen) and over_limit(plan, info) is None:
                         seen |= variants(plan)
-                        late += slow(plan)
-                        if (device is wide or not avx512) and (every or not slow(plan) or late % 3 == 1):
+                        turn += slow(plan)
+                        if (device is wide or not avx512) and (every or first or not slow(plan) or turn % 3 == 1):
+                            met |= traits(problem)
                             yield plan
 
 

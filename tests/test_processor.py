@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from clconv import processor
-from clconv.device import DeviceInfo
+from clconv.device import DeviceInfo, _l2_bytes
 from clconv.notation import parse
 from clconv.select import Limits, select
 
@@ -24,6 +25,12 @@ def test_no_permission_without_the_processor_or_the_system(monkeypatch: pytest.M
     monkeypatch.setattr(processor, "_NEEDED", frozenset())
     monkeypatch.setattr("sys.platform", "darwin")
     assert not processor.amx_granted.__wrapped__()
+
+
+@pytest.mark.parametrize(("local", "counted"), [(512 << 10, 512 << 10), (2 << 20, 1 << 20)])
+def test_the_second_cache_is_what_pocl_gives_local_memory_up_to_a_bound(local: int, counted: int) -> None:
+    assert _l2_bytes(SimpleNamespace(local_mem_size=local), is_cpu=True, pocl=True) == counted
+    assert _l2_bytes(SimpleNamespace(local_mem_size=local), is_cpu=False, pocl=False) == DeviceInfo.l2_bytes
 
 
 @pytest.mark.skipif(not processor.amx_granted(), reason="the processor has no matrix unit, or the system keeps it")

@@ -283,6 +283,11 @@ def test_shipped_records_name_algorithms_that_there_are() -> None:
             assert {record.algorithm for record in records.values()} <= names
 
 
+def test_processors_of_one_name_have_records_of_their_own(device: DeviceInfo) -> None:
+    kinds = [replace(device, avx512=avx512, amx=amx) for avx512, amx in ((False, False), (True, False), (True, True))]
+    assert len({device_key(kind) for kind in kinds}) == 3
+
+
 def test_shipped_records_are_found_on_the_device_that_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records name plans as explain does: one that is worded anew would be lost without a word, as under another key."""
     xeon = DeviceInfo(

@@ -2,7 +2,7 @@
  * with stride 1 and 2*TILE+1 with stride 2.
  *
  *   U[f][oc][ic] = (G w[oc][ic] G^T)[f]                         filter, once        f = 0 .. SIDE*SIDE-1
- *   V[f][ic][t]  = (B^T x[ic, tile t] B)[f]                     see winograd_transforms.clh, and winograd_stride2.clh
+ *   V[f][ic][t]  = (B^T x[ic, tile t] B)[f]                     see winograd_transforms.clh, with stride 2 winograd_stride2.clh
  *   M[f][oc][t]  = sum over ic of U[f][oc][ic] * V[f][ic][t]    SIDE*SIDE products in place of 9*TILE*TILE
  *   y[oc, tile t] = act( (A^T M[oc][t] A) + bias[oc] + residual )
  *

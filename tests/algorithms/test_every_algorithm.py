@@ -98,17 +98,17 @@ def test_other_types(name: str, dtype: str, queue: cl.CommandQueue) -> None:
         check_plan(plans_of(name, problem, info, 1)[0], queue)
 
 
-BOTH = sorted({(name, layout) for name, _, layout in COVERED})
+NAMES_AND_LAYOUTS = sorted({(name, layout) for name, _, layout in COVERED})
 
 
-@pytest.mark.parametrize(("name", "layout"), BOTH)
+@pytest.mark.parametrize(("name", "layout"), NAMES_AND_LAYOUTS)
 def test_epilogues(name: str, layout: str, queue: cl.CommandQueue) -> None:
     """A third of them, in turn; ``test_every_epilogue`` has them all."""
-    check_epilogues(name, layout, range(BOTH.index((name, layout)) % 3, len(EPILOGUES), 3), queue)
+    check_epilogues(name, layout, range(NAMES_AND_LAYOUTS.index((name, layout)) % 3, len(EPILOGUES), 3), queue)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "layout"), BOTH)
+@pytest.mark.parametrize(("name", "layout"), NAMES_AND_LAYOUTS)
 def test_every_epilogue(name: str, layout: str, queue: cl.CommandQueue) -> None:
     check_epilogues(name, layout, range(len(EPILOGUES)), queue)
 
