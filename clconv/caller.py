@@ -30,6 +30,9 @@ NAMES = ("basic", "cpu-minimal")
 WAKING = 15e-6
 """Seconds from a call to the first work-group on PoCL's own threads and from the last one back; measured, at least."""
 
+CLOSE = 1 << 20
+"""Bytes that one core brings in before the others are awake, from a second cache or, where that is smaller, from the third."""
+
 USUAL = ":pthread"
 """``PYOPENCL_CTX`` for the device that pyopencl would choose by itself if the other one were not there."""
 
@@ -95,7 +98,7 @@ def is_faster(plan: Plan, info: DeviceInfo) -> bool:
     unit has to do, times the units at work.
     """
     touched = plan.problem.bytes + plan.workspace + max(launch.local_bytes for launch in plan.launches)
-    if touched > info.l2_bytes:
+    if touched > max(info.l2_bytes, CLOSE):
         return False
     groups = max(math.prod(launch.global_size) // math.prod(launch.local_size) for launch in plan.launches)
     units = min(groups, info.compute_units)

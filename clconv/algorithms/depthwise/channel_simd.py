@@ -24,6 +24,9 @@ from clconv.problem import ConvProblem
 TILES = (7, 4, 2, 1)
 """Outputs side by side in a tile: the images of most networks are multiples of 7 wide."""
 
+COPYING = 8
+"""FLOPs that could be done while an element of the image is copied into the ring."""
+
 CACHE_LINE = 64
 """Bytes: a work-item takes so many channels, to read whole lines."""
 
@@ -95,5 +98,6 @@ class DepthwiseChannelSimd(Algorithm):
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
         waste = round_up(p.OW, tile) / p.OW * round_up(p.IC, vec) / p.IC
         loads = (places(tile, p.SW, p.KW, p.DW) + p.KW) / (tile * p.KW)  # vectors read per multiply-add
-        compute = p.flops * waste * (1 + loads) / (0.9 * device.driver_flops)
+        copied = COPYING * p.N * p.IH * p.IW * p.IC
+        compute = (p.flops * waste * (1 + loads) + copied) / (0.9 * device.driver_flops)
         return max(compute, p.bytes / device.bandwidth / 4)

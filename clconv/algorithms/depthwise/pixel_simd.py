@@ -112,5 +112,5 @@ class DepthwisePixelSimd(Algorithm):
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
         compute = p.flops * waste * (0.7 + 0.8 * loads) / device.driver_flops
         if not avx512:
-            compute *= 2  # tiles have more sums than there are registers
+            compute *= 3  # tiles have more sums than there are registers, and each vector of channels is a call
         return max(compute, p.bytes / device.bandwidth / 4)

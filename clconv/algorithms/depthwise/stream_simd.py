@@ -1,0 +1,122 @@
+"""Host side of kernels/depthwise/stream_simd.cl: NHWC, vectors along the channels, in place, sixteen registers."""
+
+from __future__ import annotations
+
+import math
+
+from clconv.algorithms.base import (
+    SHORT,
+    Algorithm,
+    accumulator_bytes,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    fastest_first,
+    places,
+    round_up,
+    size_arguments,
+)
+from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
+from clconv.algorithms.unrolled import span
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Plan
+from clconv.problem import ConvProblem
+
+MOST_UNROLLED = 128
+"""Multiply-adds of a tile, and pixels that it spans: what the kernel unrolls, twice; 400 take three seconds to build."""
+
+TILES = ((2, 4), (2, 2), (1, 4), (1, 2), (1, 1))
+"""(rows, columns) of outputs of a tile: sixteen registers hold their sums and the taps that a row of the image meets."""
+
+WAY = 4096
+"""Bytes: addresses so far apart, or a multiple, share the sets of the first cache."""
+
+WAYS = 8
+"""Lines of memory that a set has room for."""
+
+STREAMS = 32
+"""Pixels whose channels the processor asks for ahead of time; with stride 2, tiles of 45 take up to 1.5 times as long as of 25."""
+
+
+class DepthwiseStreamSimd(Algorithm):
+    """A band of rows a work-item, a tile of pixels with all their channels at a time; nothing is copied."""
+
+    name = "depthwise/stream_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
+        if reason := other_kind(problem, "depthwise") or not_nhwc(problem):
+            return reason
+        if problem.OCG > 1:
+            return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
+        if (vec := device.lanes(accumulator_bytes(problem))) > problem.IC:
+            return f"takes vectors of {vec} channels, this problem has {problem.IC}"
+        if (pixels := self._unrolled(problem, 1, 1)) > MOST_UNROLLED:
+            return f"unrolls the {pixels} pixels that a filter spans, at most {MOST_UNROLLED}"
+        return converted_often(problem) or too_many_taps(problem)
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan for each tile that the image is large enough for."""
+        p = problem
+        fitting = [(h, w) for h, w in TILES if h <= p.OH and w <= p.OW and self._unrolled(p, h, w) <= MOST_UNROLLED]
+        return fastest_first(self._plan(problem, device, *tile) for tile in fitting)
+
+    def _unrolled(self, p: ConvProblem, height: int, width: int) -> int:
+        pixels = span(height, p.SH, p.KH, p.DH) * span(width, p.SW, p.KW, p.DW)
+        return max(pixels, height * width * p.KH * p.KW)
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
+        acc_bytes = accumulator_bytes(p)
+        vec = device.lanes(acc_bytes)
+        seconds = self._seconds(p, device, height, width, vec)
+        items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
+        bands = min(p.OH // height, items)
+        block = p.KH * p.KW * vec
+        blocks = ceil_div(p.IC, vec) + ceil_div(p.IC, block)  # the latter of zeros, as many as there are channels
+        macros = (
+            *common_macros(p, device),
+            *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", 0)),
+        )
+        prepare = Launch(
+            kernel=self.kernel,
+            entry="pack_blocks",
+            macros=macros,
+            arguments=("w", "packed", *size_arguments(p, "IC")),
+            global_size=(vec, p.KH * p.KW, blocks),
+            local_size=(vec, 1, 1),
+        )
+        launch = Launch(
+            kernel=self.kernel,
+            entry="depthwise_stream_simd",
+            macros=macros,
+            arguments=(
+                *("x", "packed", "bias", "residual", "y"),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
+                Int(bands),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, p.N),
+            local_size=(1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            prepare=(prepare,),
+            packed_bytes=blocks * block * acc_bytes,
+            tile=f"{height} x {width} pixels x {vec} channels",
+            seconds=seconds,
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, height: int, width: int, vec: int) -> float:
+        """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
+        waste = round_up(p.OH, height) / p.OH * round_up(p.OW, width) / p.OW * round_up(p.IC, vec) / p.IC
+        pixels = places(height, p.SH, p.KH, p.DH) * places(width, p.SW, p.KW, p.DW)
+        loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
+        full = pixels * math.gcd(p.IC * p.itemsize, WAY) / WAY / WAYS  # a set, until the other halves of its lines are read
+        crowd = 1 + max(0.0, full - 1, pixels / STREAMS - 1) / 2
+        compute = crowd * p.flops * waste * (1.4 + 0.7 * loads) / device.driver_flops
+        return max(compute, p.bytes / device.bandwidth / 4)
