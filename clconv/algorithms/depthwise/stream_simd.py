@@ -36,7 +36,7 @@ WAYS = 8
 """Lines of memory that a set has room for."""
 
 STREAMS = 32
-"""Pixels whose channels the processor asks for ahead of time; with stride 2, tiles of 45 take up to 1.5 times as long as of 25."""
+"""Pixels whose channels the processor asks for ahead of time; with stride 2, tiles of 45 take up to 1.5 times those of 25."""
 
 
 class DepthwiseStreamSimd(Algorithm):
