@@ -197,11 +197,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void block_matrix(
     const int TAP_PITCH, const int X_POSITIONS, const int POSITIONS, const acc_t low0, const acc_t high0, const acc_t low,
     const acc_t high, const acc_t act_a, const acc_t act_b) {
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
-  const int rows = min(ROWS, OH - oh0), ih0 = oh0 * SH - PT;
+  const int rows = LESSER(ROWS, OH - oh0), ih0 = oh0 * SH - PT;
   const int rows_e = (rows - 1) * SH + (KH - 1) * DH + 1;
-  const int first = max(ih0, 0);
+  const int first = GREATER(ih0, 0);
   const long n = get_global_id(1); /* 0 .. N-1 */
-  const middle m = {ih0, first, min(ih0 + rows_e, IH) - first, WIDTH, PL, IW, EC, TAP_PITCH, low0, high0, low, high};
+  const middle m = {ih0, first, LESSER(ih0 + rows_e, IH) - first, WIDTH, PL, IW, EC, TAP_PITCH, low0, high0, low, high};
   const long out = (n * OH + oh0) * OW * OC;
   const int pixels = rows * OW; /* of the band: they follow each other, like one row */
   const target to = {bias, residual + (HAS_RESIDUAL ? out : 0), y + out, 1, pixels, pixels, OW, OC, OC, (long)OH * OW, act_a, act_b};

@@ -54,7 +54,7 @@ INLINE void expand_tile(const int size, const int some, __global const real *x, 
                         const ahead_t ahead, __global const real *lift, __local acc_t *e, const int channels, const int IC,
                         const int PITCH, const acc_t low, const acc_t high) {
   long from[PXB];
-  UNROLL for (int i = 0; i < PXB; i++) from[i] = min(i, some - 1) * IC;
+  UNROLL for (int i = 0; i < PXB; i++) from[i] = LESSER(i, some - 1) * IC;
   vec acc[PXB][OCV];
   UNROLL for (int j = 0; j < OCV; j++) {
     const vec first = HAS_LIFT ? LOAD_LANES(lift + j * VEC, lanes_between(0, channels - j * VEC)) : VEC_OF(0);
@@ -72,7 +72,7 @@ ITEM void expand_row(__global const real *x, __global const acc_t *w, __global c
                      const int IW, const int EC, const int PITCH, const acc_t low, const acc_t high) {
   for (int ec = 0; ec < EC; ec += OCB, w += IC * OCB)
     for (int t = 0; t < IW; t += PXB) {
-      const int some = min(PXB, IW - t);
+      const int some = LESSER(PXB, IW - t);
       __global const real *from = x + (long)t * IC;
       const ahead_t ahead = ahead_of((long)IC * OCB, IC, OCB, t / PXB, (IW + PXB - 1) / PXB);
       __local acc_t *to = e + t * PITCH + ec;
@@ -115,11 +115,11 @@ ITEM void project_row(__local const acc_t *d, __global const acc_t *w, __global 
                       const acc_t act_b) {
   for (int oc = 0; oc < OC; oc += OCB, w += EC * OCB)
     for (int t = 0; t < OW; t += PXB) {
-      const int some = min(PXB, OW - t);
+      const int some = LESSER(PXB, OW - t);
       const long at = (long)t * OC;
       const ahead_t ahead = ahead_of((long)EC * OCB, EC, OCB, t / PXB, (OW + PXB - 1) / PXB);
       long from[PXB];
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + LESSER(i, some - 1)) * PITCH;
 #define TILE(SIZE) tile(SIZE, some, d, from, 1, w, ahead, 0, bias, residual + at, y + at, EC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else TILE(PXB / 2);
@@ -135,10 +135,10 @@ ITEM void item(__global const real *x, __global const acc_t *expand, __global co
                const acc_t act_a, const acc_t act_b) {
   const int ring_row = WIDTH * PITCH;
   for (int i = 0; i < (EKH + 1) * ring_row; i += VEC) STORE_ACC_LOCAL(ring + i, VEC_OF(0));
-  int next = max(oh0 * SH - PT, 0); /* the first row of e that is not in the ring */
+  int next = GREATER(oh0 * SH - PT, 0); /* the first row of e that is not in the ring */
   for (int oh = oh0; oh < oh0 + rows; oh++) {
     const int ih0 = oh * SH - PT;
-    for (; next < min(ih0 + EKH, IH); next++)
+    for (; next < LESSER(ih0 + EKH, IH); next++)
       expand_row(x + (long)next * IW * IC, expand, lift, ring + next % EKH * ring_row + PL * PITCH, IC, IW, EC, PITCH, low0, high0);
     __local const acc_t *at[KH];
     UNROLL for (int kh = 0; kh < KH; kh++) {
@@ -160,7 +160,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void inverted_residual(
     const int OW, const int PT, const int PL, const int ROWS, const int WIDTH, const int TAP_PITCH, const int PITCH,
     const acc_t low0, const acc_t high0, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
-  const int rows = min(ROWS, OH - oh0);
+  const int rows = LESSER(ROWS, OH - oh0);
   const long n = get_global_id(1); /* 0 .. N-1 */
   item(x + n * IH * IW * IC, expand, lift, taps, shift, packed, bias, residual + n * OH * OW * OC, y + n * OH * OW * OC, ring, d,
        oh0, rows, IC, IH, IW, EC, OC, OW, PT, PL, WIDTH, TAP_PITCH, PITCH, low0, high0, low, high, act_a, act_b);

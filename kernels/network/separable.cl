@@ -112,9 +112,9 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
     const int oc = b * OCB; /* 0 .. OC-1 */
     __global const acc_t *w = packed + (long)b * IC * OCB;
     for (int t = 0; t < pixels; t += PXB) {
-      const int some = min(PXB, pixels - t);
+      const int some = LESSER(PXB, pixels - t);
       long from[PXB];
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * PITCH;
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + LESSER(i, some - 1)) * PITCH;
       const long at = (long)t * OC;
       const ahead_t ahead = ahead_of((long)IC * OCB, IC, OCB, t / PXB, (pixels + PXB - 1) / PXB);
 #define TILE(SIZE) tile(SIZE, some, d, from, 1, w, ahead, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
@@ -155,9 +155,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
     const int OH, const int OW, const int PT, const int PL, const int ROWS, const int BLOCKS, const int BLOCKS_ITEM,
     const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
-  const int rows = min(ROWS, OH - oh0);
+  const int rows = LESSER(ROWS, OH - oh0);
   const int b0 = (int)get_global_id(1) * BLOCKS_ITEM; /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);
+  const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);
   const int n = get_global_id(2); /* 0 .. N-1 */
   item(x, taps, shift, packed, bias, residual, y, d, sums, n, oh0, rows, b0, b1, BLOCKS, IC, IH, IW, OC, OH, OW, PT, PL,
        TAP_PITCH, PITCH, low, high, act_a, act_b);

@@ -93,13 +93,13 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     const int oc = b * OCB; /* 0 .. OC-1 */
     __global const acc_t *w = packed + (long)b * IC * OCB;
     for (int t = 0, n = n0, oh = oh0, ow = ow0; t < pixels; t += PXB) {
-      const int some = min(PXB, pixels - t);
+      const int some = LESSER(PXB, pixels - t);
       long from[PXB];
 #if PANEL
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + min(i, some - 1)) * IC;
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + LESSER(i, some - 1)) * IC;
 #elif SH == 1 && SW == 1
       const long first = (NHWC ? 0 : n0 * image_step) + (q0 + t) * pixel_step;
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = first + min(i, some - 1) * pixel_step;
+      UNROLL for (int i = 0; i < PXB; i++) from[i] = first + LESSER(i, some - 1) * pixel_step;
 #else
       UNROLL for (int i = 0; i < PXB; i++) {
         from[i] = i < some ? n * image_step + ((long)oh * SH * IW + ow * SW) * pixel_step : from[0];
@@ -129,9 +129,9 @@ void pointwise_channel(__global const real *restrict x, __global const acc_t *re
                        const int PL, const int PIXELS_ITEM, const int BLOCKS_ITEM, const acc_t act_a,
                        const acc_t act_b) {
   const int q0 = get_global_id(0) * PIXELS_ITEM;                               /* first pixel of the item */
-  const int pixels = min(PIXELS_ITEM, (NHWC ? N : 1) * OH * OW - q0);          /* 1 .. PIXELS_ITEM */
+  const int pixels = LESSER(PIXELS_ITEM, (NHWC ? N : 1) * OH * OW - q0);       /* 1 .. PIXELS_ITEM */
   const int b0 = get_global_id(1) * BLOCKS_ITEM;                               /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);                  /* and the one behind the last */
+  const int b1 = LESSER(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);               /* and the one behind the last */
   const int n0 = NHWC ? q0 / (OH * OW) : (int)get_global_id(2);                /* image of the first pixel */
   const passes_t passes = passes_of((PIXELS_ITEM + PXB - 1) / PXB, BLOCKS_ITEM);
   item(x, packed, bias, residual, y, panel, sums, n0, q0, pixels, b0, b1, passes, IC, IH, IW, OC, OH, OW, PT, PL, act_a, act_b);

@@ -91,9 +91,9 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
                const int PT, const int PL, const int IC_BLOCK, const acc_t act_a, const acc_t act_b) {
   const int P = OH * OW;
   for (int v = v0; v < v1; v += PXV) {
-    const int vectors = min(PXV, v1 - v); /* 1 .. PXV */
+    const int vectors = LESSER(PXV, v1 - v); /* 1 .. PXV */
     const int p0 = v * VEC;               /* first pixel of the panel */
-    const int pixels = min(PXB, P - p0);
+    const int pixels = LESSER(PXB, P - p0);
 #if GATHER
     int from[PXB]; /* where each pixel lies in a channel of x; negative outside */
     for (int i = 0, oh = p0 / OW, ow = p0 % OW; i < PXB; i++) {
@@ -103,7 +103,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     }
 #endif
     for (int ic0 = 0; ic0 < IC; ic0 += IC_BLOCK) {
-      const int ics = min(IC_BLOCK, IC - ic0);
+      const int ics = LESSER(IC_BLOCK, IC - ic0);
       for (int ic = 0; ic < ics; ic++) {
         __global const real *row = x + ((long)n * IC + ic0 + ic) * IH * IW;
         __local acc_t *to = panel + ic * PXB;
@@ -141,9 +141,9 @@ void pointwise_panel(__global const real *restrict x, __global const acc_t *rest
                      const acc_t act_b) {
   const int n = get_global_id(1);                                     /* 0 .. N-1 */
   const int v0 = get_global_id(0) * VECTORS_ITEM;                     /* first vector of pixels */
-  const int v1 = min(v0 + VECTORS_ITEM, (OH * OW + VEC - 1) / VEC);   /* and the one behind the last */
+  const int v1 = LESSER(v0 + VECTORS_ITEM, (OH * OW + VEC - 1) / VEC); /* and the one behind the last */
   const int b0 = get_global_id(2) * BLOCKS_ITEM;                      /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);         /* and the one behind the last */
+  const int b1 = LESSER(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);      /* and the one behind the last */
   item(x, packed, bias, residual, y, panel, sums, n, v0, v1, b0, b1, IC, IH, IW, OC, OH, OW, PT, PL, IC_BLOCK, act_a,
        act_b);
 }

@@ -168,9 +168,9 @@ void strassen_panel(__global const real *restrict x, __global const acc_t *restr
                     const int OC, const int P, const int TILES, const int SMALL, const int TILES_ITEM, const int BLOCKS,
                     const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b) {
   const int t0 = get_global_id(0) * TILES_ITEM;         /* first tile of the item */
-  const int t1 = min(t0 + TILES_ITEM, TILES);           /* and the one behind the last */
+  const int t1 = LESSER(t0 + TILES_ITEM, TILES);        /* and the one behind the last */
   const int b0 = get_global_id(1) * BLOCKS_ITEM;        /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);         /* and the one behind the last */
+  const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);      /* and the one behind the last */
   const long n = get_global_id(2);                      /* 0 .. N-1 */
   item(x + n * IC * P, packed, bias, residual + n * OC * P, y + n * OC * P, operands, t0, t1, b0, b1, TILES, SMALL, BLOCKS, IC, OC,
        P, act_a, act_b);

@@ -106,7 +106,7 @@ INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, 
   for (int ic = 0; ic < ICH; ic++, to += WIDE_PIXELS) {
     const bool right = ICH + ic < IC; /* the channel exists */
     UNROLL for (int j = 0; j < WIDE_PIXELS; j += VEC) {
-      const int upper = min(size, pixels) - j, lower = min(size, pixels - size) - j;
+      const int upper = LESSER(size, pixels) - j, lower = LESSER(size, pixels - size) - j;
       __global const real *a1 = x + ic * area, *a2 = a1;
       if (SH * SW == 1) a1 += p0 + j, a2 += p0 + size + j;
       const vec none = VEC_OF(0);
@@ -129,7 +129,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   const int step = NHWC ? PXB * ROW : ICH * WIDE_PIXELS; /* from operand to operand */
   const int row = NHWC ? ROW : 1, channel = NHWC ? 1 : WIDE_PIXELS;
   const int first = tile_start(t0, TILES, SMALL);
-  const int all = min(tile_start(t1, TILES, SMALL), P) - first; /* pixels of this item, 1 or more */
+  const int all = LESSER(tile_start(t1, TILES, SMALL), P) - first; /* pixels of this item, 1 or more */
   const long out = NHWC ? (long)first * OC : (long)n * OC * P + first;
   if (!NHWC) x += (long)n * IC * IH * IW;
 
@@ -172,9 +172,9 @@ void pointwise_strassen(__global const real *restrict x, __global const acc_t *r
                         const int SMALL, const int TILES_ITEM, const int BLOCKS, const int BLOCKS_ITEM, const acc_t act_a,
                         const acc_t act_b) {
   const int t0 = get_global_id(0) * TILES_ITEM;         /* first tile of the item */
-  const int t1 = min(t0 + TILES_ITEM, TILES);           /* and the one behind the last */
+  const int t1 = LESSER(t0 + TILES_ITEM, TILES);        /* and the one behind the last */
   const int b0 = get_global_id(1) * BLOCKS_ITEM;        /* first block of output channels */
-  const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);         /* and the one behind the last */
+  const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);      /* and the one behind the last */
   const passes_t passes = passes_of(TILES_ITEM, BLOCKS_ITEM);
   item(x, packed, bias, residual, y, operands, sums, get_global_id(2), t0, t1, b0, b1, passes, TILES, SMALL, BLOCKS,
        (NHWC ? N : 1) * OH * OW, IC, IH, IW, OC, OH, OW, act_a, act_b);

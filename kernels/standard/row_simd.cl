@@ -111,11 +111,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_row(
     const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL,
     const int ROWS, const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b) {
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
-  const int oh1 = min(oh0 + ROWS, OH);
+  const int oh1 = LESSER(oh0 + ROWS, OH);
   const int BLOCKS = (OCG + OCB - 1) / OCB, SHARES = (BLOCKS + BLOCKS_ITEM - 1) / BLOCKS_ITEM;
   const int g = (int)get_global_id(1) / SHARES;                /* 0 .. G-1 */
   const int b0 = (int)get_global_id(1) % SHARES * BLOCKS_ITEM; /* 0 .. BLOCKS-1 */
-  const int b1 = min(b0 + BLOCKS_ITEM, BLOCKS);
+  const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);
   const long n = get_global_id(2); /* 0 .. N-1 */
   item(x + (n * IC + (long)g * ICG) * IH * IW, packed, bias, residual + n * OC * OH * OW, y + n * OC * OH * OW, sums, oh0, oh1, g,
        b0, b1, BLOCKS, IH, IW, OH, OW, ICG, OCG, PT, PL, act_a, act_b);

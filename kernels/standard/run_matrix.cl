@@ -82,13 +82,13 @@ void run_matrix(__global const real *restrict x, __global const ushort *restrict
   const int bunch = get_global_id(1) / SPLITS, n = get_global_id(2);
   const int oc = bunch * TILE, ic = bunch * TILE;        /* the bunch's first channels; 0 without groups */
   const int blocks = (BUNCH + TILE - 1) / TILE;
-  const int b0 = get_global_id(1) % SPLITS * BLOCKS_ITEM, b1 = min(b0 + BLOCKS_ITEM, blocks);
+  const int b0 = get_global_id(1) % SPLITS * BLOCKS_ITEM, b1 = LESSER(b0 + BLOCKS_ITEM, blocks);
   const shape s = {POSITIONS, WIDTH, ROWS, PLANE, oh0 * SH - PT, ow0 * SW - PL};
   const long area = (long)OH * OW, pixel = (long)oh0 * OW + ow0;
   const long out = NHWC ? (n * area + pixel) * OC + oc : ((long)n * OC + oc) * area + pixel;
-  const target to = {bias + (HAS_BIAS ? oc : 0), residual + (HAS_RESIDUAL ? out : 0), y + out, min(ROWS_ITEM, OH - oh0),
-                     min(COLS_ITEM, OW - ow0), WIDTH / SW, OW, OC, min(BUNCH, OC - oc), area, act_a, act_b};
+  const target to = {bias + (HAS_BIAS ? oc : 0), residual + (HAS_RESIDUAL ? out : 0), y + out, LESSER(ROWS_ITEM, OH - oh0),
+                     LESSER(COLS_ITEM, OW - ow0), WIDTH / SW, OW, OC, LESSER(BUNCH, OC - oc), area, act_a, act_b};
   x += (long)n * IC * IH * IW + (NHWC ? ic : (long)ic * IH * IW);
   item(x, packed + (long)bunch * blocks * TERMS * PARTS * TILE_NUMBERS, panel, sums, table, &to, &s, b0, b1,
-       min(RUN, IC - ic), IC, IH, IW);
+       LESSER(RUN, IC - ic), IC, IH, IW);
 }

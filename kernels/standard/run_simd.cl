@@ -72,7 +72,7 @@ INLINE void copy_row(__local acc_t *to, __global const real *from, const int pix
 /* Rows ih0 .. ih0+rows-1 of an image, which may lie outside of it, to a panel with PITCH elements a row. x: the image. */
 INLINE void fill(__local acc_t *panel, __global const real *x, const int ih0, const int rows, const int PITCH, const int IH,
                  const int IW, const int PL) {
-  const int begin = min(PL * CHANNELS, PITCH), end = min(begin + IW * CHANNELS, PITCH); /* of the image, in a row of the panel */
+  const int begin = LESSER(PL * CHANNELS, PITCH), end = LESSER(begin + IW * CHANNELS, PITCH); /* of the image, in a row of the panel */
   for (int r = 0; r < rows; r++, panel += PITCH) {
     const int ih = ih0 + r;
     const bool inside = ih >= 0 && ih < IH;
@@ -87,12 +87,12 @@ INLINE void fill(__local acc_t *panel, __global const real *x, const int ih0, co
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *panel, const int oh0, const int oh1, const int IH, const int IW, const int OC,
                const int OW, const int PT, const int PL, const int PITCH, const acc_t act_a, const acc_t act_b) {
-  const int blocks = (OC + OCB - 1) / OCB, some = min(PXB, OW);
+  const int blocks = (OC + OCB - 1) / OCB, some = LESSER(PXB, OW);
   fill(panel, x, oh0 * SH - PT, (oh1 - oh0 - 1) * SH + (KH - 1) * DH + 1, PITCH, IH, IW, PL);
   for (int oh = oh0; oh < oh1; oh++)
     for (int b = 0; b < blocks; b++)
       for (int t = 0; t < OW; t += PXB) {
-        const int ow = max(min(t, OW - PXB), 0);
+        const int ow = GREATER(LESSER(t, OW - PXB), 0);
         __local const acc_t *window = panel + (oh - oh0) * SH * PITCH + ow * (SW * CHANNELS);
         __global const acc_t *w = packed + (long)b * (CHANNELS * KH * KW * OCB);
         vec acc[PXB][OCV];
@@ -122,7 +122,7 @@ void run_simd(__global const real *restrict x, __global const acc_t *restrict pa
               const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const int ITEM_ROWS,
               const int PITCH, const acc_t act_a, const acc_t act_b) {
   const int oh0 = get_global_id(0) * ITEM_ROWS;      /* 0 .. OH-1 */
-  const int oh1 = min(oh0 + ITEM_ROWS, OH);          /* row behind the band's last */
+  const int oh1 = LESSER(oh0 + ITEM_ROWS, OH);       /* row behind the band's last */
   const long n = get_global_id(1);                   /* 0 .. N-1 */
   const long out = n * OH * OW * OC;
   item(x + n * IH * IW * CHANNELS, packed, bias, residual + out, y + out, panel, oh0, oh1, IH, IW, OC, OW, PT, PL, PITCH, act_a,

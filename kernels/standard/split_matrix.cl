@@ -72,12 +72,12 @@ void split_matrix(__global const real *restrict x, __global const ushort *restri
   const int oh0 = get_global_id(0) / CUTS * ROWS_ITEM, ow0 = get_global_id(0) % CUTS * COLS_ITEM;
   const int g = get_global_id(1) / SPLITS, n = get_global_id(2);
   const int blocks = (OCG + TILE - 1) / TILE;
-  const int b0 = get_global_id(1) % SPLITS * BLOCKS_ITEM, b1 = min(b0 + BLOCKS_ITEM, blocks);
+  const int b0 = get_global_id(1) % SPLITS * BLOCKS_ITEM, b1 = LESSER(b0 + BLOCKS_ITEM, blocks);
   const shape s = {STEPS, POSITIONS, WIDTH, ROWS, PLANE, oh0 * SH - PT, ow0 * SW - PL};
   const long area = (long)OH * OW, pixel = (long)oh0 * OW + ow0;
   const long out = NHWC ? (n * area + pixel) * OC + g * OCG : ((long)n * OC + g * OCG) * area + pixel;
-  const target to = {bias + (HAS_BIAS ? g * OCG : 0), residual + (HAS_RESIDUAL ? out : 0), y + out, min(ROWS_ITEM, OH - oh0),
-                     min(COLS_ITEM, OW - ow0), WIDTH, OW, OC, OCG, area, act_a, act_b};
+  const target to = {bias + (HAS_BIAS ? g * OCG : 0), residual + (HAS_RESIDUAL ? out : 0), y + out, LESSER(ROWS_ITEM, OH - oh0),
+                     LESSER(COLS_ITEM, OW - ow0), WIDTH, OW, OC, OCG, area, act_a, act_b};
   x += (long)n * IC * IH * IW + (NHWC ? g * ICG : (long)g * ICG * IH * IW);
   item(x, packed + (long)g * blocks * KH * KW * STEPS * PARTS * TILE_NUMBERS, panel, sums, table, &to, &s, b0, b1, IC, ICG,
        IH, IW);
