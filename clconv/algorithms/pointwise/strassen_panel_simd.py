@@ -77,8 +77,10 @@ class StrassenPanelSimd(Algorithm):
         vector = device.multiply_cycles(lanes * itemsize)
         vectors = VECTORS - small / tiles  # on average
         product = STEPS * (vectors * oc_tile * (ic_half * vector + 2) + 10)
-        put = 6.0 * STEPS * vectors * ic_half
-        again = local.bytes / 100 if local.bytes > device.l2_bytes / 4 else 0.0  # the operands come in, for each block
+        size_64 = lanes * itemsize / 64
+        put = 6.0 * size_64 * STEPS * vectors * ic_half
+        # The operands come in, for each block.
+        again = size_64 * local.bytes / 100 if local.bytes > device.l2_bytes / 4 else 0.0
         item = START + tiles_item * (blocks_item * product + put) + blocks_item * again
         return Plan(
             algorithm=self.name,

@@ -143,13 +143,16 @@ class StrassenSimd(Algorithm):
             local_size=(1, 1, 1),
         )
         transpose = 0 if nhwc else 4.0 * height * tile.oc_block
-        move = 5.4 if nhwc else 6.0 if p.stride == (1, 1) else 24  # clock cycles of a vector of an operand
+        # Clock cycles of a vector of an operand; with channels side by side, of 64 bytes.
+        move = 5.4 * tile.lanes * itemsize / 64 if nhwc else 6.0 if p.stride == (1, 1) else 24
         put = move * STEPS * height * tile.ic_half / tile.lanes
         stream = tile.stream(packed_bytes, device)
         if local[0].bytes > device.l2_bytes / 4:  # and the operands, again for each block
             stream += local[0].bytes / (24 if local[0].bytes > device.l2_bytes else 64)
         product = tile.cycles(device, small / tiles)
-        item = START + blocks_item * (tiles_item * (product + transpose) + stream) + tiles_item * put
+        even = size[1] * size[2] % device.compute_units == 0  # then each unit has as many of the items with fewer tiles
+        count = tiles / size[0] if even else tiles_item
+        item = START + blocks_item * (count * (product + transpose) + stream) + count * put
         return Plan(
             algorithm=self.name,
             problem=p,
