@@ -5,6 +5,7 @@ python -m tests.oclgrind_worker ALGORITHM [avx512 | every]
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,11 +65,18 @@ def traits(problem: ConvProblem) -> set[object]:
     return {problem.kind, (problem.dtype, problem.layout)}
 
 
+def smallest(algorithm: Algorithm, info: DeviceInfo, dtype: str, layout: str) -> Plan | None:
+    """The rule's plan for the smallest problem of a type and a layout."""
+    small = (problem_of(shape, layout=layout, dtype=dtype, **EPILOGUES[1]) for shape in NASTY)
+    served = [problem for problem in small if algorithm.supports(problem, info) is None]
+    return next(iter(algorithm.plans(min(served, key=lambda p: p.flops), info))) if served else None
+
+
 def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every: bool = False) -> Iterator[Plan]:
     """The rule's plan for each small shape, then each launch that was not among them once, on the smallest problem that has it.
 
     Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans one in eight for the small shapes, one in
-    three of the others, and one for each kind of problem and each type in each layout; or all.
+    three of the others, one for each kind of problem, and the smallest of each type in each layout; or all.
     """
     seen: set[object] = set()
     met: set[object] = set()  # kinds of problems, types in layouts that ran
@@ -88,13 +96,16 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every
                 break
             if algorithm.supports(problem, device) is None:
                 for plan in map(without_avx512, algorithm.plans(problem, device)):
-                    first = slow(plan) and not traits(problem) <= met
+                    first = slow(plan) and problem.kind not in met
                     if (first or not variants(plan) <= seen) and over_limit(plan, info) is None:
                         seen |= variants(plan)
                         turn += slow(plan)
                         if (device is wide or not avx512) and (every or first or not slow(plan) or turn % 3 == 1):
                             met |= traits(problem)
                             yield plan
+    for dtype, layout in itertools.product(("float32", "float64", "float16"), ("NCHW", "NHWC")):
+        if turn and not avx512 and (dtype, layout) not in met and (last := smallest(algorithm, info, dtype, layout)):
+            yield last
 
 
 def main(name: str, which: str = "") -> None:

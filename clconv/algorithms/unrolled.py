@@ -9,10 +9,18 @@ from clconv.problem import ConvProblem
 MOST_PLACES = 128
 """Rows, or columns, of the image that a tile of outputs spans, for kernels that unroll these; 2000 take 16 s to build."""
 
+MOST_MULTIPLIED = 128
+"""Multiply-adds of a tile that are unrolled where registers are few; 400 take LLVM three seconds and more."""
+
 
 def span(outputs: int, stride: int, taps: int, dilation: int) -> int:
     """Count the places along one axis from the first one that some outputs side by side read to the last one."""
     return (outputs - 1) * stride + (taps - 1) * dilation + 1
+
+
+def few_enough(outputs: int, problem: ConvProblem) -> bool:
+    """Whether the multiply-adds of a tile of so many outputs may be unrolled where registers are few."""
+    return outputs == 1 or outputs * problem.KH * problem.KW <= MOST_MULTIPLIED
 
 
 def rows_too_far_apart(problem: ConvProblem) -> str | None:

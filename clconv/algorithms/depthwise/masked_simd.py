@@ -28,6 +28,12 @@ TILES = (14, 7, 4, 2, 1)
 MOST_STRIDE = 4
 """Largest horizontal stride that vectors are parted by; see kernels/include/parts.clh."""
 
+MOST_TAPS = 25
+"""Of a filter, without AVX-512; 49 take LLVM ten seconds and more."""
+
+MOST_ROWS = 2
+"""Of a tile, without AVX-512; seven take LLVM as long, with a stride of 4."""
+
 BEGIN = 16.0
 """Clock cycles of a tile before and after its rows: masks, the ends of its sums."""
 
@@ -47,6 +53,8 @@ class DepthwiseMaskedSimd(Algorithm):
             return reason
         if problem.SW > MOST_STRIDE:
             return f"takes a horizontal stride of 1 to {MOST_STRIDE}, this one is {problem.SW}"
+        if (taps := problem.KH * problem.KW) > MOST_TAPS and not wide(problem, device):
+            return f"moves vectors element by element without AVX-512, and unrolls {MOST_TAPS} taps at most, not {taps}"
         return converted_often(problem) or too_many_taps(problem) or rows_too_far_apart(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
@@ -54,7 +62,7 @@ class DepthwiseMaskedSimd(Algorithm):
         avx512 = wide(problem, device)
         lanes = device.lanes(accumulator_bytes(problem))
         vectors = (2 * lanes, lanes) if avx512 else (lanes,)
-        tiles = tiles_of_rows(TILES, problem)
+        tiles = [tile for tile in tiles_of_rows(TILES, problem) if avx512 or tile <= MOST_ROWS]
         plans = [self._plan(problem, device, tile, vec, avx512) for tile in tiles for vec in vectors]
         return fastest_first(plans)
 

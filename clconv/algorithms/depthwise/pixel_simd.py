@@ -16,7 +16,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
-from clconv.algorithms.unrolled import span
+from clconv.algorithms.unrolled import few_enough, span
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -52,6 +52,8 @@ class DepthwisePixelSimd(Algorithm):
         """One plan for each tile that the image is large enough for."""
         p = problem
         fitting = [(h, w) for h, w in TILES if h <= p.OH and w <= p.OW and self._span(p, h, w) <= MOST_UNROLLED]
+        if not wide(p, device):
+            fitting = [(h, w) for h, w in fitting if few_enough(h * w, p)]
         return fastest_first(self._plan(problem, device, *tile) for tile in fitting)
 
     def _span(self, p: ConvProblem, height: int, width: int) -> int:

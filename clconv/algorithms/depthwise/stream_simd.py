@@ -18,13 +18,13 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
-from clconv.algorithms.unrolled import span
+from clconv.algorithms.unrolled import few_enough, span
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
 from clconv.problem import ConvProblem
 
 MOST_UNROLLED = 128
-"""Multiply-adds of a tile, and pixels that it spans: what the kernel unrolls, twice; 400 take three seconds to build."""
+"""Pixels of the image that a tile spans: the kernel unrolls them twice, for tiles inside and at the border."""
 
 TILES = ((2, 4), (2, 2), (1, 4), (1, 2), (1, 1))
 """(rows, columns) of outputs of a tile: sixteen registers hold their sums and the taps that a row of the image meets."""
@@ -53,19 +53,22 @@ class DepthwiseStreamSimd(Algorithm):
             return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
         if (vec := device.lanes(accumulator_bytes(problem))) > problem.IC:
             return f"takes vectors of {vec} channels, this problem has {problem.IC}"
-        if (pixels := self._unrolled(problem, 1, 1)) > MOST_UNROLLED:
+        if (pixels := self._span(problem, 1, 1)) > MOST_UNROLLED:
             return f"unrolls the {pixels} pixels that a filter spans, at most {MOST_UNROLLED}"
         return converted_often(problem) or too_many_taps(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is large enough for."""
         p = problem
-        fitting = [(h, w) for h, w in TILES if h <= p.OH and w <= p.OW and self._unrolled(p, h, w) <= MOST_UNROLLED]
+        fitting = [
+            (h, w)
+            for h, w in TILES
+            if h <= p.OH and w <= p.OW and few_enough(h * w, p) and self._span(p, h, w) <= MOST_UNROLLED
+        ]
         return fastest_first(self._plan(problem, device, *tile) for tile in fitting)
 
-    def _unrolled(self, p: ConvProblem, height: int, width: int) -> int:
-        pixels = span(height, p.SH, p.KH, p.DH) * span(width, p.SW, p.KW, p.DW)
-        return max(pixels, height * width * p.KH * p.KW)
+    def _span(self, p: ConvProblem, height: int, width: int) -> int:
+        return span(height, p.SH, p.KH, p.DH) * span(width, p.SW, p.KW, p.DW)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
         acc_bytes = accumulator_bytes(p)
