@@ -31,6 +31,9 @@ MOST = 1000
 """Files to keep; the oldest half goes when there are more."""
 
 _MARK = b"clconv program 1\n"
+_NO_CODE = b"/program.bc" + bytes(4)
+"""In a binary without the program's intermediate code: its name, and 0 for its bytes. PoCL crashes when it needs that code."""
+
 _DIGEST = 32
 _unsaved: dict[Path, tuple[cl.Program, float]] = {}  # and the seconds that building it took
 
@@ -70,7 +73,7 @@ def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[s
     except OSError:
         return None
     binary = content[len(_MARK) + _DIGEST :]
-    if content[: len(_MARK) + _DIGEST] != _MARK + hashlib.sha256(binary).digest():
+    if content[: len(_MARK) + _DIGEST] != _MARK + hashlib.sha256(binary).digest() or _NO_CODE in binary:
         with contextlib.suppress(OSError):  # a folder that is not ours to write to
             path.unlink()
         return None
@@ -110,6 +113,8 @@ def save(seconds: float = SECONDS) -> int:
             if path.exists():  # another process was faster
                 continue
             binary: bytes = cast("Any", program).get_info(cl.program_info.BINARIES)[0]  # pyopencl's types say object
+            if _NO_CODE in binary:  # somebody has emptied PoCL's own cache folder, where it reads that code again
+                continue
             _write(path, _MARK + hashlib.sha256(binary).digest() + binary)
             saved += 1
         if saved:

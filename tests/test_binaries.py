@@ -155,3 +155,39 @@ def test_the_end_of_python_saves(tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "4.0", "")
         assert list((tmp_path / "programs").iterdir())
+
+
+def test_no_program_without_its_code_is_kept(tmp_path: Path) -> None:
+    """PoCL reads the code from its cache folder, when it makes a binary; without it, a later process would crash in PoCL."""
+    code = (
+        "import os, shutil, numpy as np, clconv\n"
+        "x = np.ones((1, 4, 9, 9), 'f')\n"
+        "print(clconv.depthwise_conv2d(x, np.ones((4, 1, 3, 3), 'f'))[0, 0, 0, 0])\n"
+        "shutil.rmtree(os.environ['POCL_CACHE_DIR'])\n"
+    )
+    environment = dict(os.environ, CLCONV_CACHE=str(tmp_path / "ours"), POCL_CACHE_DIR=str(tmp_path / "theirs"))
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**environment, "CLCONV_DEVICE": "Portable"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "9.0", "")
+        assert not list((tmp_path / "ours" / "programs").glob("*"))
+
+
+def test_a_program_without_its_code_is_not_taken(cache: Path) -> None:
+    first = convolve()
+    binaries.save(60)
+    for path in cache.iterdir():
+        binary = path.read_bytes()[len(binaries._MARK) + 32 :]
+        name = binary.index(b"/program.bc") + len(b"/program.bc")
+        code = int.from_bytes(binary[name : name + 4], "little")
+        assert code > 0
+        without = binary[:name] + bytes(4) + binary[name + 4 + code :]
+        path.write_bytes(binaries._MARK + hashlib.sha256(without).digest() + without)
+    assert (convolve() == first).all()
+    assert binaries._unsaved
+    assert not list(cache.iterdir())
