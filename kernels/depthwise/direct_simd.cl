@@ -108,14 +108,14 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
       __global const real *taps = w + oc * KH * KW;
       acc_t b = 0;
       if (HAS_BIAS) b = LOAD(bias, oc);
-      for (int ows = 0; ows < OW; ows += VEC) {
-        const int ow = LESSER(ows, last);
-        const int iw0 = ow * SW - PL;
-        mask_t mask[KW];
-        UNROLL for (int kw = 0; kw < KW; kw++) mask[kw] = columns(iw0 + kw * DW, IW);
-        for (int ohs = oh0; ohs < oh1; ohs += TILE_OH) {
-          const int oh = LESSER(ohs, oh1 - TILE_OH);
-          const int ih0 = oh * SH - PT;
+      for (int ohs = oh0; ohs < oh1; ohs += TILE_OH) {
+        const int oh = LESSER(ohs, oh1 - TILE_OH);
+        const int ih0 = oh * SH - PT;
+        for (int ows = 0; ows < OW; ows += VEC) { /* along the rows, which the processor then asks for by itself */
+          const int ow = LESSER(ows, last);
+          const int iw0 = ow * SW - PL;
+          mask_t mask[KW];
+          UNROLL for (int kw = 0; kw < KW; kw++) mask[kw] = columns(iw0 + kw * DW, IW);
           const long at = plane + (long)oh * OW + ow;
           vec acc[TILE_OH];
           UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = VEC_OF(b);
