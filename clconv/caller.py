@@ -94,11 +94,11 @@ def beside(device: cl.Device) -> cl.Device | None:
 def is_faster(plan: Plan, info: DeviceInfo) -> bool:
     """Whether a plan for a device of PoCL takes less time in the thread that calls. Pure.
 
-    Its work-groups follow each other there, from one first and second cache. The prediction of all of them is what the busiest
+    Its work-groups follow each other there, from the caches of one core. The prediction of all of them is what the busiest
     unit has to do, times the units at work.
     """
     touched = plan.problem.bytes + plan.workspace + max(launch.local_bytes for launch in plan.launches)
-    if touched > max(info.l2_bytes, CLOSE):
+    if touched > CLOSE:
         return False
     groups = max(math.prod(launch.global_size) // math.prod(launch.local_size) for launch in plan.launches)
     units = min(groups, info.compute_units)

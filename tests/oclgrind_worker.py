@@ -66,10 +66,13 @@ def traits(problem: ConvProblem) -> set[object]:
 
 
 def smallest(algorithm: Algorithm, info: DeviceInfo, dtype: str, layout: str) -> Plan | None:
-    """The rule's plan for the smallest problem of a type and a layout."""
+    """The rule's plan for the smallest problem of a type and a layout with several channels."""
     small = (problem_of(shape, layout=layout, dtype=dtype, **EPILOGUES[1]) for shape in NASTY)
-    served = [problem for problem in small if algorithm.supports(problem, info) is None]
-    return next(iter(algorithm.plans(min(served, key=lambda p: p.flops), info))) if served else None
+    served = [p for p in small if min(p.IC, p.OC) > 1 and algorithm.supports(p, info) is None]
+    fitting = (
+        (p for p in algorithm.plans(min(served, key=lambda p: p.flops), info) if over_limit(p, info) is None) if served else ()
+    )
+    return next(iter(fitting), None)
 
 
 def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every: bool = False) -> Iterator[Plan]:

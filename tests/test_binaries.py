@@ -164,6 +164,9 @@ def test_no_program_without_its_code_is_kept(tmp_path: Path) -> None:
         "x = np.ones((1, 4, 9, 9), 'f')\n"
         "print(clconv.depthwise_conv2d(x, np.ones((4, 1, 3, 3), 'f'))[0, 0, 0, 0])\n"
         "shutil.rmtree(os.environ['POCL_CACHE_DIR'])\n"
+        "assert clconv.binaries._unsaved\n"
+        "clconv.binaries.save(60)\n"
+        "assert not clconv.binaries._unsaved\n"
     )
     environment = dict(os.environ, CLCONV_CACHE=str(tmp_path / "ours"), POCL_CACHE_DIR=str(tmp_path / "theirs"))
     for _ in range(2):
@@ -180,7 +183,7 @@ def test_no_program_without_its_code_is_kept(tmp_path: Path) -> None:
 
 def test_a_program_without_its_code_is_not_taken(cache: Path) -> None:
     first = convolve()
-    binaries.save(60)
+    assert binaries.save(60) > 0
     for path in cache.iterdir():
         binary = path.read_bytes()[len(binaries._MARK) + 32 :]
         name = binary.index(b"/program.bc") + len(b"/program.bc")

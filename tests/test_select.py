@@ -11,6 +11,7 @@ import pytest
 from clconv.algorithms import ALGORITHMS
 from clconv.algorithms.base import places
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
+from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
@@ -108,9 +109,9 @@ def test_work_items_take_whole_groups(vector_bytes: int) -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 9, 15, 57])
 def test_no_two_work_items_write_a_row(rows: int) -> None:
-    """Bands of depthwise/pixel_simd are no lower than a tile, whose last one would else begin in the band before."""
+    """Bands of whole tiles are no lower than a tile, whose last one would else begin in the band before."""
     problem = ConvProblem((1, rows, 14, 32), (3, 3, 1, 32), padding=1, groups=32, layout="NHWC")
-    for plan in DepthwisePixelSimd().plans(problem, CPU):
+    for plan in (*DepthwisePixelSimd().plans(problem, CPU), *DepthwiseStreamSimd().plans(problem, CPU)):
         (launch,) = plan.launches
         assert launch.global_size[0] * int(dict(launch.macros)["TILE_OH"]) <= rows
 

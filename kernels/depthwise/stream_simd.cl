@@ -13,7 +13,7 @@
  *     [v..... [v..... [v..... [v.....   [acc... [acc...
  *     [v..... [v..... [v..... [v.....
  *
- * Per tile and vector: SPAN_H*SPAN_W vectors of x are read, each once, and those of the filter once in each row of x that they meet:
+ * Per tile and vector: SPAN_H*SPAN_W vectors of x at most are read, each once, and those of the filter once in each row of x that they meet:
  * sixteen registers hold the sums and what one row needs, no more. The last vector of a stream overlaps the one before.
  *
  * Where a tile lies inside the image, its pixels are a constant way apart, and two numbers make any address. Elsewhere there is a
@@ -25,7 +25,6 @@
 
 #include "include/types.clh"
 #include "include/vector.clh"
-#include "include/index.clh"
 #include "include/epilogue.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
@@ -112,7 +111,7 @@ ITEM void tile_at_border(__global const real *x, __global const acc_t *w, __glob
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, const int row0, const int row1, const int C, const int IH, const int IW, const int OW,
                const int PT, const int PL, const acc_t act_a, const acc_t act_b) {
-  __global const real *zeros = (__global const real *)packed + (C + VEC - 1) / VEC * VEC * KH * KW;
+  __global const real *zeros = (__global const real *)packed + (long)((C + VEC - 1) / VEC * VEC) * (KH * KW);
   for (int row = row0; row < row1; row += TILE_OH) {
     const int oh = LESSER(row, row1 - TILE_OH); /* the last tile overlaps the one before, in the same item */
     const int ih0 = oh * SH - PT;
@@ -132,9 +131,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_stream_si
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
     const int OH, const int OW, const int PT, const int PL, const int BANDS, const acc_t act_a, const acc_t act_b) {
-  const int row0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band's outputs */
-  const int row1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind them */
-  const long n = get_global_id(1);                            /* 0 .. N-1 */
+  const int band = get_global_id(0); /* 0 .. BANDS-1 */
+  const int rows = OH / TILE_OH;     /* of whole tiles */
+  const int row0 = (long)band * rows / BANDS * TILE_OH; /* first row of outputs */
+  const int row1 = band + 1 < BANDS ? (int)((long)(band + 1) * rows / BANDS * TILE_OH) : OH; /* and behind the last */
+  const long n = get_global_id(1);   /* 0 .. N-1 */
   const long to = n * OH * OW * C;
   item(x + n * IH * IW * C, packed, bias, residual + to, y + to, row0, row1, C, IH, IW, OW, PT, PL, act_a, act_b);
 }

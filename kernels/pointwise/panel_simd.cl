@@ -92,7 +92,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   const int P = OH * OW;
   for (int v = v0; v < v1; v += PXV) {
     const int vectors = LESSER(PXV, v1 - v); /* 1 .. PXV */
-    const int p0 = v * VEC;               /* first pixel of the panel */
+    const int p0 = v * VEC;                  /* first pixel of the panel */
     const int pixels = LESSER(PXB, P - p0);
 #if GATHER
     int from[PXB]; /* where each pixel lies in a channel of x; negative outside */
@@ -139,11 +139,11 @@ void pointwise_panel(__global const real *restrict x, __global const acc_t *rest
                      const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
                      const int VECTORS_ITEM, const int BLOCKS_ITEM, const int IC_BLOCK, const acc_t act_a,
                      const acc_t act_b) {
-  const int n = get_global_id(1);                                     /* 0 .. N-1 */
-  const int v0 = get_global_id(0) * VECTORS_ITEM;                     /* first vector of pixels */
+  const int n = get_global_id(1);                                      /* 0 .. N-1 */
+  const int v0 = get_global_id(0) * VECTORS_ITEM;                      /* first vector of pixels */
   const int v1 = LESSER(v0 + VECTORS_ITEM, (OH * OW + VEC - 1) / VEC); /* and the one behind the last */
-  const int b0 = get_global_id(2) * BLOCKS_ITEM;                      /* first block of output channels */
-  const int b1 = LESSER(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);      /* and the one behind the last */
+  const int b0 = get_global_id(2) * BLOCKS_ITEM;                       /* first block of output channels */
+  const int b1 = LESSER(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);       /* and the one behind the last */
   item(x, packed, bias, residual, y, panel, sums, n, v0, v1, b0, b1, IC, IH, IW, OC, OH, OW, PT, PL, IC_BLOCK, act_a,
        act_b);
 }

@@ -32,6 +32,13 @@ CROWDED = 1024
 """Bytes: pixels so far apart, or a multiple, share the sets of the first cache; see the kernel."""
 
 
+def bands_of_tiles(p: ConvProblem, device: DeviceInfo, height: int, seconds: float) -> int:
+    """Work-items of an image: bands of as equal a number of whole tile rows as can be; the last has what is left, too."""
+    rows = p.OH // height
+    items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
+    return ceil_div(rows, ceil_div(rows, items))
+
+
 class DepthwisePixelSimd(Algorithm):
     """A band of rows a work-item, a vector of channels and a tile of pixels at a time; nothing is copied."""
 
@@ -63,7 +70,7 @@ class DepthwisePixelSimd(Algorithm):
         avx512 = wide(p, device)
         vec = (2 if avx512 else 1) * device.lanes(accumulator_bytes(p))
         seconds = self._seconds(p, device, height, width, vec, avx512)
-        bands = self._bands(p, device, height, seconds)
+        bands = bands_of_tiles(p, device, height, seconds)
         pitch = round_up(p.IC, vec) + 2 * vec
         macros = (
             *common_macros(p, device),
@@ -100,12 +107,6 @@ class DepthwisePixelSimd(Algorithm):
             seconds=seconds,
             error_factor=direct_error_factor(p),
         )
-
-    def _bands(self, p: ConvProblem, device: DeviceInfo, height: int, seconds: float) -> int:
-        """Work-items of an image: bands of as equal a number of whole tile rows as can be; the last has what is left, too."""
-        rows = p.OH // height
-        items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
-        return ceil_div(rows, ceil_div(rows, items))
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, height: int, width: int, vec: int, avx512: bool) -> float:
         """Predict from loads and multiply-adds of whole tiles, and from the traffic."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from clconv.algorithms.base import (
-    SHORT,
     Algorithm,
     accumulator_bytes,
     ceil_div,
@@ -17,6 +16,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.depthwise.pixel_simd import bands_of_tiles
 from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
 from clconv.algorithms.unrolled import few_enough, span
 from clconv.device import DeviceInfo
@@ -74,8 +74,7 @@ class DepthwiseStreamSimd(Algorithm):
         acc_bytes = accumulator_bytes(p)
         vec = device.lanes(acc_bytes)
         seconds = self._seconds(p, device, height, width, vec)
-        items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
-        bands = min(p.OH // height, items)
+        bands = bands_of_tiles(p, device, height, seconds)
         block = p.KH * p.KW * vec
         blocks = ceil_div(p.IC, vec) + ceil_div(p.IC, block)  # the latter of zeros, as many as there are channels
         macros = (

@@ -23,6 +23,14 @@ def few_items(items: int, device: DeviceInfo, cycles: float, most: float) -> flo
     return ceil_div(items, device.compute_units) * cycles + min(LATE * cycles, most)
 
 
+def tiles_each(tiles: int, most: int, size: tuple[int, int, int], device: DeviceInfo) -> float:
+    """Tiles of a work-item, at most so many, of ``size`` of which the first is of pixels: those at the end have fewer.
+
+    Where the units share the other two evenly, each has as many of those at the end.
+    """
+    return tiles / size[0] if size[1] * size[2] % device.compute_units == 0 else most
+
+
 def seconds(problem: ConvProblem, device: DeviceInfo, cycles: float) -> float:
     """Time of a plan whose busiest compute unit works for so many clock cycles; no less than the tensors' way takes.
 

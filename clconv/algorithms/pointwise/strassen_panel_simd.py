@@ -14,7 +14,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import STEPS, pack_strassen
-from clconv.algorithms.pointwise.items import START, few_items, seconds
+from clconv.algorithms.pointwise.items import START, few_items, seconds, tiles_each
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -77,11 +77,12 @@ class StrassenPanelSimd(Algorithm):
         vector = device.multiply_cycles(lanes * itemsize)
         vectors = VECTORS - small / tiles  # on average
         product = STEPS * (vectors * oc_tile * (ic_half * vector + 2) + 10)
-        size_64 = lanes * itemsize / 64
-        put = 6.0 * size_64 * STEPS * vectors * ic_half
-        # The operands come in, for each block.
-        again = size_64 * local.bytes / 100 if local.bytes > device.l2_bytes / 4 else 0.0
-        item = START + tiles_item * (blocks_item * product + put) + blocks_item * again
+        share = lanes * itemsize / 64
+        put = 6.0 * share * STEPS * vectors * ic_half
+        # The operands come in, for each block; measured, more of shorter vectors behind as many multiplications.
+        again = share * local.bytes / 100 if local.bytes > device.l2_bytes / 4 else 0.0
+        count = tiles_each(tiles, tiles_item, size, device)
+        item = START + count * (blocks_item * product + put) + blocks_item * again
         return Plan(
             algorithm=self.name,
             problem=p,

@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.packing import STEPS, pack_strassen
-from clconv.algorithms.pointwise.items import START, few_items, seconds
+from clconv.algorithms.pointwise.items import START, few_items, seconds, tiles_each
 from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -150,8 +150,7 @@ class StrassenSimd(Algorithm):
         if local[0].bytes > device.l2_bytes / 4:  # and the operands, again for each block
             stream += local[0].bytes / (24 if local[0].bytes > device.l2_bytes else 64)
         product = tile.cycles(device, small / tiles)
-        even = size[1] * size[2] % device.compute_units == 0  # then each unit has as many of the items with fewer tiles
-        count = tiles / size[0] if even else tiles_item
+        count = tiles_each(tiles, tiles_item, size, device)
         item = START + blocks_item * (count * (product + transpose) + stream) + count * put
         return Plan(
             algorithm=self.name,
