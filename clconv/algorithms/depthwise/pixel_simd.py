@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    SHORT,
     Algorithm,
     accumulator_bytes,
-    ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
@@ -15,8 +13,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
-from clconv.algorithms.unrolled import few_enough, span
+from clconv.algorithms.depthwise import pixel_tiles
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -32,13 +29,6 @@ CROWDED = 1024
 """Bytes: pixels so far apart, or a multiple, share the sets of the first cache; see the kernel."""
 
 
-def bands_of_tiles(p: ConvProblem, device: DeviceInfo, height: int, seconds: float) -> int:
-    """Work-items of an image: bands of as equal a number of whole tile rows as can be; the last has what is left, too."""
-    rows = p.OH // height
-    items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
-    return ceil_div(rows, ceil_div(rows, items))
-
-
 class DepthwisePixelSimd(Algorithm):
     """A band of rows a work-item, a vector of channels and a tile of pixels at a time; nothing is copied."""
 
@@ -47,30 +37,18 @@ class DepthwisePixelSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
-        if reason := other_kind(problem, "depthwise") or not_nhwc(problem):
-            return reason
-        if problem.OCG > 1:
-            return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
-        if (pixels := self._span(problem, 1, 1)) > MOST_UNROLLED:
-            return f"unrolls the {pixels} pixels that a filter spans, at most {MOST_UNROLLED}"
-        return converted_often(problem) or too_many_taps(problem)
+        return pixel_tiles.refused(problem, MOST_UNROLLED)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is large enough for."""
-        p = problem
-        fitting = [(h, w) for h, w in TILES if h <= p.OH and w <= p.OW and self._span(p, h, w) <= MOST_UNROLLED]
-        if not wide(p, device):
-            fitting = [(h, w) for h, w in fitting if few_enough(h * w, p)]
-        return fastest_first(self._plan(problem, device, *tile) for tile in fitting)
-
-    def _span(self, p: ConvProblem, height: int, width: int) -> int:
-        return span(height, p.SH, p.KH, p.DH) * span(width, p.SW, p.KW, p.DW)
+        tiles = pixel_tiles.fitting(problem, TILES, MOST_UNROLLED, few_registers=not wide(problem, device))
+        return fastest_first(self._plan(problem, device, *tile) for tile in tiles)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
         avx512 = wide(p, device)
         vec = (2 if avx512 else 1) * device.lanes(accumulator_bytes(p))
         seconds = self._seconds(p, device, height, width, vec, avx512)
-        bands = bands_of_tiles(p, device, height, seconds)
+        bands = pixel_tiles.bands(p, device, height, seconds)
         pitch = round_up(p.IC, vec) + 2 * vec
         macros = (
             *common_macros(p, device),

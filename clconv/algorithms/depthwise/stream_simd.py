@@ -16,9 +16,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.depthwise.pixel_simd import bands_of_tiles
-from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
-from clconv.algorithms.unrolled import few_enough, span
+from clconv.algorithms.depthwise import pixel_tiles
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
 from clconv.problem import ConvProblem
@@ -47,34 +45,21 @@ class DepthwiseStreamSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
-        if reason := other_kind(problem, "depthwise") or not_nhwc(problem):
+        if reason := pixel_tiles.refused(problem, MOST_UNROLLED):
             return reason
-        if problem.OCG > 1:
-            return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
-        if (vec := device.lanes(accumulator_bytes(problem))) > problem.IC:
-            return f"takes vectors of {vec} channels, this problem has {problem.IC}"
-        if (pixels := self._span(problem, 1, 1)) > MOST_UNROLLED:
-            return f"unrolls the {pixels} pixels that a filter spans, at most {MOST_UNROLLED}"
-        return converted_often(problem) or too_many_taps(problem)
+        vec = device.lanes(accumulator_bytes(problem))
+        return None if vec <= problem.IC else f"takes vectors of {vec} channels, this problem has {problem.IC}"
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is large enough for."""
-        p = problem
-        fitting = [
-            (h, w)
-            for h, w in TILES
-            if h <= p.OH and w <= p.OW and few_enough(h * w, p) and self._span(p, h, w) <= MOST_UNROLLED
-        ]
-        return fastest_first(self._plan(problem, device, *tile) for tile in fitting)
-
-    def _span(self, p: ConvProblem, height: int, width: int) -> int:
-        return span(height, p.SH, p.KH, p.DH) * span(width, p.SW, p.KW, p.DW)
+        tiles = pixel_tiles.fitting(problem, TILES, MOST_UNROLLED, few_registers=True)
+        return fastest_first(self._plan(problem, device, *tile) for tile in tiles)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
         acc_bytes = accumulator_bytes(p)
         vec = device.lanes(acc_bytes)
         seconds = self._seconds(p, device, height, width, vec)
-        bands = bands_of_tiles(p, device, height, seconds)
+        bands = pixel_tiles.bands(p, device, height, seconds)
         block = p.KH * p.KW * vec
         blocks = ceil_div(p.IC, vec) + ceil_div(p.IC, block)  # the latter of zeros, as many as there are channels
         macros = (
