@@ -38,9 +38,15 @@
 
 #define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
 
+#if KH * KW < 25
+#define ROWS UNROLL
+#else /* LLVM has a second's work with all multiply-adds of so large a filter, and what it makes of them is no faster */
+#define ROWS ROLLED
+#endif
+
 /* acc[i] += all taps; row[kh] + `at` is where the tile's first pixel stands. */
 static inline void tile(vec *acc, __local const acc_t *const *row, const int at, __global const acc_t *w) {
-  UNROLL for (int kh = 0; kh < KH; kh++) {
+  ROWS for (int kh = 0; kh < KH; kh++) {
     vec tap[KW];
     UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + (kh * KW + kw) * VEC);
     UNROLL for (int q = 0; q < SPAN_W; q++) {

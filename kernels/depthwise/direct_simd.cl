@@ -16,9 +16,11 @@
  * are written. The mask costs no instruction of its own on AVX, where `and` reads memory as a load does. Only tiles at the two ends
  * of the tensor, where a vector would reach over the end, are read lane by lane.
  *
- * Macros: types.clh, vector.clh, index.clh, border.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has at least
- * so many rows).
+ * Macros: wide.clh, types.clh, vector.clh, index.clh, border.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has
+ * at least so many rows).
  */
+#include "include/wide.clh"
+
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/index.clh"
@@ -55,7 +57,10 @@ static inline void tile(vec *acc, __global const real *const *row, __global cons
   UNROLL for (int kw = 0; kw < KW; kw++) {
     acc_t tap[KH];
     UNROLL for (int kh = 0; kh < KH; kh++) tap[kh] = LOAD(w, kh * KW + kw);
-    UNROLL for (int r = 0; r < SPAN_H; r++) add_row(acc, r, KEEP(LOAD_VEC(row[r] + kw * DW), mask[kw]), tap, 1);
+    UNROLL for (int r = 0; r < SPAN_H; r++) {
+      add_row(acc, r, KEEP(LOAD_VEC(row[r] + kw * DW), mask[kw]), tap, 1);
+      KEEP_ORDER(acc[LESSER(r, TILE_OH - 1)]); /* else LLVM orders all rows anew, which takes it a second for 7x7 taps */
+    }
   }
 #else
   acc_t tap[KH * KW];

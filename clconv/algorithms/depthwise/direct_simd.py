@@ -44,7 +44,7 @@ class DepthwiseDirectSimd(Algorithm):
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         vec = device.lanes(accumulator_bytes(p))
-        macros = (*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile))
+        macros = (*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile), ("AVX512", 0))
         items = ceil_div(8 * device.compute_units, p.N)
         channels = max(1, p.IC // items)
         bands = min(p.OH // tile, max(1, items // p.IC))
