@@ -46,13 +46,13 @@ def problems(draw: st.DrawFn) -> ConvProblem:
         raise
 
 
-def check(problem: ConvProblem, seed: int, queue: cl.CommandQueue) -> None:
-    """Run the first two plans of every algorithm that covers the problem."""
+def check(problem: ConvProblem, seed: int, queue: cl.CommandQueue, *, both: bool) -> None:
+    """Run the first two plans of every algorithm that covers the problem, or one of the two, by the seed."""
     info = DeviceInfo.of(queue.device)
     for algorithm in ALGORITHMS:
         if algorithm.supports(problem, info) is None:
-            plans = [p for p in algorithm.plans(problem, info) if over_limit(p, info) is None]
-            for plan in plans[:2]:
+            plans = [p for p in algorithm.plans(problem, info) if over_limit(p, info) is None][:2]
+            for plan in plans if both else plans[-1 - seed // 2 % 2 :][:1]:
                 check_plan(plan, queue, integers=bool(seed % 2), seed=seed)
 
 
@@ -62,11 +62,11 @@ fuzz = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_
 @settings(max_examples=40, derandomize=True, **fuzz)  # type: ignore[arg-type]  # a dict of mixed options
 @given(problem=problems(), seed=st.integers(0, 1000))
 def test_random_problems(problem: ConvProblem, seed: int, queue: cl.CommandQueue) -> None:
-    check(problem, seed, queue)
+    check(problem, seed, queue, both=False)
 
 
 @pytest.mark.slow
 @settings(max_examples=3000, **fuzz)  # type: ignore[arg-type]  # a dict of mixed options
 @given(problem=problems(), seed=st.integers(0, 1000))
 def test_many_random_problems(problem: ConvProblem, seed: int, queue: cl.CommandQueue) -> None:
-    check(problem, seed, queue)
+    check(problem, seed, queue, both=True)
