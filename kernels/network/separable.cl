@@ -50,6 +50,7 @@ typedef __local const acc_t *pixels_t;
 #include "include/pixel_taps.clh"
 #include "include/pixel_tile.clh"
 #if STRASSEN
+#define ASK_OUTPUTS 0
 #include "include/strassen_tile.clh"
 #endif
 

@@ -110,6 +110,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       const ahead_t ahead = ahead_of((long)passes.next * IC * OCB, IC, OCB, passes.turn + t / PXB, passes.turns);
 #define TILE(SIZE)                                                                                                  \
   tile(SIZE, some, SOURCE, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+      if (NHWC && HAS_RESIDUAL) ask_tile(PXB, residual + at, y + at, oc, OC);
       if (some > PXB / 2) TILE(PXB);
       else if (some > 1) TILE(PXB / 2);
       else TILE(1);

@@ -34,6 +34,7 @@
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/epilogue.clh"
+#include "include/prefetch.clh"
 
 #if !defined(OCB) || !defined(PXV) || !defined(SH) || !defined(SW) || !defined(PADDED)
 #error "OCB, PXV, SH, SW and PADDED must be set by the plan"
@@ -51,6 +52,7 @@ static inline __attribute__((always_inline)) void tile(const int vectors, __loca
   UNROLL for (int i = 0; i < OCB; i++)
     UNROLL for (int j = 0; j < PXV; j++)
       if (j < vectors) acc[i][j] = first ? VEC_OF(0) : LOAD_ACC_LOCAL(sums + i * PXB + j * VEC);
+  if (last && HAS_RESIDUAL) UNROLL for (int i = 0; i < OCB; i++) ask_outputs(residual + i * P, y + i * P, vectors * VEC);
 
   for (int ic = 0; ic < ics; ic++, panel += PXB, w += OCB) {
     vec xv[PXV];

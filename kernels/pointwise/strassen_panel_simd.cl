@@ -42,6 +42,7 @@
 
 #define PXB (PXV * VEC)
 #define PXS ((PXV - 1) * VEC)
+#include "include/prefetch.clh"
 #include "include/strassen.clh"
 
 DEFINE_SUMS(OCT, PXV, j < size)
@@ -123,6 +124,11 @@ INLINE void finish_quarter(vec acc[OCT][PXV], const int vectors, const int pixel
   }
 }
 
+/* Asks for what finish_quarter reads and writes. */
+INLINE void ask_quarter(const int vectors, __global const real *residual, __global real *y, const int oc, const long P) {
+  UNROLL for (int i = 0; i < OCT; i++) ask_outputs(residual + (oc + i) * P, y + (oc + i) * P, vectors * VEC);
+}
+
 /* The four quarters of a tile of 2*vectors*VEC pixels, of which `pixels` exist, by OCT output channels from oc on and their
  * partners. a: its operands; residual, y: its first pixel, channel 0. */
 INLINE void quarters(const int vectors, const int pixels, __local const acc_t *a, __global const acc_t *w,
@@ -135,9 +141,12 @@ INLINE void quarters(const int vectors, const int pixels, __local const acc_t *a
 #define FINISH(TILE, LOWER, RIGHT)                                                                                          \
   finish_quarter(TILE, vectors, pixels - LOWER * lower, bias, residual + LOWER * lower, y + LOWER * lower, oc + RIGHT * OCH, OC, P, \
                  act_a, act_b)
+#define SOON(LOWER, RIGHT) \
+  if (HAS_RESIDUAL) ask_quarter(vectors, residual + LOWER * lower, y + LOWER * lower, oc + RIGHT * OCH, P)
   SEVEN_PRODUCTS(vectors);
 #undef PRODUCT
 #undef FINISH
+#undef SOON
 }
 
 /* Tiles t0 .. t1-1 of an image, blocks b0 .. b1-1 of output channels. */

@@ -42,6 +42,7 @@
 #endif
 
 typedef __local const acc_t *pixels_t;
+#define ASK_OUTPUTS (NHWC && HAS_RESIDUAL)
 #include "include/pixel_tile.clh"
 #include "include/strassen_tile.clh"
 #if !NHWC
