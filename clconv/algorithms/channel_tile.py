@@ -12,6 +12,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     rounds,
+    scattered_cycles,
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
@@ -253,4 +254,4 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
         * p.N
         * ceil_div(p.G, cut.groups)
     )
-    return item * rounds(items, device)
+    return item * rounds(items, device) + scattered_cycles(p, device)

@@ -11,7 +11,9 @@ from clconv.algorithms.base import (
     ceil_div,
     common_macros,
     epilogue_arguments,
+    far_cycles,
     round_up,
+    scattered_cycles,
     size_arguments,
 )
 from clconv.algorithms.channel_tile import boost
@@ -27,13 +29,6 @@ STRIP = 48
 FULL_AVX512 = {4: 0.78, 6: 0.85, 8: 1.05}
 """The products' clock cycles with two whole AVX-512 units, by side of the tile's pixels, where the model, made without, says 1.
 Measured on ten problems in both layouts, with stride 1."""
-
-NEAR = 4 << 20
-"""Bytes that a compute unit's share of the third cache holds."""
-
-AWAY = 0.75
-"""Clock cycles that a byte of V takes from memory. Measured for 512 channels at 28 x 28 and eight images, two Zen 3 cores: with
-25 MiB of V in two runs, each read 32 times, 147 ms; in eight runs 57 ms."""
 
 
 @dataclass(frozen=True)
@@ -133,17 +128,18 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     stream = 4 * frequencies * share * 2 * vec * ic_blocks * vec / (8.5 if device.full_avx512 else 10)
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * 2 * most
     transform = 1.6 * frequencies * ic_blocks * most
+    scattered = scattered_cycles(p, device)
     waves = ceil_div(b.runs * b.shares * p.G, device.compute_units)
     if b.fused:
         item += transform
         if v + m * b.panels > 0.7 * device.l2_bytes:
             item += 0.3 * share * v / 16
-        return waves * (item + 2000) + 30e3
+        return waves * (item + 2000) + 30e3 + scattered
     item += 0.05 * v * (1 if v < device.l2_bytes else min(share / b.panels, 16) / 4)
     live = v * min(b.runs, ceil_div(device.compute_units, b.shares))  # V of the runs that are at work at the same time
-    item += AWAY * v * share / b.panels * max(0.0, 1 - NEAR * device.compute_units / live)
+    item += far_cycles(v * share / b.panels, live, device)
     first = ceil_div(b.runs * ic_blocks * p.G, device.compute_units) * (transform + 0.1 * v) / ic_blocks
-    return waves * (item + 2000) + first + 60e3
+    return waves * (item + 2000) + first + 60e3 + scattered
 
 
 def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, seconds: float) -> Plan:
