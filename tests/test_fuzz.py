@@ -52,7 +52,8 @@ def check(problem: ConvProblem, seed: int, queue: cl.CommandQueue, *, both: bool
     for algorithm in ALGORITHMS:
         if algorithm.supports(problem, info) is None:
             plans = [p for p in algorithm.plans(problem, info) if over_limit(p, info) is None][:2]
-            for plan in plans if both else plans[-1 - seed // 2 % 2 :][:1]:
+            turn = seed // 2 % max(1, len(plans))
+            for plan in plans if both else plans[turn : turn + 1]:
                 check_plan(plan, queue, integers=bool(seed % 2), seed=seed)
 
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from clconv.algorithms import ALGORITHMS
-from clconv.algorithms.base import places
+from clconv.algorithms.base import NEAR, places, scattered_cycles
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
+from clconv.algorithms.standard.winograd_simd import WinogradSimd
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.explain import explain
@@ -246,3 +247,21 @@ def test_places_of_dilated_taps_are_counted_once() -> None:
     assert places(7, 1, 3, 1) == 9
     assert places(7, 1, 3, 8) == 21  # of a span of 23
     assert places(4, 3, 1, 1) == 4
+
+
+def test_winograd_s_pixels_at_work_stay_in_the_third_cache() -> None:
+    """Of eight images: in fewer runs and without shares, they would be read from memory once for each panel of channels."""
+    device = replace(CPU, l2_bytes=512 << 10, local_mem_bytes=512 << 10)
+    problem = parse("3x3 512->512 @28 pad 1 batch 8 nhwc")
+    plan = WinogradSimd().plans(problem, device)[0]
+    runs, shares, _ = plan.launches[-1].global_size
+    live = plan.workspace / runs * min(runs, -(-device.compute_units // shares))
+    assert plan.workspace > NEAR * device.compute_units >= live
+
+
+def test_groups_of_large_images_are_not_read_one_after_the_other() -> None:
+    device = replace(CPU, l2_bytes=512 << 10, local_mem_bytes=512 << 10)
+    for text in ("3x3 256->256 @28 pad 1 groups 32 batch 8", "3x3 512->512 @28 pad 1 stride 2 groups 32 batch 8"):
+        assert select(parse(f"{text} nhwc"), device).plan.algorithm == GroupedLaneSimd.name
+        assert scattered_cycles(parse(f"{text} nhwc"), device) > 0
+        assert scattered_cycles(parse(text), device) == 0
