@@ -20,7 +20,8 @@
 
 __kernel void sum_parts(__global const acc_t *restrict parts, __global const real *restrict bias,
                         __global const real *restrict residual, __global real *restrict y, const int PARTS, const int SIZE,
-                        const int OC, const int AREA, const acc_t act_a, const acc_t act_b) {
+                        const int OC, const int AREA, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int e = get_global_id(0);
   if (e >= SIZE) return;
   const int oc = (NHWC ? e : e / AREA) % OC; /* 0 .. OC-1, AREA = OH*OW */

@@ -17,6 +17,7 @@ import pyopencl as cl
 
 from clconv.discovery import in_own_process
 from clconv.onnx.arena import Arena
+from clconv.onnx.bell import Bell, ringing
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
@@ -138,11 +139,19 @@ class _Command:
     """One kernel, bound; the arguments that a call brings are set anew each time."""
 
     def __init__(
-        self, runtime: Runtime, launch: Launch, buffers: Mapping[str, Any], external: Mapping[str, int], wide: bool
+        self,
+        runtime: Runtime,
+        launch: Launch,
+        buffers: Mapping[str, Any],
+        external: Mapping[str, int],
+        wide: bool,
+        bell: Bell | None = None,
+        flops: int = 0,
     ) -> None:
-        self.kernel = runtime.kernel(launch)
+        self.kernel = runtime.kernel(launch if bell is None else ringing(launch))
         self.global_size, self.local_size = launch.global_size, launch.local_size
         self.rebind: list[tuple[int, int]] = []
+        self.step = 0
         self.held = buffers  # OpenCL does not keep the buffers of a kernel alive
         for index, argument in enumerate(launch.arguments):
             if isinstance(argument, str):
@@ -157,6 +166,8 @@ class _Command:
             elif isinstance(argument, Local):
                 memory: Any = cl.LocalMemory(argument.bytes)  # pyopencl's types forget it
                 self.kernel.set_arg(index, memory)
+        if bell is not None:
+            self.step = bell.hang(self.kernel, len(launch.arguments), flops)
 
 
 class Program:
@@ -188,6 +199,7 @@ class Program:
         arena.settle()
         self.lock = threading.Lock()
         self._last: Any = None  # the event of the last call
+        self._bell = Bell(self.runtime) if Bell.helps(self.runtime.info) else None
         self._original = original
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         store.finish()  # filters are packed before the first call, which may run on another queue
@@ -217,7 +229,10 @@ class Program:
         for argument in step.scratch:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
-        return [_Command(self.runtime, launch, buffers, external, wide) for launch in step.launches]
+        return [
+            _Command(self.runtime, launch, buffers, external, wide, self._bell, step.flops // len(step.launches))
+            for launch in step.launches
+        ]
 
     def shape_of(self, step: Step) -> tuple[int, ...]:
         """Return the shape of what a step writes."""
@@ -240,12 +255,17 @@ class Program:
         with self.lock, state.lock:
             if not state.in_order and state.last is not None:
                 wait_for = [*(wait_for or ()), state.last]
+            bell = self._bell if state.in_order else None
+            before = state.last
             try:
                 for commands in self.commands:
                     for command in commands:
                         for index, which in command.rebind:
                             command.kernel.set_arg(index, external[which])
                         event = _enqueue(queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
+                        if bell is not None:
+                            bell.stay_awake(command.step, before)
+                        before = event
                         wait_for = None if state.in_order else [event]
             except cl.Error as error:
                 raise failed(self.runtime, error) from error
@@ -258,6 +278,8 @@ class Program:
         if getattr(self, "_last", None) is not None and in_own_process():
             with contextlib.suppress(cl.Error):  # told where the results are read
                 self._last.wait()
+                if self._bell is not None:
+                    self._bell.finish()
 
     def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
         """Return the least seconds that each step took on a queue that records times.

@@ -124,7 +124,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_s
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
     const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL, const int BANDS,
-    const int WIDTH, const acc_t act_a, const acc_t act_b) {
+    const int WIDTH, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (long)get_global_id(1) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(1) + 1) * OH / BANDS; /* first row behind it */
   const int c0 = get_global_id(0) * CHANNELS;                /* 0 .. C-1 */

@@ -98,7 +98,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_panel_sim
     __global const real *restrict x, __global const real *restrict w, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int N,
     const int C, const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL,
-    const int BANDS, const int CHANNELS, const int PHASE, const acc_t act_a, const acc_t act_b) {
+    const int BANDS, const int CHANNELS, const int PHASE, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
   const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */

@@ -130,7 +130,9 @@ WIDE_END
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_stream_simd(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
-    const int OH, const int OW, const int PT, const int PL, const int BANDS, const acc_t act_a, const acc_t act_b) {
+    const int OH, const int OW, const int PT, const int PL, const int BANDS, const acc_t act_a, const acc_t act_b
+    BELL_PARAMETERS) {
+  RING_BELL;
   const int band = get_global_id(0); /* 0 .. BANDS-1 */
   const int rows = OH / TILE_OH;     /* of whole tiles */
   const int row0 = (long)band * rows / BANDS * TILE_OH; /* first row of outputs */

@@ -156,7 +156,9 @@ WIDE_END
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_twin_simd(
     __global const real *restrict x, __global const real *restrict w, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
-    const int OH, const int OW, const int M, const int PT, const int PL, const int CHANNELS, const acc_t act_a, const acc_t act_b) {
+    const int OH, const int OW, const int M, const int PT, const int PL, const int CHANNELS, const acc_t act_a, const acc_t act_b
+    BELL_PARAMETERS) {
+  RING_BELL;
   const int oc0 = get_global_id(0) * CHANNELS; /* 0 .. C*M-1 */
   const int oc1 = oc0 + CHANNELS < C * M ? oc0 + CHANNELS : C * M;
   const int n = get_global_id(1); /* 0 .. N-1 */

@@ -25,7 +25,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_channel_sim
     __local acc_t *restrict sums, __local int *restrict table, const int N, const int IC,
     const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
     const int PL, const int GROUPS, const int PIXELS, const int BLOCKS, const int IC_BLOCK, const int TOGETHER, const int CS, const int RS, const int PS,
-    const acc_t act_a, const acc_t act_b) {
+    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int parts = (OC / OCG + GROUPS - 1) / GROUPS;
   const int p0 = get_global_id(0) * PIXELS;     /* 0 .. OH*OW-1 */
   const int block0 = get_global_id(1) * BLOCKS; /* 0 .. ceil(OCG / OC_BLOCK)-1 */

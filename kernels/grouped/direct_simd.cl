@@ -115,7 +115,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_direct_simd
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int N,
     const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
-    const int PT, const int PL, const int BANDS, const int PHASE, const acc_t act_a, const acc_t act_b) {
+    const int PT, const int PL, const int BANDS, const int PHASE, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
   const int g = get_global_id(1);                            /* 0 .. G-1 */

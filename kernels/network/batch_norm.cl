@@ -18,7 +18,9 @@
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm(
     __global const real *restrict x, __global const real *restrict scale, __global const real *restrict shift,
     __global const real *restrict mean, __global const real *restrict variance, __global real *restrict y,
-    const int TOTAL, const int C, const int SIZE, const int ROWS, const acc_t epsilon, const acc_t fa, const acc_t fb) {
+    const int TOTAL, const int C, const int SIZE, const int ROWS, const acc_t epsilon, const acc_t fa, const acc_t fb
+    BELL_PARAMETERS) {
+  RING_BELL;
   const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. TOTAL-1, TOTAL = N*C */
   for (int row = row0; row < row0 + ROWS && row < TOTAL; row++) {
     const int c = row % C;

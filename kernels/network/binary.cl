@@ -62,7 +62,8 @@
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void binary(
     __global const real *restrict a, __global const real *restrict b, __global real *restrict y, const int D0,
     const int D1, const int D2, const int D3, const int A0, const int A1, const int A2, const int B0, const int B1,
-    const int B2, const int CHUNK, const int ROWS, const acc_t fa, const acc_t fb) {
+    const int B2, const int CHUNK, const int ROWS, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
+  RING_BELL;
   const long at = (long)get_global_id(0) * CHUNK;
   const int begin = at < D3 ? at : D3; /* 0 .. D3, which is behind the last element */
   const int end = D3 - begin < CHUNK ? D3 : begin + CHUNK;

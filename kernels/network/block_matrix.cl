@@ -195,7 +195,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void block_matrix(
     __local ushort *panel, __local acc_t *e, __local ushort *d, __local float *sums, const int IC, const int IH, const int IW,
     const int EC, const int OC, const int OH, const int OW, const int PT, const int PL, const int ROWS, const int WIDTH,
     const int TAP_PITCH, const int X_POSITIONS, const int POSITIONS, const acc_t low0, const acc_t high0, const acc_t low,
-    const acc_t high, const acc_t act_a, const acc_t act_b) {
+    const acc_t high, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const int rows = LESSER(ROWS, OH - oh0), ih0 = oh0 * SH - PT;
   const int rows_e = (rows - 1) * SH + (KH - 1) * DH + 1;

@@ -42,7 +42,8 @@ static inline void deal(__global element *to, __global const element *a, __globa
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void channel_shuffle(
     __global const element *restrict a, __global const element *restrict b, __global element *restrict y,
-    __global element *restrict z, const int N, const int C, const int AREA, const int HALF, const int ROWS) {
+    __global element *restrict z, const int N, const int C, const int AREA, const int HALF, const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
   const int rows = NHWC ? N * AREA : N * 2 * C;
   const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. rows-1 */
   for (int row = row0; row < row0 + ROWS && row < rows; row++) {

@@ -22,7 +22,8 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void copy(
     __global const element *restrict x, __global element *restrict y, const int D0, const int D1, const int D2,
     const int D3, const int D4, const int D5, const int X0, const int X1, const int X2, const int X3, const int X4,
     const int X5, const int Y0, const int Y1, const int Y2, const int Y3, const int Y4, const int Y5, const int XO,
-    const int YO, const int ROWS) {
+    const int YO, const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
   const int rows = D0 * D1 * D2 * D3 * D4;
   const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. rows-1 */
   for (int row = row0; row < row0 + ROWS && row < rows; row++) {

@@ -158,7 +158,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void inverted_residual(
     __global const real *restrict bias, __global const real *restrict residual, __global real *restrict y, __local acc_t *ring,
     __local acc_t *d, const int IC, const int IH, const int IW, const int EC, const int OC, const int OH,
     const int OW, const int PT, const int PL, const int ROWS, const int WIDTH, const int TAP_PITCH, const int PITCH,
-    const acc_t low0, const acc_t high0, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
+    const acc_t low0, const acc_t high0, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
+    BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const int rows = LESSER(ROWS, OH - oh0);
   const long n = get_global_id(1); /* 0 .. N-1 */

@@ -30,7 +30,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul(
     __global const real *restrict a, __global const real *restrict w, __global const real *restrict c,
     __global real *restrict y, const int M, const int N, const int K, const int BATCH1, const int AB0, const int AB1,
     const int AM, const int AK, const int WB0, const int WB1, const int CM, const int CN, const acc_t alpha,
-    const acc_t beta, const acc_t fa, const acc_t fb) {
+    const acc_t beta, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
+  RING_BELL;
   const int n = (int)get_global_id(0) * VEC;     /* 0 .. N-1 */
   const int m0 = (int)get_global_id(1) * TILE_M; /* 0 .. M-1 */
   const int batch = get_global_id(2);            /* 0 .. BATCH-1 */

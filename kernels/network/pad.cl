@@ -43,7 +43,8 @@ static inline int inside(int i, const int size) {
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pad(
     __global const element *restrict x, __global const element *restrict value, __global element *restrict y,
     const int X0, const int X1, const int X2, const int X3, const int Y1, const int Y2, const int Y3, const int P0,
-    const int P1, const int P2, const int P3) {
+    const int P1, const int P2, const int P3 BELL_PARAMETERS) {
+  RING_BELL;
   const int i2 = get_global_id(0);      /* 0 .. Y2-1 */
   const int block = get_global_id(1);   /* 0 .. Y0*Y1-1 */
   const int i0 = block / Y1;            /* 0 .. Y0-1 */

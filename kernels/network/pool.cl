@@ -57,7 +57,8 @@ static inline vec across(__local const acc_t *p) {
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool(
     __global const real *restrict x, __global real *restrict y, const int IH, const int IW, const int OH, const int OW,
-    const int PT, const int PL, const int PB, const int PR, const int ROWS, __local acc_t *restrict row) {
+    const int PT, const int PL, const int PB, const int PR, const int ROWS, __local acc_t *restrict row BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const long plane = get_global_id(1);          /* 0 .. PLANES-1 */
   __global const real *px = x + plane * IH * IW;

@@ -34,7 +34,8 @@ static inline int first_tap(const int at, const int K, const int step, const int
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool_channels(
     __global const real *restrict x, __global real *restrict y, const int C, const int IH, const int IW, const int OH,
-    const int OW, const int PT, const int PL, const int PB, const int PR, const int ROWS) {
+    const int OW, const int PT, const int PL, const int PB, const int PR, const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const long n = get_global_id(1);              /* 0 .. N-1 */
   __global const real *px = x + n * IH * IW * C;

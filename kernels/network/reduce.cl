@@ -28,7 +28,8 @@
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(__global const real *restrict x,
                                                                          __global real *restrict y, const int OUTER,
-                                                                         const int R, const int ROWS) {
+                                                                         const int R, const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
   const int o0 = (int)get_global_id(0) * ROWS; /* 0 .. OUTER-1 */
   for (int o = o0; o < o0 + ROWS && o < OUTER; o++) {
     __global const real *p = x + (long)o * R;
@@ -53,7 +54,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(__globa
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_columns(__global const real *restrict x,
                                                                             __global real *restrict y, const int R,
-                                                                            const int INNER) {
+                                                                            const int INNER BELL_PARAMETERS) {
+  RING_BELL;
   const int i = (int)get_global_id(0) * VEC; /* 0 .. INNER-1 */
   const long o = get_global_id(1);           /* 0 .. OUTER-1 */
   const int some = INNER - i;                /* columns that are left; VEC of them are taken at most */

@@ -28,7 +28,8 @@
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reorder(__global const element *restrict x,
                                                                      __global element *restrict y, const int A,
-                                                                     const int B, const int BLOCK) {
+                                                                     const int B, const int BLOCK BELL_PARAMETERS) {
+  RING_BELL;
   const int begin = (int)get_global_id(0) * BLOCK;        /* 0 .. B-1 */
   const int end = B - begin < BLOCK ? B : begin + BLOCK;
   const long image = (long)get_global_id(1) * A * B;      /* of n, 0 .. N-1 */

@@ -26,7 +26,8 @@
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void resample_rows(
     __global const real *restrict x, __global const int *restrict places, __global const acc_t *restrict weights,
-    __global real *restrict y, const int OUTER, const int SIZE, const int COUNT, const int ROWS) {
+    __global real *restrict y, const int OUTER, const int SIZE, const int COUNT, const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
   const int o0 = (int)get_global_id(0) * ROWS; /* 0 .. OUTER-1 */
   for (int o = o0; o < o0 + ROWS && o < OUTER; o++) {
     __global const real *p = x + (long)o * SIZE;
@@ -41,7 +42,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void resample_rows(
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void resample_columns(
     __global const real *restrict x, __global const int *restrict places, __global const acc_t *restrict weights,
-    __global real *restrict y, const int SIZE, const int COUNT, const int INNER) {
+    __global real *restrict y, const int SIZE, const int COUNT, const int INNER BELL_PARAMETERS) {
+  RING_BELL;
   const int j = get_global_id(0);  /* 0 .. COUNT-1 */
   const long o = get_global_id(1); /* 0 .. OUTER-1 */
   __global const real *p = x + o * SIZE * INNER;

@@ -154,7 +154,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
     __global const acc_t *restrict packed, __global const real *restrict bias, __global const real *restrict residual,
     __global real *restrict y, __local acc_t *d, __local acc_t *sums, const int IC, const int IH, const int IW, const int OC,
     const int OH, const int OW, const int PT, const int PL, const int ROWS, const int BLOCKS, const int BLOCKS_ITEM,
-    const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
+    const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
+    BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const int rows = LESSER(ROWS, OH - oh0);
   const int b0 = (int)get_global_id(1) * BLOCKS_ITEM; /* first block of output channels */

@@ -15,7 +15,9 @@
 #define LARGER(p, q) ((p) < (q) ? (q) : (p))
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(__global const real *restrict x,
-                                                                          __global real *restrict y, const int R) {
+                                                                          __global real *restrict y, const int R
+                                                                          BELL_PARAMETERS) {
+  RING_BELL;
   const long o = get_global_id(0); /* 0 .. OUTER-1 */
   __global const real *p = x + o * R;
   __global real *q = y + o * R;
@@ -44,7 +46,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(__glob
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_columns(__global const real *restrict x,
                                                                              __global real *restrict y, const int R,
-                                                                             const int INNER) {
+                                                                             const int INNER BELL_PARAMETERS) {
+  RING_BELL;
   const int i = (int)get_global_id(0) * VEC; /* 0 .. INNER-1 */
   const long o = get_global_id(1);           /* 0 .. OUTER-1 */
   const int some = INNER - i;                /* columns that are left; VEC of them are taken at most */

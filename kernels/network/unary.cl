@@ -20,7 +20,9 @@
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void unary(__global const real *restrict x,
                                                                        __global real *restrict y, const int COUNT,
-                                                                       const int CHUNK, const acc_t a, const acc_t b) {
+                                                                       const int CHUNK, const acc_t a, const acc_t b
+                                                                       BELL_PARAMETERS) {
+  RING_BELL;
   const long at = (long)get_global_id(0) * CHUNK;
   const int begin = at < COUNT ? at : COUNT; /* 0 .. COUNT, which is behind the last element */
   const int end = COUNT - begin < CHUNK ? COUNT : begin + CHUNK;

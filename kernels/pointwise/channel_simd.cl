@@ -128,7 +128,8 @@ void pointwise_channel(__global const real *restrict x, __global const acc_t *re
                        __global real *restrict y, __local acc_t *panel, __local acc_t *sums, const int N, const int IC,
                        const int IH, const int IW, const int OC, const int OH, const int OW, const int PT,
                        const int PL, const int PIXELS_ITEM, const int BLOCKS_ITEM, const acc_t act_a,
-                       const acc_t act_b) {
+                       const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int q0 = get_global_id(0) * PIXELS_ITEM;                               /* first pixel of the item */
   const int pixels = LESSER(PIXELS_ITEM, (NHWC ? N : 1) * OH * OW - q0);       /* 1 .. PIXELS_ITEM */
   const int b0 = get_global_id(1) * BLOCKS_ITEM;                               /* first block of output channels */

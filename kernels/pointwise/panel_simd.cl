@@ -140,7 +140,8 @@ void pointwise_panel(__global const real *restrict x, __global const acc_t *rest
                      __global real *restrict y, __local acc_t *panel, __local acc_t *sums, const int IC, const int IH,
                      const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
                      const int VECTORS_ITEM, const int BLOCKS_ITEM, const int IC_BLOCK, const acc_t act_a,
-                     const acc_t act_b) {
+                     const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int n = get_global_id(1);                                      /* 0 .. N-1 */
   const int v0 = get_global_id(0) * VECTORS_ITEM;                      /* first vector of pixels */
   const int v1 = LESSER(v0 + VECTORS_ITEM, (OH * OW + VEC - 1) / VEC); /* and the one behind the last */

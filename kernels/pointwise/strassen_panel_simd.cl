@@ -175,7 +175,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void strassen_panel(__global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
                     __global const real *restrict residual, __global real *restrict y, __local acc_t *operands, const int IC,
                     const int OC, const int P, const int TILES, const int SMALL, const int TILES_ITEM, const int BLOCKS,
-                    const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b) {
+                    const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int t0 = get_global_id(0) * TILES_ITEM;         /* first tile of the item */
   const int t1 = LESSER(t0 + TILES_ITEM, TILES);        /* and the one behind the last */
   const int b0 = get_global_id(1) * BLOCKS_ITEM;        /* first block of output channels */

@@ -171,7 +171,8 @@ void pointwise_strassen(__global const real *restrict x, __global const acc_t *r
                         __global real *restrict y, __local acc_t *operands, __local acc_t *sums, const int N, const int IC,
                         const int IH, const int IW, const int OC, const int OH, const int OW, const int TILES,
                         const int SMALL, const int TILES_ITEM, const int BLOCKS, const int BLOCKS_ITEM, const acc_t act_a,
-                        const acc_t act_b) {
+                        const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int t0 = get_global_id(0) * TILES_ITEM;         /* first tile of the item */
   const int t1 = LESSER(t0 + TILES_ITEM, TILES);        /* and the one behind the last */
   const int b0 = get_global_id(1) * BLOCKS_ITEM;        /* first block of output channels */

@@ -130,7 +130,8 @@ void pixel_simd(__global const real *restrict x, __global const acc_t *restrict 
                 __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel,
                 const int N, const int IC, const int IH, const int IW, const int OC, const int OH, const int OW,
                 const int PT, const int PL, const int ITEM_ROWS, const int ITEM_BLOCKS, const int PHASE,
-                const acc_t act_a, const acc_t act_b) {
+                const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh1 = LESSER((int)(get_global_id(0) + 1) * ITEM_ROWS, OH);              /* row behind the band's last */
   const int oh0 = LESSER((int)get_global_id(0) * ITEM_ROWS, oh1 - TILE_OH);         /* its first */
   const int b0 = get_global_id(1) * ITEM_BLOCKS;                                    /* first block of output channels */

@@ -109,7 +109,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_row(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict sums, const int IC, const int IH,
     const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL,
-    const int ROWS, const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b) {
+    const int ROWS, const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const int oh1 = LESSER(oh0 + ROWS, OH);
   const int BLOCKS = (OCG + OCB - 1) / OCB, SHARES = (BLOCKS + BLOCKS_ITEM - 1) / BLOCKS_ITEM;

@@ -77,7 +77,9 @@ void run_matrix(__global const real *restrict x, __global const ushort *restrict
                 __local float *sums, __local int *table, const int IC, const int IH, const int IW, const int OC,
                 const int OH, const int OW, const int PT, const int PL, const int BUNCH, const int POSITIONS,
                 const int WIDTH, const int ROWS, const int PLANE, const int CUTS, const int ROWS_ITEM,
-                const int COLS_ITEM, const int SPLITS, const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b) {
+                const int COLS_ITEM, const int SPLITS, const int BLOCKS_ITEM, const acc_t act_a, const acc_t act_b
+                BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = get_global_id(0) / CUTS * ROWS_ITEM, ow0 = get_global_id(0) % CUTS * COLS_ITEM;
   const int bunch = get_global_id(1) / SPLITS, n = get_global_id(2);
   const int oc = bunch * TILE, ic = bunch * TILE;        /* the bunch's first channels; 0 without groups */

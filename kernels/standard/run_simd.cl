@@ -120,7 +120,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void run_simd(__global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
               __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int IH,
               const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const int ITEM_ROWS,
-              const int PITCH, const acc_t act_a, const acc_t act_b) {
+              const int PITCH, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = get_global_id(0) * ITEM_ROWS;      /* 0 .. OH-1 */
   const int oh1 = LESSER(oh0 + ITEM_ROWS, OH);       /* row behind the band's last */
   const long n = get_global_id(1);                   /* 0 .. N-1 */

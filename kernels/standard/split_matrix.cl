@@ -68,7 +68,8 @@ void split_matrix(__global const real *restrict x, __global const ushort *restri
                   const int OH, const int OW, const int PT, const int PL, const int ICG, const int OCG, const int STEPS,
                   const int POSITIONS, const int WIDTH, const int ROWS, const int PLANE, const int CUTS,
                   const int ROWS_ITEM, const int COLS_ITEM, const int SPLITS, const int BLOCKS_ITEM, const acc_t act_a,
-                  const acc_t act_b) {
+                  const acc_t act_b BELL_PARAMETERS) {
+  RING_BELL;
   const int oh0 = get_global_id(0) / CUTS * ROWS_ITEM, ow0 = get_global_id(0) % CUTS * COLS_ITEM;
   const int g = get_global_id(1) / SPLITS, n = get_global_id(2);
   const int blocks = (OCG + TILE - 1) / TILE;

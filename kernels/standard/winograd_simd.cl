@@ -198,7 +198,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
     __global const real *restrict x, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *v, __local acc_t *m, __local acc_t *strip,
     const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
-    const int PT, const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b) {
+    const int PT, const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b
+    BELL_PARAMETERS) {
+  RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
@@ -215,7 +217,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(
     __global const real *restrict x, __global acc_t *restrict v, __local acc_t *strip, const int IC, const int IH, const int IW,
     const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const int TY,
-    const int TX, const int N) {
+    const int TX, const int N BELL_PARAMETERS) {
+  RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int b = get_global_id(1), g = get_global_id(2);
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0);
@@ -229,7 +232,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
     __global const acc_t *restrict v, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *m, __local acc_t *strip, const int IC,
     const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
-    const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b) {
+    const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b
+    BELL_PARAMETERS) {
+  RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);

@@ -1,0 +1,144 @@
+"""Steps of a network say when they begin, and threads that stay awake in between change no result and hold nothing up."""
+
+from __future__ import annotations
+
+import gc
+import re
+import time
+
+import numpy as np
+import pyopencl as cl
+import pytest
+
+import clconv.onnx
+from clconv import networks
+from clconv.device import DeviceInfo
+from clconv.discovery import default_queue
+from clconv.onnx import bell
+from clconv.onnx.bell import LOOKS, Bell
+from clconv.plan import Launch
+from clconv.runtime import runtime_of
+from clconv.source import KERNEL_DIR
+
+ENTRY = re.compile(
+    r"__kernel\s+__attribute__\(\(reqd_work_group_size\((?:1|ITEMS), 1, 1\)\)\)\s*void (\w+)\(([^{]*)\) \{\n(.*)"
+)
+
+
+def kernels() -> list[tuple[str, str, str]]:
+    """Name, parameters and first line of every kernel whose work-groups may be one work-item on a CPU."""
+    files = [p for p in KERNEL_DIR.rglob("*.cl") if "bench" not in p.parts and not p.stem.endswith("_simt")]
+    return [m.groups() for p in sorted(files) for m in ENTRY.finditer(p.read_text())]  # type: ignore[misc]  # three groups
+
+
+def test_every_kernel_of_a_cpu_rings() -> None:
+    found = kernels()
+    assert len(found) > 40
+    for name, parameters, first in found:
+        if name != "stay_awake":
+            assert parameters.endswith("BELL_PARAMETERS"), name
+            assert first == "  RING_BELL;", name
+
+
+def words_of(net: clconv.onnx.Network, x: np.ndarray) -> tuple[list[int], list[int]]:
+    """Run a network step by step; return the number of each step, and the word in memory after it."""
+    net(x)
+    program = net._program_for([x])
+    assert program._bell is not None
+    queue = default_queue()
+    external = [cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1 << 22) for _ in program.external]
+    steps, words = [], []
+    for command in (c for commands in program.commands for c in commands):
+        for index, which in command.rebind:
+            command.kernel.set_arg(index, external[which])
+        cl.enqueue_nd_range_kernel(queue, command.kernel, command.global_size, command.local_size)
+        word = np.zeros(1, np.int32)
+        cl.enqueue_copy(queue, word, program._bell._word)
+        queue.finish()
+        steps.append(command.step)
+        words.append(int(word[0]))
+    return steps, words
+
+
+on_pocl = pytest.mark.skipif(not Bell.helps(DeviceInfo.of(default_queue().device)), reason="the device's threads do not sleep")
+
+
+@on_pocl
+@pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v2"])
+def test_each_step_leaves_its_number(name: str) -> None:
+    net = clconv.onnx.load(networks.build(name, size=32))
+    steps, words = words_of(net, np.ones((1, 3, 32, 32), np.float32))
+    assert steps == list(range(1, len(steps) + 1))
+    assert words == steps
+
+
+@on_pocl
+def test_results_are_the_same_bits_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = networks.build("shufflenet_v2", size=32)
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    net = clconv.onnx.load(proto)
+    with_bell = net(x)
+    monkeypatch.setattr(Bell, "helps", staticmethod(lambda device: False))
+    other = clconv.onnx.load(proto)
+    without = other(x)
+    assert net._program_for([x])._bell is not None
+    assert other._program_for([x])._bell is None
+    np.testing.assert_array_equal(with_bell, without)
+
+
+@on_pocl
+@pytest.mark.parametrize("word", [0, 1, 2, 7])
+def test_staying_awake_ends_whatever_the_word_is(word: int) -> None:
+    queue = default_queue()
+    kernel = runtime_of(queue).kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (3,), (1,)))
+    buffer = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR, hostbuf=np.array([word], np.int32))
+    kernel.set_args(buffer, np.int32(1))
+    event = cl.enqueue_nd_range_kernel(queue, kernel, (3,), (1,))
+    queue.flush()
+    end = time.monotonic() + 60
+    while event.command_execution_status != cl.command_execution_status.COMPLETE and time.monotonic() < end:
+        time.sleep(0.001)
+    assert event.command_execution_status == cl.command_execution_status.COMPLETE
+
+
+@on_pocl
+def test_what_stays_awake_is_done_when_its_network_is_gone() -> None:
+    net = clconv.onnx.load(networks.build("shufflenet_v2", size=32))
+    net(np.ones((1, 3, 32, 32), np.float32))
+    (program,) = net._programs.values()
+    assert program._bell is not None
+    last = program._bell._last
+    del net, program
+    gc.collect()
+    assert last is not None
+    assert last.command_execution_status == cl.command_execution_status.COMPLETE
+
+
+@on_pocl
+def test_nobody_waits_for_a_kernel_that_does_not_ring() -> None:
+    runtime = runtime_of(default_queue())
+    made = Bell(runtime)
+    kernel = runtime.kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (1,), (1,)))
+    assert [made.hang(kernel, index, 0) for index in (0, 0, 2, 0)] == [1, 2, 3, 4]  # it has two parameters and no more
+    assert [k is None for k in made._kernels] == [False, True, True, False]
+
+
+@on_pocl
+def test_long_steps_let_threads_sleep() -> None:
+    queue = default_queue()
+    runtime = runtime_of(queue)
+    made = Bell(runtime)
+    launch = Launch("network/unary.cl", "unary", (), (), (1,), (1,))
+    assert dict(bell.ringing(launch).macros) == {"HAS_BELL": 1}
+    kernel = runtime.kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (1,), (1,)))
+    long = int(runtime.info.peak_flops * bell.BRIEF)
+    assert [made.hang(kernel, 0, flops) for flops in (long - 1, long + 1)] == [1, 2]
+    assert [k is None for k in made._kernels] == [False, True]
+
+
+def test_only_where_several_threads_sleep() -> None:
+    pocl = DeviceInfo("made up", "Portable Computing Language", compute_units=2)
+    assert Bell.helps(pocl)
+    assert not Bell.helps(DeviceInfo("made up", "Portable Computing Language", compute_units=1))
+    assert not Bell.helps(DeviceInfo("made up", "NVIDIA CUDA", is_cpu=False))
+    assert not Bell.helps(DeviceInfo("made up", "Oclgrind", is_simulator=True))
