@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyopencl as cl
 
 from clconv.device import DeviceInfo
 from clconv.plan import Launch
-from clconv.runtime import Runtime, allocate
+from clconv.runtime import Runtime
 
 _enqueue = cl.enqueue_nd_range_kernel
 
@@ -21,17 +23,13 @@ Measured on two threads of an EPYC with AVX2, time of ShuffleNet V2 and MobileNe
 BRIEF = 1e-3
 """Seconds that a step takes at most, at the device's peak, for threads to stay awake behind it: others gain 1 % at most."""
 
+_ENOUGH = 100  # threads that stayed awake, before it is looked at whether they did so in vain
+_ITEMS = 64  # of the words' memory: two cache lines and what is around them
+
 
 def ringing(launch: Launch) -> Launch:
     """Return a launch whose kernel says when it begins, in two parameters more: see ``include/bell.clh``."""
-    return Launch(
-        launch.kernel,
-        launch.entry,
-        (*launch.macros, ("HAS_BELL", 1)),
-        launch.arguments,
-        launch.global_size,
-        launch.local_size,
-    )
+    return replace(launch, macros=(*launch.macros, ("HAS_BELL", 1)))
 
 
 class Bell:
@@ -42,19 +40,26 @@ class Bell:
     begun with the next kernel. In its place it takes ``network/stay_awake.cl``, which is enqueued beside each kernel on
     a queue of its own and comes to an end when the next kernel rings, or after :data:`LOOKS`. No result depends on it.
 
+    It counts on a driver whose threads take kernels in the order in which they became ready. Where the next kernel begins
+    only behind ``stay_awake``, all looks are in vain: if three of four threads found so, no more of it is enqueued.
+
     Parameters
     ----------
     runtime : Runtime
+        Of a device that works in the host's memory.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._queue = cl.CommandQueue(runtime.context, runtime.device)
-        self._word = allocate(runtime.context, 64)  # a cache line, that of nothing else
-        self._threads = (max(1, runtime.info.compute_units - 1),)
-        self._launch = Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), self._threads, (1,))
-        self._last: cl.Event | None = None
+        self._words = np.zeros(_ITEMS, np.int32)  # the step that began last, and how many threads looked in vain
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+        self._memory = cl.Buffer(runtime.context, flags, hostbuf=self._words)
+        self._threads = max(1, runtime.info.compute_units - 1)
+        self._launch = Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (self._threads,), (1,))
         self._kernels: list[cl.Kernel | None] = []  # of each step; None where it does not pay
+        self._stayed = 0
+        self._last: cl.Event | None = None
 
     @staticmethod
     def helps(device: DeviceInfo) -> bool:
@@ -72,22 +77,30 @@ class Bell:
                 self._kernels[-1] = None
             self._kernels.append(None)
             return step
-        kernel.set_arg(index, self._word)
-        kernel.set_arg(index + 1, np.int32(step))
-        awake = self._runtime.kernel(self._launch) if flops < BRIEF * self._runtime.info.peak_flops else None
-        if awake is not None:
-            awake.set_arg(0, self._word)
-            awake.set_arg(1, np.int32(step))
-        self._kernels.append(awake)
+        self._set(kernel, index, step)
+        brief = flops < BRIEF * self._runtime.info.peak_flops
+        self._kernels.append(self._set(self._runtime.kernel(self._launch), 0, step) if brief else None)
         return step
+
+    def _set(self, kernel: cl.Kernel, index: int, step: int) -> cl.Kernel:
+        kernel.set_arg(index, self._memory)
+        kernel.set_arg(index + 1, np.int32(step))
+        return kernel
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether staying awake did not help where it was tried."""
+        return bool(self._stayed >= _ENOUGH and 4 * self._words[1] > 3 * self._stayed)
 
     def stay_awake(self, step: int, before: cl.Event | None) -> None:
         """Enqueue what a thread does that is done with a step; ``before`` is the event that the step waits for."""
         kernel = self._kernels[step - 1]
-        if kernel is not None and step < len(self._kernels):  # the last one has nothing behind it
-            self._last = _enqueue(self._queue, kernel, self._threads, (1,), wait_for=None if before is None else [before])
+        if kernel is not None and step < len(self._kernels) and not self.in_vain:  # the last one has nothing behind it
+            wait_for = None if before is None else [before]
+            self._last = _enqueue(self._queue, kernel, (self._threads,), (1,), wait_for=wait_for)
+            self._stayed += self._threads
 
     def finish(self) -> None:
-        """Wait for what was enqueued here: OpenCL does not keep the word alive."""
+        """Wait for what was enqueued here: OpenCL does not keep the words alive."""
         if self._last is not None:
             self._last.wait()

@@ -1,6 +1,7 @@
 /* Nothing, for as long as a step of a network is the latest that has begun:  while (bell[0] == step) wait.
  *
- * bell   bell[0] is the number of the latest step, written by its work-groups (include/bell.clh)
+ * bell   bell[0] is the number of the latest step, written by its work-groups (include/bell.clh); to bell[1] 1 is added for
+ *        each work-item that looked in vain
  * step   enqueued beside this, and ready when this is
  *
  * PoCL lets a thread sleep that finds no work-group, and it takes 15 to 30 us until it is awake again. The threads that are
@@ -26,6 +27,8 @@
 #define PAUSE
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void stay_awake(__global const volatile int *bell, const int step) {
-  for (int i = 0; i < LOOKS && *bell == step; i++) PAUSE;
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void stay_awake(__global volatile int *bell, const int step) {
+  int i = 0;
+  for (; i < LOOKS && *bell == step; i++) PAUSE;
+  if (i == LOOKS) atomic_inc(bell + 1);
 }
