@@ -46,7 +46,7 @@ class Bell:
     Parameters
     ----------
     runtime : Runtime
-        Of a device that works in the host's memory.
+        Of a device that :meth:`helps` says yes to; it works in the host's memory.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -55,7 +55,7 @@ class Bell:
         self._words = np.zeros(_ITEMS, np.int32)  # the step that began last, and how many threads looked in vain
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
         self._memory = cl.Buffer(runtime.context, flags, hostbuf=self._words)
-        self._threads = max(1, runtime.info.compute_units - 1)
+        self._threads = runtime.info.compute_units - 1  # while one at least has work
         self._launch = Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (self._threads,), (1,))
         self._kernels: list[cl.Kernel | None] = []  # of each step; None where it does not pay
         self._stayed = 0

@@ -72,11 +72,12 @@ def varied(plans: list[Plan], turn: int) -> list[Plan]:
     Of kernels that take a processor's compiler long, one of the two in turn.
     """
     slow = plans[0].algorithm.endswith(SLOW_TO_BUILD)
-    if turn % (2 if slow else 4):
+    every = 2 if slow else 4
+    if turn % every:
         return plans[:1]
     programs = {tuple((x.kernel, x.entry, x.macros) for x in plan.launches): plan for plan in plans[1:]}
     others = list(programs.values()) or plans
-    other = others[turn // (2 if slow else 4) % len(others)]
+    other = others[turn // every % len(others)]
     return [other] if slow else list(dict.fromkeys((plans[0], other)))
 
 

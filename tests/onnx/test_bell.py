@@ -117,7 +117,15 @@ def test_staying_awake_in_vain_comes_to_an_end() -> None:
 
 
 @on_pocl
-def test_what_stays_awake_is_done_when_its_network_is_gone() -> None:
+def test_what_stays_awake_is_waited_for_when_its_network_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[cl.Event | None] = []
+    finish = Bell.finish
+
+    def recorded(self: Bell) -> None:
+        finish(self)
+        waited.append(self._last)
+
+    monkeypatch.setattr(Bell, "finish", recorded)
     net = clconv.onnx.load(networks.build("shufflenet_v2", size=32))
     net(np.ones((1, 3, 32, 32), np.float32))
     (program,) = net._programs.values()
@@ -126,6 +134,7 @@ def test_what_stays_awake_is_done_when_its_network_is_gone() -> None:
     del net, program
     gc.collect()
     assert last is not None
+    assert last in waited
     assert last.command_execution_status == cl.command_execution_status.COMPLETE
 
 
