@@ -10,6 +10,7 @@ from clconv.algorithms.depthwise.masked_simd import DepthwiseMaskedSimd
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
+from clconv.algorithms.depthwise.strip_simd import DepthwiseStripSimd
 from clconv.algorithms.depthwise.twin_simd import DepthwiseTwinSimd
 from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
@@ -47,6 +48,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     GroupedDirectSimd(),
     GroupedLaneSimd(),
     DepthwiseDirectSimd(),
+    DepthwiseStripSimd(),
     DepthwiseMaskedSimd(),
     DepthwiseTwinSimd(),
     DepthwisePanelSimd(),

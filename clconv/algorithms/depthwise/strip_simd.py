@@ -1,0 +1,80 @@
+"""Host side of kernels/depthwise/strip_simd.cl: NCHW, down strips of the image, each row read once."""
+
+from __future__ import annotations
+
+from clconv.algorithms.base import (
+    Algorithm,
+    accumulator_bytes,
+    ceil_div,
+    common_macros,
+    direct_error_factor,
+    epilogue_arguments,
+    round_up,
+    size_arguments,
+)
+from clconv.algorithms.reasons import converted_often, not_nchw, other_kind
+from clconv.device import DeviceInfo
+from clconv.plan import Int, Launch, Plan
+from clconv.problem import ConvProblem
+
+TAPS = 9
+"""Taps of a filter that sixteen registers hold beside the sums."""
+
+
+class DepthwiseStripSimd(Algorithm):
+    """Several channels, or a band of rows of one, a work-item; borders are masked in registers."""
+
+    name = "depthwise/strip_simd"
+    family = "direct"
+
+    def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
+        """Depthwise problems in NCHW with few taps and a horizontal stride of 1 or 2, in float32 or float64."""
+        if reason := other_kind(problem, "depthwise") or not_nchw(problem):
+            return reason
+        if problem.SW > 2:
+            return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
+        if problem.DH > 1:
+            return f"takes a vertical dilation of 1, this one is {problem.DH}"
+        if problem.KH * problem.KW > TAPS:
+            return f"keeps up to {TAPS} taps in registers, the filter has {problem.KH * problem.KW}"
+        return converted_often(problem)
+
+    def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
+        """One plan."""
+        return (self._plan(problem, device),)
+
+    def _plan(self, p: ConvProblem, device: DeviceInfo) -> Plan:
+        vec = device.lanes(accumulator_bytes(p))
+        macros = (*common_macros(p, device), ("VEC", vec), ("AVX512", 0))
+        items = ceil_div(8 * device.compute_units, p.N)
+        channels = max(1, p.IC // items)
+        bands = min(p.OH, max(1, items // p.IC))
+        launch = Launch(
+            kernel=self.kernel,
+            entry="depthwise_strip_simd",
+            macros=macros,
+            arguments=(
+                *("x", "w", "bias", "residual", "y"),
+                *size_arguments(p, "N", "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
+                Int(bands),
+                Int(channels),
+                *epilogue_arguments(p),
+            ),
+            global_size=(bands, ceil_div(p.IC, channels), p.N),
+            local_size=(1, 1, 1),
+        )
+        return Plan(
+            algorithm=self.name,
+            problem=p,
+            launches=(launch,),
+            tile=f"strips of {vec} columns",
+            seconds=self._seconds(p, device, vec),
+            error_factor=direct_error_factor(p),
+        )
+
+    def _seconds(self, p: ConvProblem, device: DeviceInfo, vec: int) -> float:
+        """Predict from multiply-adds of whole vectors, what is read for them, the ends of the strips, and the traffic."""
+        reads = p.SH * p.SW / p.KH  # vectors read and put in order per multiply-add
+        ends = 1 + 2 / max(p.OH, 1)  # measured: they take as long as two rows
+        compute = p.flops * round_up(p.OW, vec) / p.OW * (1 + reads) * ends / (0.98 * device.driver_flops)
+        return max(compute, p.bytes / device.bandwidth / 4)
