@@ -12,6 +12,7 @@ from clconv.algorithms.base import (
     common_macros,
     epilogue_arguments,
     far_cycles,
+    passing_cycles,
     round_up,
     scattered_cycles,
     size_arguments,
@@ -128,18 +129,18 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     stream = 4 * frequencies * share * 2 * vec * ic_blocks * vec / (8.5 if device.full_avx512 else 10)
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * 2 * most
     transform = 1.6 * frequencies * ic_blocks * most
-    scattered = scattered_cycles(p, device)
+    images = scattered_cycles(p, device) + passing_cycles(p, device)
     waves = ceil_div(b.runs * b.shares * p.G, device.compute_units)
     if b.fused:
         item += transform
         if v + m * b.panels > 0.7 * device.l2_bytes:
             item += 0.3 * share * v / 16
-        return waves * (item + 2000) + 30e3 + scattered
+        return waves * (item + 2000) + 30e3 + images
     item += 0.05 * v * (1 if v < device.l2_bytes else min(share / b.panels, 16) / 4)
     live = v * min(b.runs, ceil_div(device.compute_units, b.shares))  # V of the runs that are at work at the same time
     item += far_cycles(v * share / b.panels, live, device)
     first = ceil_div(b.runs * ic_blocks * p.G, device.compute_units) * (transform + 0.1 * v) / ic_blocks
-    return waves * (item + 2000) + first + 60e3 + scattered
+    return waves * (item + 2000) + first + 60e3 + images
 
 
 def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, seconds: float) -> Plan:
