@@ -265,3 +265,30 @@ def test_groups_of_large_images_are_not_read_one_after_the_other() -> None:
         assert select(parse(f"{text} nhwc"), device).plan.algorithm == GroupedLaneSimd.name
         assert scattered_cycles(parse(f"{text} nhwc"), device) > 0
         assert scattered_cycles(parse(text), device) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "algorithm"),
+    [
+        ("3x3 64->64 @112 pad 1 groups 64", "strip_simd"),
+        ("3x3 128->128 @56 stride 2 pad 1 groups 128", "strip_simd"),
+        ("3x3 4->4 @1000 pad 1 groups 4", "direct_simd"),  # of a strip's rows each would be in a page of its own
+        ("3x3 4->4 @1024 pad 1 groups 4", "panel_simd"),  # rows of 4 KiB share one set of the first cache, in a panel not
+        ("5x5 128->128 @56 pad 2 groups 128", "direct_simd"),  # too many taps for registers
+        ("3x3 1024->1024 @7 pad 1 groups 1024", "direct_simd"),  # strips that end where they begin
+    ],
+)
+def test_depthwise_images_are_read_in_an_order_that_suits_their_size(text: str, algorithm: str) -> None:
+    device = replace(CPU, l2_bytes=512 << 10, local_mem_bytes=512 << 10)
+    assert select(parse(text), device).plan.algorithm == f"depthwise/{algorithm}"
+
+
+def test_grouped_images_beyond_the_second_caches_are_read_in_order() -> None:
+    device = replace(CPU, l2_bytes=512 << 10, local_mem_bytes=512 << 10)
+    one, eight = (f"3x3 1024->1024 @14 stride 2 pad 1 groups 32 batch {n}" for n in (1, 8))
+    winograd, direct = (
+        [next(p.seconds for p in select(parse(text), device).candidates if p.algorithm == name) for text in (one, eight)]
+        for name in ("standard/winograd_simd", "standard/row_simd")
+    )
+    assert direct[0] < winograd[0]
+    assert direct[1] < winograd[1] < 8 * winograd[0]

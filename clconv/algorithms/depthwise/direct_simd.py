@@ -15,6 +15,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.sets import WAY, filled
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -83,8 +84,10 @@ class DepthwiseDirectSimd(Algorithm):
         )
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
-        """Predict from loads and multiply-adds of whole tiles, and from the traffic."""
+        """Predict from loads and multiply-adds of whole tiles, from rows that share sets of a cache, and from the traffic."""
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
         loads = p.SW * places(tile, p.SH, p.KH, p.DH) / (tile * p.KH)  # vectors read per multiply-add
-        compute = p.flops * waste * (1 + loads) / (0.9 * device.driver_flops)
+        full = filled(places(tile, p.SH, p.KH, p.DH), p.IW * p.itemsize) + filled(tile, p.OW * p.itemsize)
+        crowd = (1 + 1.5 * max(0.0, full - 1)) * (1.2 if p.IW * p.itemsize % WAY == 0 else 1.0)
+        compute = crowd * p.flops * waste * (1 + loads) / (0.9 * device.driver_flops)
         return max(compute, p.bytes / device.bandwidth / 4)

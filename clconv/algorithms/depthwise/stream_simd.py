@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from clconv.algorithms.base import (
     Algorithm,
     accumulator_bytes,
@@ -17,6 +15,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise import pixel_tiles
+from clconv.algorithms.sets import filled
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
 from clconv.problem import ConvProblem
@@ -26,12 +25,6 @@ MOST_UNROLLED = 128
 
 TILES = ((2, 4), (2, 2), (1, 4), (1, 2), (1, 1))
 """(rows, columns) of outputs of a tile: sixteen registers hold their sums and the taps that a row of the image meets."""
-
-WAY = 4096
-"""Bytes: addresses so far apart, or a multiple, share the sets of the first cache."""
-
-WAYS = 8
-"""Lines of memory that a set has room for."""
 
 STREAMS = 32
 """Pixels whose channels the processor asks for ahead of time; with stride 2, tiles of 45 take up to 1.5 times those of 25."""
@@ -103,7 +96,7 @@ class DepthwiseStreamSimd(Algorithm):
         waste = round_up(p.OH, height) / p.OH * round_up(p.OW, width) / p.OW * round_up(p.IC, vec) / p.IC
         pixels = places(height, p.SH, p.KH, p.DH) * places(width, p.SW, p.KW, p.DW)
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
-        full = pixels * math.gcd(p.IC * p.itemsize, WAY) / WAY / WAYS  # a set, until the other halves of its lines are read
+        full = filled(pixels, p.IC * p.itemsize)  # until the other halves of the lines are read
         crowd = 1 + max(0.0, full - 1, pixels / STREAMS - 1) / 2
         compute = crowd * p.flops * waste * (1.4 + 0.7 * loads) / device.driver_flops
         return max(compute, p.bytes / device.bandwidth / 4)
