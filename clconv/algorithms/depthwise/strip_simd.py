@@ -36,11 +36,9 @@ class DepthwiseStripSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NCHW with few taps and a horizontal stride of 1 or 2, in float32 or float64."""
+        """Depthwise problems in NCHW with few taps, in float32 or float64."""
         if reason := other_kind(problem, "depthwise") or not_nchw(problem):
             return reason
-        if problem.SW > 2:
-            return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
         if problem.DH > 1:
             return f"takes a vertical dilation of 1, this one is {problem.DH}"
         if problem.KH * problem.KW > TAPS:
