@@ -1,4 +1,4 @@
-"""How lines of memory share the sets of the first cache; a guess that fits the processors of the last ten years."""
+"""How lines of memory share the sets of the first cache, of which OpenCL tells nothing: as in most processors of PCs."""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ def load(
     dtype: str | None = None,
     algorithm: str = "auto",
     queue: cl.CommandQueue | None = None,
+    stay_awake: bool = True,
 ) -> Network:
     """Load a network of convolutions from ONNX.
 
@@ -54,6 +55,9 @@ def load(
         ``"direct"`` rules out methods that are faster and round more: Winograd's, Strassen's, and split elements.
     queue : pyopencl.CommandQueue, optional
         Where everything runs; :func:`clconv.default_queue` if left out.
+    stay_awake : bool
+        Keep PoCL's threads from going to sleep between the kernels of a call, which matters where these are short. Where other
+        processes compute on the same cores, these wait meanwhile; ``False`` leaves the cores to them.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def load(
     spill = Spill(graph.constants)
     graph = graph.with_nodes(graph.nodes, constants=spill.arrays)
     _trim()  # before the driver takes its memory, too
-    return Network(graph, spill, parameters, queue, algorithm)
+    return Network(graph, spill, parameters, queue, algorithm, stay_awake=stay_awake)
 
 
 class Network:
@@ -98,6 +102,7 @@ class Network:
         Numbers in the model's weights.
     queue : pyopencl.CommandQueue, optional
     algorithm : {"auto", "direct"}
+    stay_awake : bool
 
     Attributes
     ----------
@@ -113,7 +118,14 @@ class Network:
     """
 
     def __init__(
-        self, graph: Graph, spill: Spill, parameters: int, queue: cl.CommandQueue | None = None, algorithm: str = "auto"
+        self,
+        graph: Graph,
+        spill: Spill,
+        parameters: int,
+        queue: cl.CommandQueue | None = None,
+        algorithm: str = "auto",
+        *,
+        stay_awake: bool = True,
     ) -> None:
         self.outputs = graph.outputs
         self.parameters = parameters
@@ -123,6 +135,7 @@ class Network:
         self.queue = queue if queue is not None else default_queue()
         self._runtime = runtime_of(self.queue)
         self._store = Store(self._runtime, self.queue, spill, algorithm)
+        self._stay_awake = stay_awake
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -225,7 +238,7 @@ class Network:
             graph = fuse_inverted(graph, info, plans.seconds, direct=plans.direct)
             graph = fuse_separable(graph, info, plans.seconds, direct=plans.direct)
             graph = read_planes(graph, plans.of)
-        return Program(graph, self._graph.constants, self._store)
+        return Program(graph, self._graph.constants, self._store, stay_awake=self._stay_awake)
 
     def _run_numpy(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
         runtime, queue = self._runtime, self.queue

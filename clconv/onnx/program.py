@@ -180,9 +180,11 @@ class Program:
     original : mapping of str to array
         The constants that are the same for every shape.
     store : Store
+    stay_awake : bool
+        Whether the driver's threads are kept from going to sleep between two kernels, where they would.
     """
 
-    def __init__(self, graph: Graph, original: Mapping[str, Array], store: Store) -> None:
+    def __init__(self, graph: Graph, original: Mapping[str, Array], store: Store, *, stay_awake: bool = True) -> None:
         self.graph = graph
         self.store = store
         self.runtime = store.runtime
@@ -199,7 +201,7 @@ class Program:
         arena.settle()
         self.lock = threading.Lock()
         self._last: Any = None  # the event of the last call
-        self._bell = Bell(self.runtime) if Bell.helps(self.runtime.info) else None
+        self._bell = Bell(self.runtime) if stay_awake and Bell.helps(self.runtime.info) else None
         self._original = original
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         store.finish()  # filters are packed before the first call, which may run on another queue

@@ -75,11 +75,12 @@ INLINE void read_taps(vec *v, __global const real *row) {
 #endif
 }
 
-/* Part of a strip: where its row 0 begins, in elements from the begin of x, and what lies outside of its image. */
+/* What a strip reads. */
 typedef struct {
-  long first, total; /* elements of x */
-  int iw0;           /* column, may be left of the image */
-  mask_t mask[KW];   /* of the columns inside, for each tap */
+  long first;      /* index in x of its first element in row 0 of the image; with padding, of one that is not the strip's */
+  long total;      /* elements of x */
+  int iw0;         /* column of that element, may be less than 0 */
+  mask_t mask[KW]; /* for each tap, of the columns inside the image */
 } strip_t;
 
 /* A row of the image, ih from its top, for each tap; `inside`: neither the image's left nor its right border is in the strip. */
@@ -95,7 +96,8 @@ INLINE void read_row(vec *v, const bool inside, __global const real *x, const st
   }
 }
 
-/* Rows oh0 .. oh1-1 of a strip. y, residual: its row 0, of which `left` elements may be written. next: what is asked for meanwhile. */
+/* Rows oh0 .. oh1-1 of a strip. y, residual: its row 0, of which `left` elements may be written.
+ * next: what is asked for meanwhile. */
 INLINE void make_strip(const bool inside, __global const real *x, const strip_t *s, const acc_t *tap, const acc_t b,
                        __global const real *residual, __global real *y, const long left, __global const real *next, const int oh0,
                        const int oh1, const int IH, const int IW, const int OW, const int PT, const acc_t act_a,

@@ -23,8 +23,7 @@ from clconv.problem import ConvProblem
 TAPS = 9
 """Taps of a filter that sixteen registers hold beside the sums."""
 
-
-NEAR = 1 << 16
+PLANE = 1 << 16
 """Bytes of a channel's image of which the first cache keeps all rows until the next strip, and the processor where they are.
 Of larger ones, 224 x 224 pixels take as long as in tiles along the rows, 1000 x 1000 pixels 1.7 times as long."""
 
@@ -82,7 +81,7 @@ class DepthwiseStripSimd(Algorithm):
         """Predict from multiply-adds of whole vectors, what is read for them, the ends of the strips, and the traffic."""
         reads = p.SH * p.SW / p.KH  # vectors read and put in order per multiply-add
         ends = 1 + 2 / max(p.OH, 1)  # measured: they take as long as two rows
-        far = 1 + 0.1 * max(0.0, math.log2(max(p.IH * p.IW, 1) * p.itemsize / NEAR))
+        far = 1 + 0.1 * max(0.0, math.log2(max(p.IH * p.IW, 1) * p.itemsize / PLANE))
         far *= 1.4 if p.IW * p.itemsize % WAY == 0 else 1.0
         compute = p.flops * round_up(p.OW, vec) / p.OW * (1 + reads) * ends * far / (0.98 * device.driver_flops)
         return max(compute, p.bytes / device.bandwidth / 4)
