@@ -20,10 +20,6 @@ SHORT = 25e-6
 NEAR = 4 << 20
 """Bytes that a compute unit's share of the third cache holds."""
 
-PASSING_BYTE = 0.11
-"""Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
-stride 2 on two Zen 3 cores: Winograd's method takes 1.7 ms, 1.4 without this by its prediction; one image as predicted."""
-
 FAR_BYTE = 0.75
 """Clock cycles that a byte takes from beyond it. Measured for eight images of 512 channels at 28 x 28 on two Zen 3 cores:
 Winograd's method reads its 25 MiB of transformed pixels 32 times in 147 ms, and in 57 where those at work stay in the cache."""
@@ -120,12 +116,9 @@ def direct_error_factor(problem: ConvProblem) -> float:
     return problem.ICG * problem.KH * problem.KW + 4.0
 
 
-def passing_cycles(problem: ConvProblem, device: DeviceInfo) -> float:
-    """Clock cycles for images beyond the second caches where a group is read tile by tile, by few multiply-adds a byte."""
-    if problem.G == 1:
-        return 0.0
-    size = (math.prod(problem.x_shape) + math.prod(problem.output_shape)) * problem.itemsize
-    return PASSING_BYTE * max(0, size // device.compute_units - device.l2_bytes)
+def image_bytes(problem: ConvProblem) -> int:
+    """Bytes of ``x`` and ``y``."""
+    return (math.prod(problem.x_shape) + math.prod(problem.output_shape)) * problem.itemsize
 
 
 def far_cycles(traffic: float, live: float, device: DeviceInfo) -> float:
@@ -140,7 +133,7 @@ def scattered_cycles(problem: ConvProblem, device: DeviceInfo) -> float:
     """
     if problem.G == 1 or problem.layout == "NCHW":
         return 0.0
-    size = (math.prod(problem.x_shape) + math.prod(problem.output_shape)) * problem.itemsize
+    size = image_bytes(problem)
     return far_cycles(size / device.compute_units, size, device)
 
 

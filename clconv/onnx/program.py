@@ -184,7 +184,7 @@ class Program:
         Whether the driver's threads are kept from going to sleep between two kernels, where they would.
     """
 
-    def __init__(self, graph: Graph, original: Mapping[str, Array], store: Store, *, stay_awake: bool = True) -> None:
+    def __init__(self, graph: Graph, original: Mapping[str, Array], store: Store, *, stay_awake: bool) -> None:
         self.graph = graph
         self.store = store
         self.runtime = store.runtime

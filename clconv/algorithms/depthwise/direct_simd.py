@@ -14,6 +14,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.depthwise.plane_tiles import cut
 from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
 from clconv.algorithms.sets import WAY, filled
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
@@ -46,9 +47,7 @@ class DepthwiseDirectSimd(Algorithm):
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         vec = device.lanes(accumulator_bytes(p))
         macros = (*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile), ("AVX512", 0))
-        items = ceil_div(8 * device.compute_units, p.N)
-        channels = max(1, p.IC // items)
-        bands = min(p.OH // tile, max(1, items // p.IC))
+        bands, channels = cut(p, device, tile)
         zeros = p.SW * vec + (p.KW - 1) * p.DW
         prepare = Launch(
             kernel=self.kernel,

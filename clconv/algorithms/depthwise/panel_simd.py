@@ -14,6 +14,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.depthwise.plane_tiles import cut
 from clconv.algorithms.panel import panel_bytes, phase
 from clconv.algorithms.reasons import not_nchw, other_kind, too_little_local, too_many_taps
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
@@ -48,10 +49,8 @@ class DepthwisePanelSimd(Algorithm):
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         vec = device.lanes(accumulator_bytes(p))
-        items = ceil_div(8 * device.compute_units, p.N)
-        channels = max(1, p.IC // items)
+        bands, channels = cut(p, device, tile)
         most = p.OH // tile
-        bands = min(most, max(1, items // p.IC))
         budget = min(device.l1_bytes, device.local_mem_bytes)
         while bands < most and self._panel(p, device, ceil_div(p.OH, bands)) > budget:
             bands += 1

@@ -14,6 +14,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.depthwise.plane_tiles import cut
 from clconv.algorithms.reasons import converted_often, not_nchw, other_kind
 from clconv.algorithms.sets import WAY
 from clconv.device import DeviceInfo
@@ -45,19 +46,16 @@ class DepthwiseStripSimd(Algorithm):
         return converted_often(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
-        """One plan."""
+        """Return the only plan; there is no tile to choose."""
         return (self._plan(problem, device),)
 
     def _plan(self, p: ConvProblem, device: DeviceInfo) -> Plan:
         vec = device.lanes(accumulator_bytes(p))
-        macros = (*common_macros(p, device), ("VEC", vec), ("AVX512", 0))
-        items = ceil_div(8 * device.compute_units, p.N)
-        channels = max(1, p.IC // items)
-        bands = min(p.OH, max(1, items // p.IC))
+        bands, channels = cut(p, device, 1)
         launch = Launch(
             kernel=self.kernel,
             entry="depthwise_strip_simd",
-            macros=macros,
+            macros=(*common_macros(p, device), ("VEC", vec), ("AVX512", 0)),
             arguments=(
                 *("x", "w", "bias", "residual", "y"),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
@@ -80,8 +78,8 @@ class DepthwiseStripSimd(Algorithm):
     def _seconds(self, p: ConvProblem, device: DeviceInfo, vec: int) -> float:
         """Predict from multiply-adds of whole vectors, what is read for them, the ends of the strips, and the traffic."""
         reads = p.SH * p.SW / p.KH  # vectors read and put in order per multiply-add
-        ends = 1 + 2 / max(p.OH, 1)  # measured: they take as long as two rows
-        far = 1 + 0.1 * max(0.0, math.log2(max(p.IH * p.IW, 1) * p.itemsize / PLANE))
+        ends = 1 + 2 / p.OH  # measured: they take as long as two rows
+        far = 1 + 0.1 * max(0.0, math.log2(p.IH * p.IW * p.itemsize / PLANE))
         far *= 1.4 if p.IW * p.itemsize % WAY == 0 else 1.0
         compute = p.flops * round_up(p.OW, vec) / p.OW * (1 + reads) * ends * far / (0.98 * device.driver_flops)
         return max(compute, p.bytes / device.bandwidth / 4)
