@@ -40,10 +40,10 @@
 
 /* Brings the filters of channels oc0 .. oc0+TILE_OC-1 for input channels ic0 .. ic0+count-1 into local memory as
  * ws[ic][kh][kw][oc]; 0 behind the last channel oc_end-1. */
-static inline void load_filters(__global const real *w, __local acc_t *ws, const int lid,
+static inline void load_filters(__global const real *w, __local acc_t *ws, const uint lid,
                                 const int oc0, const int oc_end, const int ic0, const int count, const int OC,
                                 const int ICG) {
-  for (int e = lid; e < count * TAPS * TILE_OC; e += ITEMS) {
+  for (uint e = lid; e < count * TAPS * TILE_OC; e += ITEMS) {
     const int oc = oc0 + e % TILE_OC;
     const int tap = e / TILE_OC % TAPS;
     const int ic = ic0 + e / TILE_OC / TAPS; /* 0 .. ICG-1 */
@@ -62,7 +62,7 @@ conv_grouped(__global const real *restrict x, __global const real *restrict w, _
 
   const uint ROWS = (OH + WPT_H - 1) / WPT_H;
   const uint COLS = (OW + WPT_W - 1) / WPT_W;
-  const int lid = get_local_id(0); /* 0 .. ITEMS-1 */
+  const uint lid = get_local_id(0); /* 0 .. ITEMS-1 */
   const int group = get_group_id(0);
 #if NHWC
   const int blocks = (OC + TILE_OC - 1) / TILE_OC;

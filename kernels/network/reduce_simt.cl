@@ -34,7 +34,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void reduce_simt(__g
                                                                              __global real *restrict y, const int R,
                                                                              const int INNER) {
   __local acc_t results[ITEMS];
-  const int lid = get_local_id(0); /* 0 .. ITEMS-1 */
+  const uint lid = get_local_id(0); /* 0 .. ITEMS-1 */
   const int blocks = (INNER + COLUMNS - 1) / COLUMNS;
   const long o = get_group_id(0) / blocks;                                       /* 0 .. OUTER-1 */
   const int i = (int)(get_group_id(0) % blocks) * COLUMNS + lid % COLUMNS;       /* 0 .. INNER-1, and the tail of the last block */
