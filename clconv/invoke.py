@@ -129,7 +129,7 @@ def _not_last(events: list[cl.Event], state: QueueState) -> list[cl.Event] | Non
 class RepeatedOnDevice:
     """A call on device arrays that are passed again and again, of which nothing needs to be checked or made any more."""
 
-    __slots__ = ("_buffers", "_executable", "_facts", "_held", "_out", "_state", "_x")
+    __slots__ = ("__weakref__", "_buffers", "_executable", "_facts", "_held", "_out", "_state", "_x")
 
     def __init__(self, executable: Executable, queue: cl.CommandQueue, fixed: Mapping[str, Any], x: Any, out: Any) -> None:
         self._executable, self._x, self._out = executable, x, out
@@ -152,7 +152,7 @@ class RepeatedOnDevice:
         out = self._out
         before = _not_last([*self._x.events, *out.events], self._state)
         try:
-            event = self._executable.run(self._state.queue, self._buffers, before)
+            event = self._executable.run(self._state.queue, self._buffers, before, again=self)
             out.events[:] = [event]  # after all that were there
             self._state.hold(event, self._held)
         except BaseException:
