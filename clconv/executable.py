@@ -41,13 +41,12 @@ class _Bound:
     def bind(self, buffers: Mapping[str, Any], again: object = None) -> None:
         """Set the buffers; those that live as long as the executable only when they change.
 
-        Nothing is set for a caller who was the last one here: ``again`` is who comes with the same buffers every time.
+        The others are not set for a caller who was the last one here: ``again`` is who comes with the same ones every time.
         """
-        if again is not None and self._caller is not None and self._caller() is again:
-            return
-        self._caller = None if again is None else weakref.ref(again)
-        for index, name in self._changing:
-            self._set(index, buffers[name])
+        if again is None or self._caller is None or self._caller() is not again:
+            self._caller = None if again is None else weakref.ref(again)
+            for index, name in self._changing:
+                self._set(index, buffers[name])
         for index, name in self._lasting:
             buffer = buffers[name]
             if self._bound.get(index, self) is not buffer:
@@ -162,7 +161,6 @@ class Executable:
         again: object = None,
     ) -> Sequence[cl.Event] | None:
         if self.plan.scratch_bytes:
-            again = None  # other memory may be the scratch by now
             scratch = state.scratch(self.runtime.context, self.plan.scratch_bytes)
             buffers = {**buffers, **{f"scratch{i}": b for i, b in enumerate(scratch)}}
         if not state.in_order and state.last is not None:

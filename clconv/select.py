@@ -168,15 +168,17 @@ def named(name: str) -> tuple[Algorithm, ...]:
 
 
 def on_lanes(plan: Plan, device: DeviceInfo) -> Plan:
-    """Correct a plan's time for the lanes that its work-groups leave idle.
+    """Correct a plan's time on a GPU for the lanes that its work-groups leave idle, and for the enqueuing of its kernels.
 
     The work-items of a GPU run in step, 32 or 64 at a time; a work-group of one, right for a CPU, pays for all of them, and
     its instructions wait for each other.
     """
-    smallest = min(math.prod(launch.local_size) for launch in plan.launches)
-    if device.is_cpu or smallest >= GPU_LANES:
+    if device.is_cpu:
         return plan
-    return replace(plan, seconds=gpu.LAUNCH + plan.seconds * GPU_WAITS * GPU_LANES / smallest)
+    smallest, seconds = min(math.prod(launch.local_size) for launch in plan.launches), plan.seconds
+    if smallest < GPU_LANES:
+        seconds = gpu.LAUNCH + seconds * GPU_WAITS * GPU_LANES / smallest
+    return replace(plan, seconds=gpu.enqueued(seconds, len(plan.launches)))
 
 
 def over_limit(plan: Plan, device: DeviceInfo, limits: Limits | None = None) -> str | None:

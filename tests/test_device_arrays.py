@@ -12,6 +12,7 @@ import pytest
 from pyopencl.tools import ImmediateAllocator, MemoryPool, SVMAllocator
 
 import clconv
+from clconv.invoke import RepeatedOnDevice
 from clconv.runtime import runtime_of
 from tests.calls import assert_same, expected
 from tests.harness import integers
@@ -47,6 +48,26 @@ def test_the_same_device_arrays_again_and_again(queue: cl.CommandQueue) -> None:
     assert_same(out.get(), expected(x, w, padding=1))
     residual = cla.to_device(queue, integers(2, 8, 6, 6))
     assert_same(conv(on_device, out=out, residual=residual).get(), expected(x, w, residual=residual.get(), padding=1))
+
+
+def test_calls_that_are_repeated_find_scratch_that_was_replaced(queue: cl.CommandQueue) -> None:
+    own = cl.CommandQueue(queue.context)
+    x, w = integers(1, 8, 12, 12), integers(8, 8, 3, 3)
+    conv = clconv.Convolution(w, padding=1, queue=own, algorithm="standard/winograd_simt")
+    on_device, out = cla.to_device(own, x), cla.empty(own, (1, 8, 12, 12), np.float32)
+    for _ in range(3):
+        conv(on_device, out=out)
+    assert isinstance(conv._repeated, RepeatedOnDevice)
+    state = runtime_of(own).queue_state(own)
+    before = list(state._scratch)
+    conv(cla.to_device(own, integers(1, 8, 60, 60)))
+    for _ in range(3):
+        conv(on_device, out=out)
+    assert isinstance(conv._repeated, RepeatedOnDevice)
+    assert not any(now is old for now in state._scratch for old in before)
+    bound = [buffer for launch in conv._repeated._executable._launches for buffer in launch._bound.values()]
+    assert not any(buffer is old for buffer in bound for old in before)
+    assert_same(out.get(), expected(x, w, padding=1))
 
 
 def test_a_device_array_whose_memory_was_replaced(queue: cl.CommandQueue) -> None:

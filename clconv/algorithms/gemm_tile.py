@@ -143,5 +143,11 @@ def legal(tiles: tuple[GemmTile, ...], problem: ConvProblem, device: DeviceInfo)
     """
     worth = [tile for tile in tiles if tile.m < 4 * problem.OCG or tile.m <= SMALL]
     possible = [(t, parts) for t in worth if t.why_not(problem, device) is None for parts in t.parts(problem, device)]
-    possible.sort(key=lambda c: (c[0].seconds(problem, device, c[1]), c[1], c[0].groups(problem) * c[0].m * c[0].p))
+    possible.sort(key=lambda c: (_order(c[0], c[1], problem, device), c[1], c[0].groups(problem) * c[0].m * c[0].p))
     return possible[:CANDIDATES]
+
+
+def _order(tile: GemmTile, parts: int, problem: ConvProblem, device: DeviceInfo) -> float:
+    """Seconds by which tiles are ordered; parts are added up by a second kernel."""
+    seconds = tile.seconds(problem, device, parts)
+    return seconds if device.is_cpu else gpu.enqueued(seconds, 1 + (parts > 1))

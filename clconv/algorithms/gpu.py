@@ -17,6 +17,9 @@ LANES = 128
 LAUNCH = 4.4e-6
 """Seconds from one kernel to the next of a queue."""
 
+ENQUEUE = 9e-6
+"""Seconds that the host needs to enqueue a kernel: 8.4 to 9 through pyopencl and NVIDIA's driver, an H200 beside a Xeon."""
+
 CACHED = 1.4
 """How many times faster than DeviceInfo.bandwidth says what the last kernel wrote is read: it is in the second cache."""
 
@@ -29,6 +32,15 @@ _CLOCK = 0.89  # the clock at work, of the one that the device reports
 def resident(items: int, registers: int) -> int:
     """Work-groups that a compute unit holds at a time, of so many work-items with so many registers each."""
     return max(1, min(_REGISTERS // (items * registers), _ITEMS // items, _GROUPS))
+
+
+def enqueued(seconds: float, launches: int) -> float:
+    """Return what a call takes from host to end: its time on the device, or to enqueue its kernels, whichever is more.
+
+    Networks and calls in a row are enqueued ahead of the device, and most layers of one image are shorter there than that. A
+    little of the lesser one remains, so that of plans with as many kernels the shortest comes first.
+    """
+    return float((seconds**4 + (launches * ENQUEUE) ** 4) ** 0.25)
 
 
 def seconds(device: DeviceInfo, groups: int, together: int, alone: float, each: float, start: float = 0.0) -> float:

@@ -243,3 +243,13 @@ def test_refusals_name_both_numbers() -> None:
     assert SIMT["standard/implicit_gemm_simt"].supports(wide, GPU) is None
     huge = network_problem(1, 46341, 1, 1)
     assert "2147482624 pixels" in (SIMT["standard/implicit_gemm_simt"].supports(huge, GPU) or "")
+
+
+def test_a_second_kernel_has_to_save_what_it_takes_to_enqueue_it() -> None:
+    """One small image through 3x3 filters takes a GPU less time by Winograd's method, but three kernels; thirty-two gain."""
+    large = replace(GPU, compute_units=132, clock_mhz=1980)
+    one = network_problem(64, 56, 64, 3)
+    assert len(select(one, large).plan.launches) == 1
+    assert len(select(network_problem(64, 56, 64, 3, batch=32), large).plan.launches) == 3
+    plans = [p for a in SIMT.values() if a.supports(one, large) is None for p in a.plans(one, large)]
+    assert len(min(plans, key=lambda plan: plan.seconds).launches) == 3  # on the device alone
