@@ -33,6 +33,13 @@ BOOST = 1.3
 HEAVY = 1.05
 """The same of Intel's servers with AMX, which run slower while they use AVX-512."""
 
+START = 120.0
+"""Clock cycles of a pass over a register tile before its first multiply-add and after the last one: with sixteen registers,
+measured on two Zen 3 cores."""
+
+WIDE_START = 30.0
+"""The same with thirty-two, on two Zen 4 cores."""
+
 RUNS = 12
 """Most tap lists of a work-item: MAX_RUNS of kernels/include/tile_tables.clh."""
 
@@ -241,7 +248,7 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
         tap += cut.oc_block * itemsize / 107  # measured; each tile reads them from the second cache
     if p.SW * panel.ps * itemsize % 2048 == 0:
         tap *= 1.0 + 0.1 * cut.px  # the pixels of a tile share two sets of the first cache
-    tile = taps * tap + 30 + half * vectors * (3 if in_blocks > 1 else 2)
+    tile = taps * tap + (WIDE_START if cut.wide else START) + half * vectors * (3 if in_blocks > 1 else 2)
     tiles = max(cut.pixels / cut.px, ceil_div(cut.pixels, cut.px) * (cut.px - 1) / cut.px)
     sweep = tile * tiles + filters / 32  # one block of input by one of output channels
     copy = panel.bytes / itemsize * 0.4
