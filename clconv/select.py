@@ -107,7 +107,7 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
         for plan in plans:
             reason = over_limit(plan, device, limits)
             if reason is None:
-                candidates.append(on_lanes(plan, device))
+                candidates.append(as_on_gpu(plan, device))
             elif (plan.algorithm, reason) not in refused:
                 refused.append((plan.algorithm, reason))
                 over.append(refused[-1])
@@ -167,8 +167,8 @@ def named(name: str) -> tuple[Algorithm, ...]:
     return found
 
 
-def on_lanes(plan: Plan, device: DeviceInfo) -> Plan:
-    """Correct a plan's time on a GPU for the lanes that its work-groups leave idle, and for the enqueuing of its kernels.
+def as_on_gpu(plan: Plan, device: DeviceInfo) -> Plan:
+    """Return a plan, on a GPU with its time corrected for idle lanes of work-groups and for the enqueuing of its kernels.
 
     The work-items of a GPU run in step, 32 or 64 at a time; a work-group of one, right for a CPU, pays for all of them, and
     its instructions wait for each other.
