@@ -65,6 +65,7 @@ def _plan(
     limits: tuple[float, float, float, float],
     rows: int,
 ) -> Block | None:
+    bands = ceil_div(p.OH, rows)
     method = METHODS[p.dtype][0]
     avx512 = wide(p, device)
     lanes = 16 if avx512 else max(4, min(16, device.lanes(4)))
@@ -101,11 +102,11 @@ def _plan(
         *local,
         *size_arguments(first or middle, "IC", "IH", "IW"),
         *(Int(middle.IC), Int(p.OC), Int(p.OH), Int(p.OW), Int(middle.PT), Int(middle.PL)),
-        *map(Int, (rows, width, round_up(middle.IC, lanes) + 2 * lanes, positions_x, positions)),
+        *map(Int, (bands, width, round_up(middle.IC, lanes) + 2 * lanes, positions_x, positions)),
         *map(Float, limits),
         *epilogue_arguments(p),
     )
-    size = (ceil_div(p.OH, rows), p.N)
+    size = (bands, p.N)
     product = TILE if device.amx else 4 * TILE * TILE * STEP
     term = 4 * product * method.products + 55
     unit = 16 / lanes  # vectors of 16 numbers

@@ -23,6 +23,7 @@ from clconv.algorithms.pointwise.items import START, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.onnx import separable
+from clconv.onnx.bands import mean_of_bands
 from clconv.onnx.block_matrix import plan_block
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
@@ -103,7 +104,7 @@ def simd_form(
 ) -> Inverted | None:
     """Return the best plan with vectors alone."""
     bands = sorted({min(last.OH, count * device.compute_units) for count in (1, 2, 4, 8)})
-    plans = [_plan(first, middle, last, device, limits, ceil_div(last.OH, count)) for count in bands]
+    plans = [_plan(first, middle, last, device, limits, count) for count in bands]
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
 
 
@@ -112,7 +113,7 @@ FORMS = (simd_form, matrix_form)
 
 
 def _plan(
-    first: ConvProblem, middle: ConvProblem, p: ConvProblem, device: DeviceInfo, limits: Limits, rows: int
+    first: ConvProblem, middle: ConvProblem, p: ConvProblem, device: DeviceInfo, limits: Limits, bands: int
 ) -> Inverted | None:
     itemsize = accumulator_bytes(p)
     avx512 = wide(p, device)
@@ -141,11 +142,11 @@ def _plan(
         *size_arguments(first, "IC", "IH", "IW", "OC"),
         *size_arguments(p, "OC", "OH", "OW"),
         *size_arguments(middle, "PT", "PL"),
-        *(Int(rows), Int(width), Int(tap_pitch), Int(pitch)),
+        *(Int(bands), Int(width), Int(tap_pitch), Int(pitch)),
         *map(Float, limits),
         *epilogue_arguments(p),
     )
-    size = (ceil_div(p.OH, rows), p.N)
+    size = (bands, p.N)
     launch = Launch("network/inverted_residual.cl", "inverted_residual", macros, arguments, size, (1, 1))
     unit = device.multiply_cycles(lanes * itemsize)
 
@@ -157,13 +158,18 @@ def _plan(
 
     tile = columns * middle.KH * middle.KW * unit * 1.2 + 15
     depthwise = ceil_div(p.OW, columns) * ceil_div(middle.IC, lanes) * tile
-    expanded = min((rows - 1) * middle.SH + middle.EKH, middle.IH) * pointwise(first.OW, first.IC, first.OC)
-    cycles = expanded + rows * (depthwise + pointwise(p.OW, p.IC, p.OC))
+    expanded, projected = pointwise(first.OW, first.IC, first.OC), pointwise(p.OW, p.IC, p.OC)
+
+    def cycles(rows: int) -> float:
+        return START + min((rows - 1) * middle.SH + middle.EKH, middle.IH) * expanded + rows * (depthwise + projected)
+
+    items = math.prod(size)
+    item = mean_of_bands(p.OH, bands, items, device.compute_units, cycles)
     name = "network/inverted_residual"
     return Inverted(
         launch,
         Plan(name, first, (), (packs[0][0],), packs[0][1]),
         Plan(name, middle, (), taps_plan.prepare, taps_plan.packed_bytes),
         Plan(name, p, (), (packs[1][0],), packs[1][1], error_factor=direct_error_factor(p)),
-        seconds(p, device, ceil_div(math.prod(size), device.compute_units) * (START + cycles)),
+        seconds(p, device, ceil_div(items, device.compute_units) * item),
     )

@@ -24,6 +24,7 @@ from clconv.algorithms.pointwise.items import START, few_items, seconds
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
+from clconv.onnx.bands import mean_of_bands
 from clconv.onnx.block_matrix import plan_block
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
@@ -193,11 +194,17 @@ def _best(
     first: ConvProblem, second: ConvProblem, device: DeviceInfo, clamp: tuple[float, float], make: _Make
 ) -> Separable | None:
     plans = [
-        _together(first, second, device, clamp, min(rows, second.OH), splits, make)
-        for rows in sorted({1, 2, 4, 8, ceil_div(second.OH, device.compute_units)})
+        _together(first, second, device, clamp, bands, splits, make)
+        for bands in _bands(second.OH, device.compute_units)
         for splits in (1, 2, 4)
     ]
     return min((plan for plan in plans if plan is not None), key=lambda plan: plan.seconds, default=None)
+
+
+def _bands(rows: int, units: int) -> list[int]:
+    """Return numbers of bands to try: as many for each unit, and those of few rows."""
+    of_units = {min(rows, count * units) for count in (1, 2, 3, 4)}
+    return sorted(of_units | {ceil_div(rows, height) for height in (1, 2, 4, 8)})
 
 
 def pixel_pitch(filled: int, lanes: int, itemsize: int) -> int:
@@ -211,10 +218,11 @@ def _together(
     p: ConvProblem,
     device: DeviceInfo,
     clamp: tuple[float, float],
-    rows: int,
+    bands: int,
     splits: int,
     make: _Make,
 ) -> Separable | None:
+    rows = ceil_div(p.OH, bands)
     part = make(p, device, rows * p.OW)
     if part is None:
         return None
@@ -228,7 +236,7 @@ def _together(
     pack, packed_bytes = part.pack
     tap_pitch = round_up(p.IC, part.lanes) + 2 * part.lanes
     blocks_item = ceil_div(part.blocks, splits)
-    size = (ceil_div(p.OH, rows), ceil_div(part.blocks, blocks_item), p.N)
+    size = (bands, ceil_div(part.blocks, blocks_item), p.N)
     window = (("KH", first.KH), ("KW", first.KW), ("SH", first.SH), ("SW", first.SW), ("DH", first.DH), ("DW", first.DW))
     common = {name: value for name, value in common_macros(p, device) if name not in (*dict(window), "NHWC")}
     macros = (
@@ -243,14 +251,22 @@ def _together(
         *size_arguments(first, "IC", "IH", "IW"),
         *size_arguments(p, "OC", "OH", "OW"),
         *size_arguments(first, "PT", "PL"),
-        *(Int(rows), Int(part.blocks), Int(blocks_item), Int(tap_pitch), Int(pitch)),
+        *(Int(bands), Int(part.blocks), Int(blocks_item), Int(tap_pitch), Int(pitch)),
         *(Float(clamp[0]), Float(clamp[1])),
         *epilogue_arguments(p),
     )
     launch = Launch("network/separable.cl", "separable", macros, arguments, size, (1, 1, 1))
     unit = device.multiply_cycles(part.lanes * itemsize)
-    depthwise = rows * ceil_div(p.OW, columns) * ceil_div(p.IC, part.lanes) * (columns * first.KH * first.KW * unit * 1.2 + 25)
-    item = START + depthwise + part.once + blocks_item * part.block
+    depthwise = ceil_div(p.OW, columns) * ceil_div(p.IC, part.lanes) * (columns * first.KH * first.KW * unit * 1.2 + 25)
+
+    # What a tile reads comes from the second cache again for each block of the filter, and fits less and less beside it.
+    again = max(0.0, sum(each.bytes for each in local) - device.l2_bytes / 4) / 100
+
+    def cycles(height: int) -> float:
+        own = part if height == rows else make(p, device, height * p.OW)
+        return math.inf if own is None else START + height * depthwise + own.once + blocks_item * (own.block + again)
+
+    item = mean_of_bands(p.OH, bands, math.prod(size), device.compute_units, cycles)
     return Separable(
         launch,
         Plan("network/separable", first, (), taps_plan.prepare, taps_plan.packed_bytes),

@@ -17,8 +17,8 @@
  * lift, shift      EC, may be absent        bias: OC, may be absent
  * taps             KH*KW TAP_PITCH          from depthwise/pixel_simd.cl, which begins with VEC zeros
  *
- * Work-items: (bands of ROWS rows of outputs, image), one in a work-group. The (KH-1)*DH + 1 - SH rows of e between two bands are computed
- * in both. Local memory: the split x (EXPAND 1), e, the split d, sums for the matrix unit.
+ * Work-items: (BANDS bands of rows of outputs, image), one in a work-group. The (KH-1)*DH + 1 - SH rows of e between two bands are
+ * computed in both. Local memory: the split x (EXPAND 1), e, the split d, sums for the matrix unit.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh (of the last part), matrix.clh; PARTS, PRODUCTS (see
  * include/split_multiply.clh); KH KW SH SW DH DW; TILE_OW (outputs side by side, at most OW); EXPAND, HAS_LIFT, HAS_SHIFT (0, 1).
@@ -29,6 +29,7 @@
 #include "include/vector.clh"
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
+#include "include/bands.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(TILE_OW)
 #error "KH, KW, SH, SW, DH, DW and TILE_OW must be set by the plan"
@@ -193,12 +194,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void block_matrix(
     __global const acc_t *restrict taps, __global const real *restrict shift, __global const ushort *restrict packed,
     __global const real *restrict bias, __global const real *restrict residual, __global real *restrict y,
     __local ushort *panel, __local acc_t *e, __local ushort *d, __local float *sums, const int IC, const int IH, const int IW,
-    const int EC, const int OC, const int OH, const int OW, const int PT, const int PL, const int ROWS, const int WIDTH,
+    const int EC, const int OC, const int OH, const int OW, const int PT, const int PL, const int BANDS, const int WIDTH,
     const int TAP_PITCH, const int X_POSITIONS, const int POSITIONS, const acc_t low0, const acc_t high0, const acc_t low,
     const acc_t high, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
-  const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
-  const int rows = LESSER(ROWS, OH - oh0), ih0 = oh0 * SH - PT;
+  const int band = get_global_id(0), oh0 = band_start(band, BANDS, OH); /* 0 .. OH-1 */
+  const int rows = band_start(band + 1, BANDS, OH) - oh0, ih0 = oh0 * SH - PT;
   const int rows_e = (rows - 1) * SH + (KH - 1) * DH + 1;
   const int first = GREATER(ih0, 0);
   const long n = get_global_id(1); /* 0 .. N-1 */

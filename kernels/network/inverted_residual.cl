@@ -21,7 +21,7 @@
  * lift, shift      EC, may be absent        bias: OC, may be absent
  * taps             KH*KW TAP_PITCH          from depthwise/pixel_simd.cl, which begins with VEC zeros
  *
- * Work-items: (bands of ROWS rows of outputs, image), one in a work-group. The EKH - SH rows of e between two bands are computed
+ * Work-items: (BANDS bands of rows of outputs, image), one in a work-group. The EKH - SH rows of e between two bands are computed
  * in both.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh (of the last part); KH KW SH SW DH DW; TILE_OW (at most OW); PXB,
@@ -33,6 +33,7 @@
 #include "include/vector.clh"
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
+#include "include/bands.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(TILE_OW)
 #error "KH, KW, SH, SW, DH, DW and TILE_OW must be set by the plan"
@@ -157,12 +158,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void inverted_residual(
     __global const acc_t *restrict taps, __global const real *restrict shift, __global const acc_t *restrict packed,
     __global const real *restrict bias, __global const real *restrict residual, __global real *restrict y, __local acc_t *ring,
     __local acc_t *d, const int IC, const int IH, const int IW, const int EC, const int OC, const int OH,
-    const int OW, const int PT, const int PL, const int ROWS, const int WIDTH, const int TAP_PITCH, const int PITCH,
+    const int OW, const int PT, const int PL, const int BANDS, const int WIDTH, const int TAP_PITCH, const int PITCH,
     const acc_t low0, const acc_t high0, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
-  const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
-  const int rows = LESSER(ROWS, OH - oh0);
+  const int band = get_global_id(0), oh0 = band_start(band, BANDS, OH); /* 0 .. OH-1 */
+  const int rows = band_start(band + 1, BANDS, OH) - oh0;
   const long n = get_global_id(1); /* 0 .. N-1 */
   item(x + n * IH * IW * IC, expand, lift, taps, shift, packed, bias, residual + n * OH * OW * OC, y + n * OH * OW * OC, ring, d,
        oh0, rows, IC, IH, IW, EC, OC, OW, PT, PL, WIDTH, TAP_PITCH, PITCH, low0, high0, low, high, act_a, act_b);

@@ -21,7 +21,7 @@
  * are, in d, their sums are put beside it.
  *
  * Work-items:
- *   gid 0   output rows gid0*ROWS ...; the last may have fewer
+ *   gid 0   band gid0 of BANDS of output rows, see include/bands.clh
  *   gid 1   blocks gid1*BLOCKS_ITEM ... of OCB output channels, or of twice as many; the depthwise part is computed again for each
  *   gid 2   image n, 0 .. N-1
  *
@@ -36,6 +36,7 @@
 #include "include/vector.clh"
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
+#include "include/bands.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(TILE_OW)
 #error "KH, KW, SH, SW, DH, DW and TILE_OW must be set by the plan"
@@ -153,12 +154,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
     __global const real *restrict x, __global const acc_t *restrict taps, __global const real *restrict shift,
     __global const acc_t *restrict packed, __global const real *restrict bias, __global const real *restrict residual,
     __global real *restrict y, __local acc_t *d, __local acc_t *sums, const int IC, const int IH, const int IW, const int OC,
-    const int OH, const int OW, const int PT, const int PL, const int ROWS, const int BLOCKS, const int BLOCKS_ITEM,
+    const int OH, const int OW, const int PT, const int PL, const int BANDS, const int BLOCKS, const int BLOCKS_ITEM,
     const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
-  const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
-  const int rows = LESSER(ROWS, OH - oh0);
+  const int band = get_global_id(0), oh0 = band_start(band, BANDS, OH); /* 0 .. OH-1 */
+  const int rows = band_start(band + 1, BANDS, OH) - oh0;
   const int b0 = (int)get_global_id(1) * BLOCKS_ITEM; /* first block of output channels */
   const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);
   const int n = get_global_id(2); /* 0 .. N-1 */

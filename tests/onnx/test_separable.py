@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import clconv.onnx
 from clconv.device import DeviceInfo
 from clconv.notation import parse
 from clconv.onnx import layout, separable
+from clconv.onnx.bands import mean_of_bands
 from clconv.onnx.separable import fuse_separable
 from clconv.problem import ConvProblem
 from tests.onnx.fused import deviation, left
@@ -125,6 +127,32 @@ def test_both_forms_are_chosen() -> None:
         assert plan is not None
         chosen.append(dict(plan.launch.macros)["STRASSEN"])
     assert chosen == [1, 0]
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 5, 9])
+def test_any_number_of_bands(bands: int, cpu_queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine rows in bands whose heights differ by one row: no row is left out, and local memory holds the highest."""
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    monkeypatch.setattr(separable, "_bands", lambda *_: [bands])
+    for form in (separable.direct_form, separable.strassen_form):
+        monkeypatch.setattr(separable, "FORMS", (form,))
+        proto = pair(SHAPES["halves of vectors"])
+        assert deviation(proto, "network/separable", cpu_queue) < bound_of(form)
+
+
+def test_bands_of_the_busiest_unit() -> None:
+    """Fourteen rows for two units: in four bands each has seven, in six as well; in eight, heights alternate less evenly."""
+    assert mean_of_bands(14, 2, 2, 2, float) == 7
+    assert mean_of_bands(14, 4, 4, 2, float) == 3.5
+    assert mean_of_bands(7, 2, 2, 2, float) == 4  # one unit has the higher band
+    assert mean_of_bands(7, 3, 3, 2, float) == 2.5  # 3 and 2 rows
+    assert mean_of_bands(7, 2, 16, 2, float) == 3.5  # eight images
+    for rows in (5, 7, 14, 28):
+        for bands in range(1, rows + 1):
+            starts = [-(-i * rows // bands) for i in range(bands + 1)]  # as kernels/include/bands.clh
+            heights = {b - a for a, b in pairwise(starts)}
+            assert heights <= {rows // bands, -(-rows // bands)}
+            assert min(heights) <= mean_of_bands(rows, bands, bands, 2, float) <= max(heights)
 
 
 def test_fused_where_it_is_faster() -> None:
