@@ -49,7 +49,7 @@
 #define SOURCE panel
 typedef __local const acc_t *pixels_t;
 #else
-#define SOURCE x
+#define SOURCE (x + (NHWC ? 0 : n0 * image_step) + q0 * pixel_step)
 typedef __global const real *pixels_t;
 #endif
 
@@ -77,6 +77,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   const long pixel_step = NHWC ? IC : 1;
   const long channel_step = NHWC || PANEL ? 1 : (long)IH * IW;
   const long image_step = (long)IC * IH * IW;
+  const long step = PANEL ? IC : pixel_step; /* from pixel to pixel of a tile */
   const long out = NHWC ? (long)q0 * OC : (long)n0 * OC * OH * OW + q0;  /* pixel q0 of output channel 0 */
 
 #if PANEL
@@ -92,15 +93,15 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   for (int b = b0; b < b1; b++) {
     const int oc = b * OCB; /* 0 .. OC-1 */
     __global const acc_t *w = packed + (long)b * IC * OCB;
+    long from[PXB];
+    SPREAD_PIXELS(from, PXB, step);
     for (int t = 0, n = n0, oh = oh0, ow = ow0; t < pixels; t += PXB) {
       const int some = LESSER(PXB, pixels - t);
-      long from[PXB];
-#if PANEL
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + LESSER(i, some - 1)) * IC;
-#elif SH == 1 && SW == 1
-      const long first = (NHWC ? 0 : n0 * image_step) + (q0 + t) * pixel_step;
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = first + LESSER(i, some - 1) * pixel_step;
+#if PANEL || (SH == 1 && SW == 1)
+      if (some < PXB) SPREAD_PIXELS(from, some, step);
+      const pixels_t first = SOURCE + t * step;
 #else
+      const pixels_t first = x;
       UNROLL for (int i = 0; i < PXB; i++) {
         from[i] = i < some ? n * image_step + ((long)oh * SH * IW + ow * SW) * pixel_step : from[0];
         if (i < some) next_pixel(&n, &oh, &ow, OH, OW);
@@ -109,7 +110,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       const long at = out + (NHWC ? (long)t * OC : t);
       const ahead_t ahead = ahead_of((long)passes.next * IC * OCB, IC, OCB, passes.turn + t / PXB, passes.turns);
 #define TILE(SIZE)                                                                                                  \
-  tile(SIZE, some, SOURCE, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+  tile(SIZE, some, first, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
       if (NHWC && HAS_RESIDUAL) ask_tile(PXB, residual + at, y + at, oc, OC);
       if (some > PXB / 2) TILE(PXB);
       else if (some > 1) TILE(PXB / 2);
