@@ -52,6 +52,7 @@ typedef __local const acc_t *pixels_t;
 #include "include/pixel_tile.clh"
 #if STRASSEN
 #define ASK_OUTPUTS 0
+typedef pixels_t quarter_t;
 #include "include/strassen_tile.clh"
 #endif
 

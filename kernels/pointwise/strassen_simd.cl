@@ -27,7 +27,10 @@
  *
  * Per multiply-add, 1/OCB + 1/PXB elements are read from local memory and the filter; x is read once per work-item.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PXB, PXS (pixels of a tile's half, PXS < PXB),
+ * With IN_PLACE, quarters whose pixels all exist are not copied: a pixel is broadcast from where x has it.
+ *
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; IN_PLACE (1: N H W C without stride, whole vectors in
+ * half of IC, and pointers to local memory may be cast to global ones, as on PoCL's CPUs); PXB, PXS (pixels of a tile's half, PXS < PXB),
  * OCV (its vectors of output channels); PXB*OCV vector registers hold the sums; AHEAD, see prefetch.clh.
  */
 #include "include/wide.clh"
@@ -37,11 +40,18 @@
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
 
-#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW)
-#error "NHWC, PXB, OCV, SH and SW must be set by the plan"
+#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(IN_PLACE)
+#error "NHWC, PXB, OCV, SH, SW and IN_PLACE must be set by the plan"
 #endif
 
 typedef __local const acc_t *pixels_t;
+#if IN_PLACE
+typedef __global const acc_t *quarter_t;
+#define QUARTER(COPY, X) (whole ? (X) : (quarter_t)(size_t)(COPY))
+#else
+typedef pixels_t quarter_t;
+#define QUARTER(COPY, X) (COPY)
+#endif
 #define ASK_OUTPUTS (NHWC && HAS_RESIDUAL)
 #include "include/pixel_tile.clh"
 #include "include/strassen_tile.clh"
@@ -60,13 +70,19 @@ INLINE long pixel_at(const int p, const int IC, const int IH, const int IW, cons
 }
 
 #if NHWC
-/* A tile's operands: OPERANDS times `size` rows of ROW elements, each ICH channels of a pixel. x: pixel 0. */
+/* A tile's operands: OPERANDS times `size` rows of ROW elements, each ICH channels of a pixel; or their sums alone. x: pixel 0. */
 INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, const int p0, const int pixels, const int ROW,
                      const int IC, const int ICH, const int IH, const int IW, const int OH, const int OW) {
   for (int i = 0; i < size; i++, to += ROW) {
     const bool upper = i < pixels, lower = size + i < pixels; /* the pixel exists */
     __global const real *a1 = x + (upper ? pixel_at(p0 + i, IC, IH, IW, OH, OW) : 0);
     __global const real *a2 = x + (lower ? pixel_at(p0 + size + i, IC, IH, IW, OH, OW) : 0);
+    if (IN_PLACE && 2 * size <= pixels) {
+      for (int ic = 0; ic < ICH; ic += VEC)
+        put_sums(to + RAW * PXB * ROW + ic, PXB * ROW, LOAD_VEC(a1 + ic), LOAD_VEC(a1 + ICH + ic), LOAD_VEC(a2 + ic),
+                 LOAD_VEC(a2 + ICH + ic));
+      continue;
+    }
     if (upper && lower && ICH % VEC == 0 && IC % 2 == 0) {
       for (int ic = 0; ic < ICH; ic += VEC)
         put_operands(to + ic, PXB * ROW, LOAD_VEC(a1 + ic), LOAD_VEC(a1 + ICH + ic), LOAD_VEC(a2 + ic),
@@ -147,14 +163,17 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     const int oc = b * OCB; /* 0 .. OCH-1 */
     __global const acc_t *w = packed + (long)b * STEPS * ICH * OCB;
     for (int t = t0; t < t1; t++) {
-      const int p0 = tile_start(t, TILES, SMALL);
+      const int size = t < TILES - SMALL ? PXB : PXS, p0 = tile_start(t, TILES, SMALL);
+      const bool whole = IN_PLACE && 2 * size <= P - p0;
       __local const acc_t *a = operands + (t - t0) * OPERANDS * step;
+      const quarter_t a11 = QUARTER(a + A11 * step, x + (long)p0 * IC), a12 = QUARTER(a + A12 * step, a11 + ICH);
+      const quarter_t a22 = QUARTER(a + A22 * step, a12 + (long)size * IC);
       const long at = out + (NHWC ? (long)(p0 - first) * OC : 0);
       const ahead_t ahead = ahead_of((long)passes.next * STEPS * ICH * OCB, STEPS * ICH, OCB, passes.turn + t - t0, passes.turns);
 #define QUARTERS(SIZE)                                                                                                       \
-  quarters(SIZE, P - p0, a + A11 * step, a + A12 * step, a + A22 * step, row, a + RAW * step, row, step, channel, w, ahead,  \
+  quarters(SIZE, P - p0, a11, a12, a22, whole ? IC : row, a + RAW * step, row, step, channel, w, ahead,         \
            sums + (p0 - first) * OCB, partner, bias, residual + at, y + at, ICH, oc, OCH, OC, act_a, act_b)
-      if (t < TILES - SMALL) QUARTERS(PXB);
+      if (size == PXB) QUARTERS(PXB);
       else QUARTERS(PXS);
     }
 #if !NHWC

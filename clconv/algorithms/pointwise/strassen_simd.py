@@ -19,6 +19,7 @@ from clconv.algorithms.base import (
 from clconv.algorithms.packing import STEPS, pack_strassen
 from clconv.algorithms.pointwise.items import START, few_items, seconds, tiles_each
 from clconv.algorithms.reasons import other_kind
+from clconv.algorithms.sets import filled
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Macro, Plan
@@ -125,12 +126,14 @@ class StrassenSimd(Algorithm):
         )
         size = (ceil_div(tiles, tiles_item), ceil_div(tile.blocks, blocks_item), images)
         pack, packed_bytes = pack_strassen(p, tile.oc_block)
+        in_place = _in_place(p, device, tile)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
             macros=(
                 *common_macros(p, device),
                 *tile.macros,
+                ("IN_PLACE", int(in_place)),
                 ahead(p, device, packed_bytes // tile.blocks, size, blocks_item),
             ),
             arguments=(
@@ -142,10 +145,11 @@ class StrassenSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
+        written = STEPS - 3 if in_place and not tile.avx512 else STEPS  # not measured with AVX-512
         transpose = 0 if nhwc else 4.0 * height * tile.oc_block
         # Clock cycles of a vector of an operand; with channels side by side, of 64 bytes.
         move = 5.4 * tile.lanes * itemsize / 64 if nhwc else 6.0 if p.stride == (1, 1) else 24
-        put = move * STEPS * height * tile.ic_half / tile.lanes
+        put = move * written * height * tile.ic_half / tile.lanes
         stream = tile.stream(packed_bytes, device)
         if local[0].bytes > device.l2_bytes / 4:  # and the operands, again for each block
             stream += local[0].bytes / (24 if local[0].bytes > device.l2_bytes else 64)
@@ -164,3 +168,9 @@ class StrassenSimd(Algorithm):
             error_factor=error_factor(p),
             strassen=(*tile.heights, tile.blocks * tile.oc_block),
         )
+
+
+def _in_place(p: ConvProblem, device: DeviceInfo, tile: StrassenTile) -> bool:
+    """Whether the kernel may read quarters of x where they are, and the rows of a tile leave each other in the first cache."""
+    whole = p.layout == "NHWC" and p.stride == (1, 1) and p.IC % (2 * tile.lanes) == 0 and tile.itemsize == p.itemsize
+    return whole and device.is_pocl and device.is_cpu and filled(tile.heights[0], p.IC * p.itemsize) <= 0.5
