@@ -11,11 +11,11 @@ from clconv.algorithms.base import (
     common_macros,
     direct_error_factor,
     epilogue_arguments,
-    rounds,
     scattered_cycles,
     size_arguments,
 )
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.pointwise.items import few_items
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -39,6 +39,9 @@ measured on two Zen 3 cores."""
 
 WIDE_START = 30.0
 """The same with thirty-two, on two Zen 4 cores."""
+
+LATE = 20e3
+"""Most clock cycles that a unit waits for the last work-item of another."""
 
 RUNS = 12
 """Most tap lists of a work-item: MAX_RUNS of kernels/include/tile_tables.clh."""
@@ -261,4 +264,4 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
         * p.N
         * ceil_div(p.G, cut.groups)
     )
-    return item * rounds(items, device) + scattered_cycles(p, device)
+    return few_items(items, device, item, LATE) + scattered_cycles(p, device)
