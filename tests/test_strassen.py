@@ -15,7 +15,7 @@ from clconv.notation import parse
 from clconv.reference import error_bound, reference
 from clconv.select import Limits, select
 from clconv.strassen import Array, cut, halves, magnitude, roundings
-from tests.harness import Data, run_plan
+from tests.harness import Data, make_data, run_plan
 
 HEIGHTS = st.sampled_from([(14, 11), (6, 5), (48, 32), (24, 16)])
 
@@ -111,6 +111,24 @@ def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, q
     assert (error <= error_bound(problem, plan, x, w)).all()
     assert (error > error_bound(problem, direct, x, w)).any()
     assert (np.abs(run_plan(direct, queue, data) - want) <= error_bound(problem, direct, x, w)).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["1x1 32->70 @5x7 batch 2", "1x1 64->128 @13 residual relu", "1x1 1024->40 @6", "1x1 35->33 @9"]
+)
+def test_quarters_where_they_are(text: str, queue: cl.CommandQueue) -> None:
+    """Tiles whose pixels all exist read x itself; others copies, and all where rows are 4 KiB or halves no whole vectors."""
+    problem = parse(f"{text} nhwc")
+    info = DeviceInfo.of(queue.device)
+    plans = [p for p in select(problem, info, Limits("strassen")).candidates if p.algorithm == "pointwise/strassen_simd"][:3]
+    data = make_data(problem)
+    want = reference(problem, data.x, data.w, data.bias, data.residual)
+    assert plans
+    for plan in plans:
+        in_place = dict(plan.launches[0].macros)["IN_PLACE"]
+        assert in_place == int(info.is_pocl and info.is_cpu and problem.IC in (32, 64))
+        error = np.abs(run_plan(plan, queue, data) - want)
+        assert (error <= error_bound(problem, plan, data.x, data.w, data.bias, data.residual)).all()
 
 
 def test_a_caller_can_rule_it_out() -> None:

@@ -111,7 +111,7 @@ class ChannelSimd(Algorithm):
             multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic
         if not nhwc and tile < 8:
             multiply *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
-        begin_and_end = (30 if avx512 else 15) * ceil_div(pixels_item, tile) + stream  # measured, 15 on a Zen 3
+        begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0
         read = pixels_item * _pixel_bytes(p) / 40  # once for each share of the output channels

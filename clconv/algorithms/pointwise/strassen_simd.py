@@ -126,14 +126,13 @@ class StrassenSimd(Algorithm):
         )
         size = (ceil_div(tiles, tiles_item), ceil_div(tile.blocks, blocks_item), images)
         pack, packed_bytes = pack_strassen(p, tile.oc_block)
-        in_place = _in_place(p, device, tile)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
             macros=(
                 *common_macros(p, device),
                 *tile.macros,
-                ("IN_PLACE", int(in_place)),
+                ("IN_PLACE", int(_in_place(p, device, tile))),
                 ahead(p, device, packed_bytes // tile.blocks, size, blocks_item),
             ),
             arguments=(
@@ -145,11 +144,10 @@ class StrassenSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        written = STEPS - 3 if in_place and not tile.avx512 else STEPS  # not measured with AVX-512
         transpose = 0 if nhwc else 4.0 * height * tile.oc_block
         # Clock cycles of a vector of an operand; with channels side by side, of 64 bytes.
         move = 5.4 * tile.lanes * itemsize / 64 if nhwc else 6.0 if p.stride == (1, 1) else 24
-        put = move * written * height * tile.ic_half / tile.lanes
+        put = move * STEPS * height * tile.ic_half / tile.lanes
         stream = tile.stream(packed_bytes, device)
         if local[0].bytes > device.l2_bytes / 4:  # and the operands, again for each block
             stream += local[0].bytes / (24 if local[0].bytes > device.l2_bytes else 64)
