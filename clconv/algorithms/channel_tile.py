@@ -14,8 +14,8 @@ from clconv.algorithms.base import (
     scattered_cycles,
     size_arguments,
 )
+from clconv.algorithms.items import few_items
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import few_items
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -40,7 +40,7 @@ measured on two Zen 3 cores."""
 WIDE_START = 30.0
 """The same with thirty-two, on two Zen 4 cores."""
 
-LATE = 20e3
+MOST_LATE = 20e3
 """Most clock cycles that a unit waits for the last work-item of another."""
 
 RUNS = 12
@@ -264,4 +264,4 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
         * p.N
         * ceil_div(p.G, cut.groups)
     )
-    return few_items(items, device, item, LATE) + scattered_cycles(p, device)
+    return few_items(items, device, item, MOST_LATE) + scattered_cycles(p, device)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
-from clconv.algorithms.pointwise.items import START, seconds
+from clconv.algorithms.items import START, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Macro, Plan

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
+from clconv.algorithms.items import START, seconds
 from clconv.algorithms.packing import pack_split
-from clconv.algorithms.pointwise.items import START, seconds
 from clconv.algorithms.split import METHODS, STEP, SUMS_BYTES, TILE, busiest, error_factor
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo

@@ -18,8 +18,8 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
+from clconv.algorithms.items import START, seconds
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import START, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.onnx import separable

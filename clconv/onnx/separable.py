@@ -19,8 +19,8 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
+from clconv.algorithms.items import START, few_items, seconds
 from clconv.algorithms.packing import pack_filter, pack_strassen
-from clconv.algorithms.pointwise.items import START, few_items, seconds
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo

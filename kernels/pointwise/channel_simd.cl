@@ -45,6 +45,8 @@
 #error "NHWC, PXB, OCV, SH, SW and PANEL must be set by the plan"
 #endif
 
+#define STRIDED (!PANEL && (SH != 1 || SW != 1)) /* pixels of a tile have no one distance */
+
 #if PANEL
 #define SOURCE panel
 typedef __local const acc_t *pixels_t;
@@ -77,7 +79,6 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   const long pixel_step = NHWC ? IC : 1;
   const long channel_step = NHWC || PANEL ? 1 : (long)IH * IW;
   const long image_step = (long)IC * IH * IW;
-  const long step = PANEL ? IC : pixel_step; /* from pixel to pixel of a tile */
   const long out = NHWC ? (long)q0 * OC : (long)n0 * OC * OH * OW + q0;  /* pixel q0 of output channel 0 */
 
 #if PANEL
@@ -94,12 +95,12 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     const int oc = b * OCB; /* 0 .. OC-1 */
     __global const acc_t *w = packed + (long)b * IC * OCB;
     long from[PXB];
-    SPREAD_PIXELS(from, PXB, step);
+    if (!STRIDED) SPREAD_PIXELS(from, PXB, pixel_step);
     for (int t = 0, n = n0, oh = oh0, ow = ow0; t < pixels; t += PXB) {
       const int some = LESSER(PXB, pixels - t);
-#if PANEL || (SH == 1 && SW == 1)
-      if (some < PXB) SPREAD_PIXELS(from, some, step);
-      const pixels_t first = SOURCE + t * step;
+#if !STRIDED
+      if (some < PXB) SPREAD_PIXELS(from, some, pixel_step);
+      const pixels_t first = SOURCE + t * pixel_step;
 #else
       const pixels_t first = x;
       UNROLL for (int i = 0; i < PXB; i++) {

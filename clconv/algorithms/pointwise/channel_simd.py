@@ -14,8 +14,8 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.items import START, busiest_unit, seconds
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import START, busiest_unit, seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo

@@ -12,8 +12,8 @@ from clconv.algorithms.base import (
     fastest_first,
     size_arguments,
 )
+from clconv.algorithms.items import START, busiest_unit, seconds
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import START, busiest_unit, seconds
 from clconv.algorithms.reasons import other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan

@@ -13,8 +13,8 @@ from clconv.algorithms.base import (
     fastest_first,
     size_arguments,
 )
+from clconv.algorithms.items import START, few_items, seconds, tiles_each
 from clconv.algorithms.packing import STEPS, pack_strassen
-from clconv.algorithms.pointwise.items import START, few_items, seconds, tiles_each
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo

@@ -16,8 +16,8 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.items import START, few_items, seconds, tiles_each
 from clconv.algorithms.packing import STEPS, pack_strassen
-from clconv.algorithms.pointwise.items import START, few_items, seconds, tiles_each
 from clconv.algorithms.reasons import other_kind
 from clconv.algorithms.sets import filled
 from clconv.algorithms.wide import wide

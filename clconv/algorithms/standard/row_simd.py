@@ -15,8 +15,8 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
+from clconv.algorithms.items import START, few_items, seconds
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.pointwise.items import START, few_items, seconds
 from clconv.algorithms.reasons import converted_often, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
