@@ -116,7 +116,7 @@ def _cores() -> int:
 @click.option("--seconds", type=Seconds(), help="Per library, layer and round: 0.1, networks 1 if left out.")
 @click.option("--budget", type=Seconds(), help="Stop after this many seconds and keep what is measured.")
 @click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
-@click.option("--json", "json_file", type=FILE, callback=_writable, help="Keep the results, after each layer.")
+@click.option("--json", "json_file", type=FILE, callback=_writable, help="Keep the results, after each layer or round.")
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
 @click.option("--picture", type=FILE, callback=_picture, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
 @click.option(
@@ -158,6 +158,8 @@ def bench_command(
     try:
         if sweep and readme is not None:
             raise click.UsageError("a sweep has no table for a README; leave out --readme, --json and --picture keep the sweep")
+        if resume and json_file is None:
+            raise click.UsageError("--resume goes on with the file of --json; name that too")
         if readme is not None:
             place(readme, "networks" if whole else "bench")  # before a measurement, not after it
         if whole:
@@ -170,6 +172,7 @@ def bench_command(
                 rounds=rounds,
                 seconds=seconds or 1.0,
                 json_file=json_file,
+                resume=resume,
                 readme=readme,
                 console=console,
             )

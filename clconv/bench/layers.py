@@ -17,9 +17,9 @@ from clconv.bench.picture import draw_ratios, draw_sweep
 from clconv.bench.process import Process
 from clconv.bench.readme import write as write_readme
 from clconv.bench.results import LayerResult, Results
+from clconv.bench.resume import resumed
 from clconv.bench.timing import measure_machine, measure_round
 from clconv.bench.workloads import Layer, distinct_layers
-from clconv.errors import ClconvError
 
 INTERRUPTED = "interrupted"
 
@@ -68,10 +68,8 @@ def bench_layers(
         date=datetime.date.today().isoformat(),
         versions=machine.versions({p.name: p.version for p in found}),
     )
-    if resume and json_file is None:
-        raise click.UsageError("--resume goes on with the file of --json; name that too")
     if resume and json_file is not None and json_file.exists():
-        results = _resumed(Results.load(json_file), results)
+        results = resumed(Results.load(json_file), results, ("batch", "threads", "layouts", "versions"))
     ours = tuple(lay if a == "auto" else f"{lay} {a}" for a in algorithms for lay in layouts if a != "none")
     ended = _measure(results, layers, found, ours, budget, json_file, console)
     for record in earlier:
@@ -110,22 +108,6 @@ def _against(against: list[str]) -> tuple[list[str], list[Results]]:
     """Tell library names from files of earlier runs."""
     files = [name for name in against if name.endswith(".json")]
     return [n for n in against if n not in files and n != "none"], [Results.load(Path(f)) for f in files]
-
-
-def _resumed(earlier: Results, now: Results) -> Results:
-    """Return earlier results to go on with.
-
-    Raises
-    ------
-    ClconvError
-        If they were measured in another way.
-    """
-    for what in ("batch", "threads", "layouts", "versions"):
-        before, after = getattr(earlier, what), getattr(now, what)
-        if before != after:
-            raise ClconvError(f"the earlier run has {what} {before}, this one {after}; start anew without --resume")
-    earlier.rounds, earlier.seconds = now.rounds, now.seconds
-    return earlier
 
 
 def _measure(

@@ -40,7 +40,7 @@ def measure(
     tell: Callable[[str, int], None] = lambda _text, _done: None,
     keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Time networks in libraries, into ``results``.
+    """Time networks in libraries, into ``results``: the rounds that are missing there.
 
     Every result is compared with ONNX Runtime's where that takes part, else with the first library's; what is off by more
     than 1e-4 of the largest output does not count. What was measured when it is interrupted stays in ``results``.
@@ -54,14 +54,14 @@ def measure(
     tell : callable
         Told what is going on between measurements, and how many of ``len(cases) * rounds * len(everyone)`` are done.
     keep : callable
-        Called after each case.
+        Called after each round.
     """
     everyone = sorted(everyone, key=lambda peer: peer.name != "onnxruntime")
     with tempfile.TemporaryDirectory(prefix="clconv-bench-") as folder:
         for index, (network, batch) in enumerate(cases):
             reference = Path(folder) / f"{network}-{batch}.npy"
-            _measure(results, network, batch, everyone, reference, index * results.rounds * len(everyone), tell)
-            keep()
+            _measure(results, network, batch, everyone, reference, index * results.rounds * len(everyone), tell, keep)
+            reference.unlink(missing_ok=True)
 
 
 def _measure(
@@ -72,25 +72,32 @@ def _measure(
     reference: Path,
     done: int,
     tell: Callable[[str, int], None],
+    keep: Callable[[], None],
 ) -> None:
-    runs = [(NetworkTiming(network, batch, peer.name), Process(peer, results.threads)) for peer in everyone]
-    results.timings += [timing for timing, _ in runs]
+    runs = [_Run(results.asked(network, batch, peer.name), Process(peer, results.threads), reference) for peer in everyone]
     try:
-        for _ in range(results.rounds):
-            for timing, process in runs:
-                tell(f"{network}, batch {batch}: {timing.library}", done)
+        for number in range(results.rounds):
+            missing = [run for run in runs if len(run.timing.medians) <= number]
+            if missing:
+                runs[0].load()  # with whose result the others' are compared
+            for run in runs:
+                tell(f"{network}, batch {batch}: {run.timing.library}", done)
                 done += 1
-                _round(timing, process, results.seconds, reference)
+                if run in missing:
+                    run.time(results.seconds)
+            if missing:
+                keep()
     finally:
-        for _, process in runs:
-            process.close()
+        for run in runs:
+            run.process.close()
     tell(f"{network}, batch {batch}: memory", done)
-    _weigh([timing for timing, _ in runs], reference.with_suffix(".onnx"), results.threads)
+    _weigh([run.timing for run in runs], reference.with_suffix(".onnx"), results.threads)
+    keep()
 
 
 def _weigh(timings: Sequence[NetworkTiming], model: Path, threads: int) -> None:
     """Find the memory that each library takes, where it is measured."""
-    wanted = [t for t in timings if t.counts and t.library in memory.LOADERS]
+    wanted = [t for t in timings if t.counts and not t.peak_mib and t.library in memory.LOADERS]
     if wanted:
         network = wanted[0].network
         onnx.save(build(network, **options_of(network)), model)
@@ -99,32 +106,54 @@ def _weigh(timings: Sequence[NetworkTiming], model: Path, threads: int) -> None:
     model.unlink(missing_ok=True)
 
 
-def _round(timing: NetworkTiming, process: Process, seconds: float, reference: Path) -> None:
-    """Time a library once, after loading and checking it the first time; one that fails is left out from then on."""
-    network = timing.network
-    if timing.failed:
-        return
-    try:
-        if not timing.medians:
-            _ask(process, "load_network", network=network, batch=timing.batch, variant=network)
-            timing.error = _ask(process, "check_network", variant=network, reference=str(reference))["error"]
-        answer = _ask(process, "time", variant=network, seconds=seconds)
-    except (WorkerDiedError, _FailedError) as error:
-        timing.failed = str(error)
-        return
-    timing.min_ms = min(timing.min_ms, answer["min_ms"])
-    timing.medians.append(answer["median_ms"])
+class _Run:
+    """A network in a library's process. One that fails is left out from then on, with what was measured before.
 
+    Parameters
+    ----------
+    timing : NetworkTiming
+    process : Process
+    reference : Path
+        The first library's result, written by it.
+    """
 
-class _FailedError(Exception):
-    """A worker's answer that something went wrong."""
+    def __init__(self, timing: NetworkTiming, process: Process, reference: Path) -> None:
+        self.timing = timing
+        self.process = process
+        self._reference = reference
+        self._loaded = False
 
+    def load(self) -> None:
+        """Load the network and check its result, unless that is done."""
+        timing = self.timing
+        if self._loaded or timing.failed:
+            return
+        if self._ask("load_network", network=timing.network, batch=timing.batch) is None:
+            return
+        answer = self._ask("check_network", reference=str(self._reference))
+        if answer is not None:
+            timing.error = answer["error"]
+            self._loaded = True
 
-def _ask(process: Process, do: str, **arguments: Any) -> dict[str, Any]:
-    answer = process.ask(do, **arguments)
-    if "failed" in answer:
-        raise _FailedError(answer["failed"])
-    return answer
+    def time(self, seconds: float) -> None:
+        """Add a round."""
+        self.load()
+        answer = self._ask("time", seconds=seconds)
+        if answer is not None:
+            self.timing.min_ms = min(self.timing.min_ms, answer["min_ms"])
+            self.timing.medians.append(answer["median_ms"])
+
+    def _ask(self, do: str, **arguments: Any) -> dict[str, Any] | None:
+        if self.timing.failed:
+            return None
+        try:
+            answer = self.process.ask(do, variant=self.timing.network, **arguments)
+        except WorkerDiedError as death:
+            answer = {"failed": str(death)}
+        if "failed" in answer:
+            self.timing.failed = answer["failed"]
+            return None
+        return answer
 
 
 def check_network(value: np.ndarray[Any, Any], reference: Path) -> float:

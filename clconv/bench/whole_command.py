@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clconv.bench import machine, peers
 from clconv.bench.process import Process
 from clconv.bench.readme import replace
+from clconv.bench.resume import resumed
 from clconv.bench.timing import measure_machine
 from clconv.bench.whole import cases_of, measure
 from clconv.bench.whole_results import NetworkResults
@@ -18,7 +19,7 @@ from clconv.bench.whole_table import markdown, report
 from clconv.networks import NETWORKS
 
 BATCHES = (1, 8)
-LAYERS_ONLY = ("only", "layout", "algorithm", "sweep", "resume", "picture", "budget")
+LAYERS_ONLY = ("only", "layout", "algorithm", "sweep", "picture", "budget")
 """Options of ``clconv bench`` that have to do with layers."""
 
 
@@ -31,6 +32,7 @@ def bench_networks(
     rounds: int,
     seconds: float,
     json_file: Path | None,
+    resume: bool,
     readme: Path | None,
     console: Console,
 ) -> str:
@@ -47,13 +49,16 @@ def bench_networks(
     threads, rounds : int
     seconds : float
         Per library and round.
-    json_file, readme : Path, optional
+    json_file : Path, optional
+    resume : bool
+        Measure what this file lacks.
+    readme : Path, optional
     console : rich.console.Console
 
     Raises
     ------
     ClconvError
-        If a name is unknown, a file is no record, or there is no device.
+        If a name is unknown, a file is no record or of another run than this, or there is no device.
     """
     cases = cases_of(networks or NETWORKS, batches or BATCHES)
     earlier = [NetworkResults.load(Path(name)) for name in against if name.endswith(".json")]
@@ -67,6 +72,8 @@ def bench_networks(
         date=datetime.date.today().isoformat(),
         versions=machine.versions({peer.name: peer.version for peer in found}),
     )
+    if resume and json_file is not None and json_file.exists():
+        results = resumed(NetworkResults.load(json_file), results, ("threads", "versions"))
     ended = _measure(results, cases, [peers.OURS, *found], json_file, console)
     for record in earlier:
         results.adopt(record)
@@ -104,7 +111,7 @@ def _measure(
         progress.refresh()
         try:
             with Process(peers.OURS, results.threads) as us:
-                results.machine = measure_machine(us)
+                results.machine = measure_machine(us, results.machine)
             measure(results, cases, everyone, tell, keep)
         except KeyboardInterrupt:
             results.timings = [t for t in results.timings if t.medians or t.failed]

@@ -88,6 +88,14 @@ class NetworkResults:
         wanted = (network, batch, library)
         return next((t for t in self.timings if (t.network, t.batch, t.library) == wanted), None)
 
+    def asked(self, network: str, batch: int, library: str) -> NetworkTiming:
+        """Return the timing of a library that is about to be measured, with the rounds that there are."""
+        timing = self.of(network, batch, library)
+        if timing is None:
+            timing = NetworkTiming(network, batch, library)
+            self.timings.append(timing)
+        return timing
+
     def best_other(self, network: str, batch: int) -> NetworkTiming | None:
         """Return the fastest other library whose result is right, None if there is none."""
         others = [t for t in self.timings if (t.network, t.batch) == (network, batch) and t.library != OURS.name and t.counts]

@@ -22,6 +22,7 @@ class Told:
     """Stands for a process: answers at once, and keeps what it was asked."""
 
     asked: ClassVar[list[tuple[str, str]]] = []
+    checked: ClassVar[list[str]] = []
     interrupt_at = -1
 
     def __init__(self, peer: Peer, threads: int) -> None:
@@ -45,18 +46,22 @@ class Told:
             raise WorkerDiedError("signal SIGSEGV")
         if self.peer.name == "torch" and do == "load_network" and arguments["batch"] > 1:
             return {"failed": "RuntimeError: no"}
+        if do == "check_network":
+            Path(arguments["reference"]).touch()
+            Told.checked.append(self.peer.name)
         return {"note": "", "error": 1e-7, "min_ms": MS[self.peer.name], "median_ms": 1.5 * MS[self.peer.name], "samples": 9}
 
 
 @pytest.fixture(autouse=True)
 def _told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Told, "asked", [])
+    monkeypatch.setattr(Told, "checked", [])
     monkeypatch.setattr(Told, "interrupt_at", -1)
     known = {name: Peer(name, f"m:{name}", ("NCHW",), ("numpy",), "numpy") for name in MS if name != "clconv"}
     monkeypatch.setattr(peers, "PEERS", known)
     monkeypatch.setattr(whole, "Process", Told)
     monkeypatch.setattr(whole_command, "Process", Told)
-    monkeypatch.setattr(whole_command, "measure_machine", lambda process: MACHINE)
+    monkeypatch.setattr(whole_command, "measure_machine", lambda process, earlier: MACHINE)
     monkeypatch.setattr(memory, "peak_mib", lambda library, model, batch, threads: 100.0 * batch * model.is_file())
 
 
@@ -122,6 +127,46 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
     assert _row(result.output, 8) == ["4.000", "6.000", "-", "1", "-", "-", "/", "-"]
 
 
+def test_resume_measures_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Told, "interrupt_at", 5)  # in batch 1, before the second round's last
+    path = tmp_path / "r.json"
+    _run("--against", "torch,ncnn", "--json", str(path), "--resume")  # there is no file yet
+    monkeypatch.setattr(Told, "interrupt_at", -1)
+    assert [name for name, _ in Told.asked] == ["clconv", "torch", "ncnn", "clconv", "torch"]
+    Told.asked.clear()
+    Told.checked.clear()
+    result = _run("--against", "torch,ncnn", "--json", str(path), "--resume")
+    assert result.exit_code == 0, result.output
+    assert [name for name, _ in Told.asked] == ["ncnn", "clconv", "ncnn", "clconv", "ncnn"]
+    assert Told.checked[:2] == ["clconv", "ncnn"]  # a result is not compared with itself
+    assert {(t.library, t.batch): len(t.medians) for t in NetworkResults.load(path).timings} == {
+        **dict.fromkeys([(name, 1) for name in ("clconv", "torch", "ncnn")], 2),
+        ("clconv", 8): 2,
+        ("torch", 8): 0,
+        ("ncnn", 8): 2,
+    }
+    assert _row(result.output, 8)[-3:] == ["800", "/", "-"]
+
+
+def test_resume_with_more_rounds_and_with_none_left(tmp_path: Path) -> None:
+    path = str(tmp_path / "r.json")
+    few = ("--batch", "1", "--json", path)
+    _run(*few)
+    assert _run(*few, "--resume").exit_code == 0
+    assert len(Told.asked) == 4
+    assert _run(*few, "--resume", "--rounds", "3").exit_code == 0
+    assert [name for name, _ in Told.asked[4:]] == ["clconv", "torch"]
+    assert [len(t.medians) for t in NetworkResults.load(Path(path)).timings] == [3, 3]
+
+
+def test_resume_goes_on_only_with_the_same(tmp_path: Path) -> None:
+    few = ("--batch", "1", "--json", str(tmp_path / "r.json"))
+    _run(*few)
+    result = _run(*few, "--against", "ncnn", "--resume")
+    assert result.exit_code == 1
+    assert "start anew without --resume" in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -133,6 +178,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
         (("--batch", "0"), "0 is no list of batch sizes"),
         (("--only", "dw"), "--only is for layers"),
         (("--sweep",), "--sweep is for layers"),
+        (("--resume",), "--resume goes on with the file of --json"),
     ],
 )
 def test_mistakes_end_in_a_sentence(arguments: tuple[str, ...], message: str) -> None:
