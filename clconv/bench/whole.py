@@ -77,7 +77,7 @@ def _measure(
     runs = [_Run(results.asked(network, batch, peer.name), Process(peer, results.threads), reference) for peer in everyone]
     try:
         for number in range(results.rounds):
-            missing = [run for run in runs if len(run.timing.medians) <= number]
+            missing = [run for run in runs if not run.timing.failed and len(run.timing.medians) <= number]
             if missing:
                 runs[0].load()  # with whose result the others' are compared
             for run in runs:

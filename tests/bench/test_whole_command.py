@@ -154,6 +154,7 @@ def test_resume_with_more_rounds_and_with_none_left(tmp_path: Path) -> None:
     _run(*few)
     assert _run(*few, "--resume").exit_code == 0
     assert len(Told.asked) == 4
+    assert len(Told.checked) == 2  # nothing is even loaded
     assert _run(*few, "--resume", "--rounds", "3").exit_code == 0
     assert [name for name, _ in Told.asked[4:]] == ["clconv", "torch"]
     assert [len(t.medians) for t in NetworkResults.load(Path(path)).timings] == [3, 3]
