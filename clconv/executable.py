@@ -36,7 +36,7 @@ class _Bound:
                     raise ValueError(f"{argument!r} in a launch of {launch.kernel} is none of the buffers {BUFFERS}")
                 (self._lasting if argument in _LASTING else self._changing).append((index, argument))
             else:
-                self.kernel.set_arg(index, _constant(argument, float_type))
+                self.kernel.set_arg(index, constant(argument, float_type))
 
     def bind(self, buffers: Mapping[str, Any], again: object = None) -> None:
         """Set the buffers; those that live as long as the executable only when they change.
@@ -63,7 +63,15 @@ class _Bound:
             ) from error
 
 
-def _constant(argument: Argument, float_type: type) -> Any:
+def constant(argument: Argument, float_type: type) -> Any:
+    """Return what a kernel is given for an argument that is no buffer.
+
+    Parameters
+    ----------
+    argument : Int, Float or Local
+    float_type : type
+        NumPy's, of the kernel's numbers.
+    """
     if isinstance(argument, Int):
         return np.int32(argument.value)
     if isinstance(argument, Float):

@@ -25,11 +25,12 @@ from clconv.onnx.model_file import read_model
 from clconv.onnx.passes import AFTER, BEFORE, run
 from clconv.onnx.planes import read_planes
 from clconv.onnx.precision import converted
-from clconv.onnx.program import Program, Store
+from clconv.onnx.program import Program
 from clconv.onnx.read import graph_of
 from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
+from clconv.onnx.store import Store
 from clconv.runtime import allocate, host_buffer, read_back, runtime_of, settle
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array
 

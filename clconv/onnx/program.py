@@ -1,13 +1,8 @@
-"""A network built for one context and one set of input shapes: kernels with all their buffers bound.
-
-Beside :mod:`clconv.executable`, the only place of this package that talks to pyopencl while a network runs.
-"""
+"""A network built for one context and one set of input shapes: kernels with all their buffers bound."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import mmap
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,157 +12,16 @@ import pyopencl as cl
 
 from clconv.discovery import in_own_process
 from clconv.onnx.arena import Arena
-from clconv.onnx.bell import Bell, ringing
+from clconv.onnx.bell import Bell
+from clconv.onnx.bound import BoundLaunch
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
-from clconv.onnx.spill import Spill
-from clconv.onnx.step import Lowering, Plans, Step
-from clconv.plan import Float, Int, Launch, Local, Plan
-from clconv.runtime import Runtime, failed, host_buffer
+from clconv.onnx.step import Lowering, Step
+from clconv.onnx.store import Store
+from clconv.runtime import failed
 
 _enqueue = cl.enqueue_nd_range_kernel
-_COPIED = 1 << 20  # bytes of a filter at a time
-_TURN = (2, 3, 1, 0)  # OC IC KH KW to KH KW IC OC
-
-
-class Store:
-    """Constants and packed filters on the device, shared by the programs of a network.
-
-    Parameters
-    ----------
-    runtime : Runtime
-    queue : pyopencl.CommandQueue
-        On which filters are packed.
-    spill : Spill
-        The file that large constants are read from.
-    algorithm : {"auto", "direct"}
-    """
-
-    def __init__(self, runtime: Runtime, queue: cl.CommandQueue, spill: Spill, algorithm: str = "auto") -> None:
-        self.runtime = runtime
-        self.queue = queue
-        self.spill = spill
-        self.plans = Plans(runtime.info, algorithm)
-        self.arena = Arena(runtime)
-        self._buffers: dict[Any, cl.Buffer] = {}
-        self._place: Array = np.empty(0, np.uint8)
-
-    def constant(self, name: str, array: Array, lasting: bool, turned: bool = False) -> cl.Buffer:
-        """Return the buffer of a constant; one that may differ between programs is told apart by its contents."""
-        key = (self._key(name, array, lasting), turned)
-        if key not in self._buffers:
-            self._buffers[key] = self._upload(array.transpose(_TURN) if turned else array)
-        return self._buffers[key]
-
-    def packed(self, plan: Plan, name: str, array: Array, lasting: bool, turned: bool) -> cl.Buffer:
-        """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
-        key = (plan.prepare, self._key(name, array, lasting))
-        if key not in self._buffers:
-            filt = array.transpose(_TURN) if turned else array
-            if not filt.flags.c_contiguous:
-                filt = self._in_place(filt)
-            source = host_buffer(self.runtime, filt)
-            self._buffers[key] = self.arena.allocate(plan.packed_bytes)
-            self._pack(plan, {"w": source, "packed": self._buffers[key]})
-            self.spill.release()
-        return self._buffers[key]
-
-    def _key(self, name: str, array: Array, lasting: bool) -> Any:
-        if lasting:
-            return name
-        where = self.spill.place(array)
-        return where or (name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest())
-
-    def _in_place(self, array: Array) -> Array:
-        """Return a contiguous copy in memory that the next one will use again: large blocks would stay with the process.
-
-        It is made in pieces along the axis that comes first in the file, so that there is little of that in memory as well.
-        """
-        if self._place.size < array.nbytes:
-            self._place = np.frombuffer(mmap.mmap(-1, array.nbytes), np.uint8)
-        copy: Array = self._place[: array.nbytes].view(array.dtype).reshape(array.shape)
-        axis = int(np.argmax(array.strides))
-        to, source = np.moveaxis(copy, axis, 0), np.moveaxis(array, axis, 0)
-        step = max(1, len(source) * _COPIED // array.nbytes)
-        for start in range(0, len(source), step):
-            to[start : start + step] = source[start : start + step]
-            self.spill.release()
-        return copy
-
-    def finish(self) -> None:
-        """Wait until filters are packed, and let go of what only packing needed."""
-        try:
-            self.queue.finish()
-        except cl.Error as error:
-            raise failed(self.runtime, error) from error
-        state = self.runtime.queue_state(self.queue)
-        with state.lock:
-            state.let_go()
-        self.spill.release()
-        self.arena.settle()
-        self._place = np.empty(0, np.uint8)
-
-    def _pack(self, plan: Plan, buffers: Mapping[str, cl.Buffer]) -> None:
-        state = self.runtime.queue_state(self.queue)
-        commands = [_Command(self.runtime, launch, buffers, {}, wide=False) for launch in plan.prepare]
-        try:
-            with state.lock:
-                for command in commands:
-                    wait_for = None if state.in_order or state.last is None else [state.last]
-                    state.last = _enqueue(
-                        self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for
-                    )
-                    state.hold(state.last, command)
-                if state.last is not None:
-                    state.last.wait()  # so that there is one filter at a time in memory beside the packed ones
-        except cl.Error as error:
-            raise failed(self.runtime, error) from error
-
-    def _upload(self, array: Array) -> cl.Buffer:
-        flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
-        data = np.ascontiguousarray(array) if array.size else np.zeros(1, array.dtype)
-        return cl.Buffer(self.runtime.context, flags, hostbuf=data)
-
-    @property
-    def bytes(self) -> int:
-        """Memory of constants and packed filters, in bytes."""
-        return sum(b.size for b in self._buffers.values())
-
-
-class _Command:
-    """One kernel, bound; the arguments that a call brings are set anew each time."""
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        launch: Launch,
-        buffers: Mapping[str, Any],
-        external: Mapping[str, int],
-        wide: bool,
-        bell: Bell | None = None,
-        flops: int = 0,
-    ) -> None:
-        self.kernel = runtime.kernel(launch if bell is None else ringing(launch))
-        self.global_size, self.local_size = launch.global_size, launch.local_size
-        self.rebind: list[tuple[int, int]] = []
-        self.step = 0
-        self.held = buffers  # OpenCL does not keep the buffers of a kernel alive
-        for index, argument in enumerate(launch.arguments):
-            if isinstance(argument, str):
-                if argument in external:
-                    self.rebind.append((index, external[argument]))
-                else:
-                    self.kernel.set_arg(index, buffers[argument])
-            elif isinstance(argument, Int):
-                self.kernel.set_arg(index, np.int32(argument.value))
-            elif isinstance(argument, Float):
-                self.kernel.set_arg(index, (np.float64 if wide else np.float32)(argument.value))
-            elif isinstance(argument, Local):
-                memory: Any = cl.LocalMemory(argument.bytes)  # pyopencl's types forget it
-                self.kernel.set_arg(index, memory)
-        if bell is not None:
-            self.step = bell.hang(self.kernel, len(launch.arguments), flops)
 
 
 class Program:
@@ -206,7 +60,7 @@ class Program:
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         store.finish()  # filters are packed before the first call, which may run on another queue
 
-    def _bound(self, index: int, step: Step) -> list[_Command]:
+    def _bound(self, index: int, step: Step) -> list[BoundLaunch]:
         """Find the buffers of a step's arguments and bind its kernels to them."""
         buffers: dict[str, Any] = {}
         external: dict[str, int] = {}
@@ -232,7 +86,7 @@ class Program:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
         return [
-            _Command(self.runtime, launch, buffers, external, wide, self._bell, step.flops // len(step.launches))
+            BoundLaunch(self.runtime, launch, buffers, external, wide, self._bell, step.flops // len(step.launches))
             for launch in step.launches
         ]
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clconv.onnx.memory import least_bytes
-from clconv.onnx.program import Program, Store
+from clconv.onnx.program import Program
 from clconv.onnx.step import Step
+from clconv.onnx.store import Store
 
 
 class Report:
