@@ -37,7 +37,7 @@
 #error "KH, KW, SH, SW, DH, DW and FLAT must be set by the plan"
 #endif
 
-#define NOWHERE (-(1 << 30)) /* a row that no window reaches */
+#define NOWHERE (-0x7fffffff - 1) /* a row from which no tap of a window reaches the image */
 #define TAPS (KH * KW)
 
 /* A slice: the first row of the packed filter, rows from one tap to the next, and how many taps there are; with FLAT 0 also its

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyopencl as cl
 import pytest
 
@@ -11,7 +13,7 @@ from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
 from clconv.problem import ConvProblem
 from clconv.select import over_limit
-from tests.harness import check_plan
+from tests.harness import Array, check_plan, make_data, run_plan
 
 BY_NAME = {a.name: a for a in ALGORITHMS}
 CPU = DeviceInfo("processor", "Vendor", max_work_group_size=4096, local_mem_bytes=1 << 30)
@@ -80,3 +82,45 @@ def test_few_rows_and_columns_are_unrolled(layout: str, options: dict[str, Any])
                 rows = (int(m["TILE_OH"]) - 1) * p.SH + (p.KH - 1) * p.DH + 1 if "TILE_OH" in m else 1
                 columns = (int(m["TILE_OW"]) - 1) * p.SW + (p.KW - 1) * p.DW + 1 if "TILE_OW" in m else 1
                 assert 3 <= rows * columns <= (2048 if "pixel" in name else 128)
+
+
+FAR = 2**30
+
+
+def one_tap(h: int, w: int) -> Callable[[Array, Array], Array]:
+    """What comes out if one tap of each filter alone lies in the image, at whose first pixels."""
+    return lambda x, filters: np.einsum("nihw,oi->nohw", x, filters[:, :, h, w])
+
+
+EXTREMES: dict[str, tuple[ConvProblem, Callable[[Array, Array], Array]]] = {
+    "strides whose product has more than 32 bits": (
+        ConvProblem((5, 2, 2, 16), (1, 1, 16, 16), stride=2 * FAR - 1, layout="NHWC"),
+        lambda x, w: np.einsum("nhwi,hwio->nhwo", x[:, :1, :1], w),
+    ),
+    "taps a half of all rows apart": (
+        ConvProblem((2, 4, 2, 3), (4, 4, 3, 3), dilation=FAR // 2, padding=FAR // 2),
+        one_tap(1, 1),
+    ),
+    "a column of padding and one of the image": (
+        ConvProblem((1, 4, 1, 17), (8, 4, 1, 1), stride=(1, FAR), padding=((0, 0), (FAR, FAR // 2))),
+        lambda x, w: one_tap(0, 0)(np.stack([0 * x[..., 0], x[..., 0]], 3), w),
+    ),
+    "one output of each channel": (
+        ConvProblem((1, 8, 9, 9), (8, 1, 3, 3), stride=FAR // 4, padding=1, groups=8),
+        lambda x, w: np.einsum("nchw,chw->nc", x[:, :, :2, :2], w[:, 0, 1:, 1:])[..., None, None],
+    ),
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_steps_of_almost_32_bits(extreme: str, queue: cl.CommandQueue) -> None:
+    info, (p, expected) = DeviceInfo.of(queue.device), EXTREMES[extreme]
+    data = make_data(p, integers=True)
+    want, tested = expected(data.x, data.w), 0
+    for algorithm in ALGORITHMS:
+        if algorithm.supports(p, info) is None:
+            plan = next((plan for plan in algorithm.plans(p, info) if over_limit(plan, info) is None), None)
+            if plan is not None:
+                np.testing.assert_array_equal(run_plan(plan, queue, data), want, algorithm.name)
+                tested += 1
+    assert tested > 1

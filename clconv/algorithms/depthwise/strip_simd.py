@@ -24,6 +24,9 @@ from clconv.problem import ConvProblem
 TAPS = 9
 """Taps of a filter that sixteen registers hold beside the sums."""
 
+BETWEEN = 16
+"""Elements of the image for each output, at most: the kernel asks for all of them, which 64 take LLVM a second and more."""
+
 PLANE = 1 << 16
 """Bytes of a channel's image of which the first cache keeps all rows until the next strip, and the processor where they are.
 Of larger ones, 224 x 224 pixels take as long as in tiles along the rows, 1000 x 1000 pixels 1.7 times as long."""
@@ -43,6 +46,8 @@ class DepthwiseStripSimd(Algorithm):
             return f"takes a vertical dilation of 1, this one is {problem.DH}"
         if problem.KH * problem.KW > TAPS:
             return f"keeps up to {TAPS} taps in registers, the filter has {problem.KH * problem.KW}"
+        if problem.SH * problem.SW > BETWEEN:
+            return f"asks for all {problem.SH * problem.SW} elements of the image for each output, at most {BETWEEN}"
         return converted_often(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:

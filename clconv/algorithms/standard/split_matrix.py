@@ -39,8 +39,8 @@ class SplitMatrix(Algorithm):
         if problem.kind == "depthwise":
             return f"multiplies {STEP} channels of a group at once, a depthwise problem has one"
         p = flat(problem)
-        if p.layout == "NCHW" and max(width := p.IW + p.PL + p.PR, TILE) < p.SW:
-            return f"turns as many columns as the stride, {p.SW}, where the padded image has {width}"
+        if p.layout == "NCHW" and max(p.IW, TILE) < p.SW:
+            return f"turns as many columns as the stride, {p.SW}, where the image has {p.IW}"
         need = _panel_numbers(p, window_of(p, 1, 1)) * 2 * METHODS[p.dtype][0].parts + SUMS_BYTES + 4 * p.KH * p.KW
         return too_little_local(need, device, "the input of one output")
 
