@@ -205,3 +205,12 @@ def test_check_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(cli, ["check"])
     assert result.exit_code == 0, result.output
     assert "reference" in result.stdout
+
+
+@pytest.mark.parametrize("package", ["PIL", "matplotlib"])
+def test_a_command_without_its_packages_says_which(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "clconv.cli.demo", raising=False)
+    result = CliRunner().invoke(cli, ["demo"])
+    assert result.exit_code == 1
+    assert f'clconv demo needs {package}; install it with: pip install "clconv[demo]"' in " ".join(result.output.split())

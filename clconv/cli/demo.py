@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import matplotlib
 import numpy as np
 import pyopencl as cl
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -90,11 +92,7 @@ def demo(image: Path | None, picture: Path, as_json: bool) -> None:
 
 def _load(path: Path | None) -> Array:
     """Read a photograph as (1, 3, H, W) in 0 .. 1, at most 512 pixels high and wide."""
-    from PIL import Image
-
     if path is None:
-        import matplotlib
-
         path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     try:
         with Image.open(path) as opened:
