@@ -19,18 +19,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import platformdirs
 import pyopencl as cl
 
-from clconv.arguments import read_path
 from clconv.device import DeviceInfo
+from clconv.folders import cache_folder
 
 SECONDS = 1.0
 """How long the end of Python may be put off."""
 MOST = 1000
 """Files to keep; the oldest half goes when there are more."""
 
-_MARK = b"clconv program 1\n"
+_MARK = b"clconv program 2\n"
 _NO_CODE = b"/program.bc" + bytes(4)
 """In a binary without the program's intermediate code: its name, and 0 for its bytes. PoCL crashes when it needs that code."""
 
@@ -39,11 +38,9 @@ _unsaved: dict[Path, tuple[cl.Program, float]] = {}  # and the seconds that buil
 
 
 def folder() -> Path | None:
-    """Return where binaries are kept: ``CLCONV_CACHE`` or the user's cache folder; None for ``CLCONV_CACHE=off``."""
-    named = os.environ.get("CLCONV_CACHE")
-    if named == "off":
-        return None
-    return read_path(named or platformdirs.user_cache_dir("clconv", appauthor=False)) / "programs"
+    """Return where binaries are kept; None where they are not."""
+    place = cache_folder()
+    return None if place is None else place / "programs"
 
 
 def place(device: cl.Device, info: DeviceInfo, source: str, options: Sequence[str]) -> Path | None:
@@ -73,7 +70,7 @@ def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[s
     except OSError:
         return None
     binary = content[len(_MARK) + _DIGEST :]
-    if content[: len(_MARK) + _DIGEST] != _MARK + hashlib.sha256(binary).digest() or _NO_CODE in binary:
+    if content[: len(_MARK) + _DIGEST] != _head(path, binary) or _NO_CODE in binary:
         with contextlib.suppress(OSError):  # a folder that is not ours to write to
             path.unlink()
         return None
@@ -115,13 +112,18 @@ def save(seconds: float = SECONDS) -> int:
             binary: bytes = cast("Any", program).get_info(cl.program_info.BINARIES)[0]  # pyopencl's types say object
             if _NO_CODE in binary:  # somebody has emptied PoCL's own cache folder, where it reads that code again
                 continue
-            _write(path, _MARK + hashlib.sha256(binary).digest() + binary)
+            _write(path, _head(path, binary) + binary)
             saved += 1
         if saved:
             _prune(path.parent)
     except (OSError, cl.Error, KeyboardInterrupt):  # nothing is lost but time
         _unsaved.clear()
     return saved
+
+
+def _head(path: Path, binary: bytes) -> bytes:
+    """Return what a file begins with, by which it is known to be whole and this program's."""
+    return _MARK + hashlib.sha256(path.name.encode() + binary).digest()
 
 
 def _write(path: Path, content: bytes) -> None:

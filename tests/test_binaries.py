@@ -51,7 +51,7 @@ def test_a_saved_program_is_not_built_again(cache: Path) -> None:
     assert (second == first).all()
 
 
-@pytest.mark.parametrize("damage", [b"", b"clconv program 1\n", b"nonsense" * 100])
+@pytest.mark.parametrize("damage", [b"", binaries._MARK, b"nonsense" * 100])
 def test_a_damaged_file_is_built_anew(cache: Path, damage: bytes) -> None:
     first = convolve()
     binaries.save(60)
@@ -197,3 +197,50 @@ def test_a_program_without_its_code_is_not_taken(cache: Path) -> None:
     assert (convolve() == first).all()
     assert binaries._unsaved
     assert not list(cache.iterdir())
+
+
+def test_a_file_of_another_program_is_built_anew(cache: Path) -> None:
+    first = convolve()
+    queue = cl.CommandQueue(cl.Context([POCL[0]]))
+    clconv.conv2d(X, np.ones((8, 4, 1, 1), np.float32), queue=queue)
+    binaries.save(60)
+    contents = {path: path.read_bytes() for path in cache.iterdir()}
+    assert len(contents) > 1
+    for path, content in zip(contents, [*contents.values()][1:] + [*contents.values()][:1], strict=True):
+        path.write_bytes(content)
+    assert (convolve() == first).all()
+    assert binaries._unsaved
+
+
+def test_without_a_home_all_is_done_but_kept(tmp_path: Path) -> None:
+    """As in a container whose user nobody knows, in a folder that was deleted."""
+    code = """
+import os, pwd, numpy as np
+def nobody(uid):
+    raise KeyError(uid)
+pwd.getpwuid = nobody
+import clconv
+try:
+    clconv.conv2d(np.ones((1, 2, 5, 5), "f"), np.ones((2, 2, 3, 3), "f"))
+except clconv.DeviceError as error:
+    assert "XDG_CACHE_HOME" in str(error)
+else:
+    raise AssertionError
+os.environ["XDG_CACHE_HOME"] = os.path.dirname(os.getcwd())
+os.rmdir(os.getcwd())
+for name in ("CLCONV_CACHE", "CLCONV_TUNING", None):
+    if name:
+        os.environ[name] = "relative"
+    y = clconv.conv2d(np.ones((1, 2, 6, 6), "f"), np.ones((2, 2, 3, 3), "f"), stride=1 if name else 3)
+    assert (y == 18).all()
+from click.testing import CliRunner
+from clconv.cli.group import cli
+del os.environ["CLCONV_TUNING"]
+assert "there is no home folder" in str(CliRunner().invoke(cli, ["tune", "1x1", "8->8", "@6"]).exception)
+"""
+    left_out = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "CLCONV_CACHE", "CLCONV_TUNING", "CLCONV_NO_TUNING")
+    env = {name: value for name, value in os.environ.items() if name not in left_out}
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import clconv
+from clconv import folders
 from clconv.algorithms import ALGORITHMS
 from clconv.bench.workloads import distinct_layers
 from clconv.cli.group import cli
@@ -308,9 +309,9 @@ def test_shipped_records_are_found_on_the_device_that_they_are_of(monkeypatch: p
 def test_a_relative_path_is_of_the_folder_where_it_was_read_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLCONV_TUNING", "of this test.json")
     monkeypatch.chdir(tmp_path)
-    first = store.store_path()
+    first = folders.tuning_file()
     monkeypatch.chdir(tmp_path.parent)
-    assert store.store_path() == first == tmp_path / "of this test.json"
+    assert folders.tuning_file() == first == tmp_path / "of this test.json"
 
 
 def test_a_record_is_for_the_problem_with_and_without_an_epilogue(path: Path, device: DeviceInfo) -> None:

@@ -15,11 +15,12 @@ from clconv.cli.options import Seconds
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.errors import ClconvError, ShapeError
+from clconv.folders import tuning_file
 from clconv.notation import parse
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.tuning.search import Finding, candidates, looked_up, search
-from clconv.tuning.store import device_key, load, make_folder, problem_key, store_path
+from clconv.tuning.store import device_key, load, make_folder, problem_key
 from clconv.tuning.worker import Verdict
 
 
@@ -56,7 +57,9 @@ def tune(
     before its time counts. Ctrl-C stops; what was found is kept, and the next call goes on from there.
     """
     device = DeviceInfo.of(default_queue().device)
-    path = store or store_path()
+    path = store or tuning_file()
+    if path is None:
+        raise ClconvError("there is no home folder for tuning records; name a file with --store or CLCONV_TUNING")
     if problem:
         if layout is not None or only:
             raise ShapeError("--layout and --only choose among networks' layers; PROBLEM names its own layout, leave them out")

@@ -19,11 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from clconv.arguments import read_path
 from clconv.device import DeviceInfo
 from clconv.errors import ClconvError
+from clconv.folders import tuning_file
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 
@@ -39,12 +37,6 @@ class Record:
     algorithm: str
     tile: str
     seconds: float
-
-
-def store_path() -> Path:
-    """Return the user's store: ``CLCONV_TUNING`` or a file in the user's data folder."""
-    named = os.environ.get("CLCONV_TUNING")
-    return read_path(named) if named else Path(platformdirs.user_data_dir("clconv", appauthor=False)) / "tuning.json"
 
 
 def device_key(device: DeviceInfo) -> str:
@@ -200,12 +192,13 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @cache
-def _known(device: str, path: Path) -> dict[str, Record]:
+def _known(device: str, path: Path | None) -> dict[str, Record]:
     """Return the records for a device; those of the user go before those of the package."""
     records: dict[str, Record] = {}
     for shipped in sorted(SHIPPED.glob("*.json")):
         records.update(load(shipped).get(device, {}))
-    records.update(load(path).get(device, {}))
+    if path is not None:
+        records.update(load(path).get(device, {}))
     return records
 
 
@@ -216,7 +209,7 @@ def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> 
     """
     if os.environ.get("CLCONV_NO_TUNING", "0") not in ("", "0"):
         return None
-    records = _known(device_key(device), store_path())
+    records = _known(device_key(device), tuning_file())
     record = records.get(problem_key(problem)) if records else None
     if record is None:
         return None

@@ -36,11 +36,12 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     device : str, optional
         The device's name; ``CLCONV_DEVICE`` if left out.
     """
+    from clconv.buffers import host_buffer
     from clconv.discovery import queue_on
     from clconv.errors import ClconvError
     from clconv.executable import Executable
     from clconv.reference import error_bound
-    from clconv.runtime import host_buffer, place, read_back, runtime_of, wait
+    from clconv.runtime import place, read_back, runtime_of, wait
 
     queue = place([plan], queue_on(device))  # as a call on NumPy arrays would do
     problem = plan.problem
