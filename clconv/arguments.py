@@ -1,11 +1,9 @@
-"""Numbers, pairs, shapes, padding and paths as a caller may write them, read and checked. No OpenCL here."""
+"""Numbers, pairs, shapes and padding as a caller may write them, read and checked. No OpenCL here."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from clconv.errors import ShapeError, UnsupportedError
@@ -17,10 +15,12 @@ MOST = 2**31 - 1
 """Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
 
 
-@cache
-def read_path(value: str) -> Path:
-    """Return the path that an environment variable names: from the folder that Python was in when it was read first."""
-    return Path(value).absolute()
+def _shown(value: object) -> str:
+    """Return how a value is shown in a sentence: in one line, and whatever it is."""
+    try:
+        return " ".join(repr(value).split())
+    except ValueError:  # of so many digits that Python does not write them
+        return "an integer of thousands of digits"
 
 
 def read_integer(value: object, name: str, must: str = "must be an integer") -> int:
@@ -28,11 +28,11 @@ def read_integer(value: object, name: str, must: str = "must be an integer") -> 
     try:
         number = operator.index(cast("Any", value))
     except TypeError:
-        raise ShapeError(f"{name}={value!r} {must}") from None
+        raise ShapeError(f"{name}={_shown(value)} {must}") from None
     if isinstance(value, bool):
         raise ShapeError(f"{name}={value!r} {must}")
     if number > MOST:
-        raise ShapeError(f"{name}={value!r} must not exceed {MOST}")
+        raise ShapeError(f"{name}={_shown(value)} must not exceed {MOST}")
     return number
 
 
@@ -41,7 +41,7 @@ def read_shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
     try:
         shape = tuple(read_integer(v, f"a size in the shape of {name}") for v in value)
     except TypeError:
-        raise ShapeError(f"the shape of {name} must be a sequence of 4 integers, got {value!r}") from None
+        raise ShapeError(f"the shape of {name} must be a sequence of 4 integers, got {_shown(value)}") from None
     letters = ", ".join(axes)
     if len(shape) in (3, 5):
         raise UnsupportedError(
@@ -56,12 +56,12 @@ def read_shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
 
 def read_pair(value: Any, name: str, least: int, must: str = "must be one integer or two, for height and width") -> Pair:
     """Return a number for the height and one for the width, each at ``least`` so large."""
-    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value, value)
     if len(values) != 2:
-        raise ShapeError(f"{name}={value!r} {must}")
+        raise ShapeError(f"{name}={_shown(value)} {must}")
     pair = (read_integer(values[0], name, must), read_integer(values[1], name, must))
     if min(pair) < least:
-        raise ShapeError(f"{name}={value!r} must be at least {least}")
+        raise ShapeError(f"{name}={_shown(value)} must be at least {least}")
     return pair
 
 

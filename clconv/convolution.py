@@ -13,6 +13,7 @@ import pyopencl as cl
 
 from clconv.activation import ActivationLike
 from clconv.arguments import MOST, Padding, read_integer, read_padding, read_pair
+from clconv.buffers import allocate, copied
 from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
@@ -20,7 +21,7 @@ from clconv.explain import Explanation, explain
 from clconv.invoke import Repeated, RepeatedOnDevice, empty_like_input, run_device, run_numpy
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
-from clconv.runtime import Runtime, allocate, copied, place, runtime_of
+from clconv.runtime import Runtime, place, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import (
     Tensor,
@@ -133,7 +134,7 @@ class Convolution:
         self._ready: dict[tuple[tuple[int, ...], bool, bool], _Ready] = {}
         self._seen: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None  # the arrays that the last call was given
         self._repeated: Repeated | RepeatedOnDevice | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may call in here
 
     def __reduce__(self) -> tuple[object, ...]:
         """Refuse to be pickled or copied."""

@@ -11,9 +11,10 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.algorithms.base import accumulator
+from clconv.buffers import allocate
 from clconv.errors import DeviceError
 from clconv.plan import BUFFERS, Argument, Float, Int, Launch, Local, Plan
-from clconv.runtime import QueueState, Runtime, allocate
+from clconv.runtime import QueueState, Runtime, require_own_turn
 
 _enqueue = cl.enqueue_nd_range_kernel
 _LASTING = frozenset(("packed", "bias", "scratch0", "scratch1", "scratch2"))
@@ -44,9 +45,10 @@ class _Bound:
         The others are not set for a caller who was the last one here: ``again`` is who comes with the same ones every time.
         """
         if again is None or self._caller is None or self._caller() is not again:
-            self._caller = None if again is None else weakref.ref(again)
+            self._caller = None  # until all are set: an exception may come in between, as from Ctrl-C
             for index, name in self._changing:
                 self._set(index, buffers[name])
+            self._caller = None if again is None else weakref.ref(again)
         for index, name in self._lasting:
             buffer = buffers[name]
             if self._bound.get(index, self) is not buffer:
@@ -100,7 +102,7 @@ class Executable:
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.plan = plan
         self.runtime = runtime
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._float = np.float64 if accumulator(plan.problem) == "float64" else np.float32
         self._launches = [_Bound(runtime, launch, self._float) for launch in plan.launches]
         self._prepare = [_Bound(runtime, launch, self._float) for launch in plan.prepare]
@@ -111,6 +113,7 @@ class Executable:
             return w
         packed = allocate(self.runtime.context, self.plan.packed_bytes)
         state = self.runtime.queue_state(queue)
+        require_own_turn(self._lock, state.lock)
         with self._lock, state.lock:
             try:
                 self._enqueue(state, self._prepare, {"w": w, "packed": packed}, wait_for)
@@ -147,9 +150,10 @@ class Executable:
         Raises
         ------
         DeviceError
-            If the driver refuses to run a kernel.
+            If the driver refuses to run a kernel, or this thread is in the middle of another call.
         """
         state = self.runtime.queue_state(queue)
+        require_own_turn(self._lock, state.lock)
         with self._lock, state.lock:
             if pack and self._prepare:
                 sizes = (*self.plan.scratch_bytes, self.plan.packed_bytes)

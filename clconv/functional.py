@@ -12,12 +12,13 @@ import pyopencl as cl
 
 from clconv.activation import Activation, ActivationLike
 from clconv.arguments import Padding
+from clconv.buffers import copied, host_buffer
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.invoke import empty_like_input, run_device, run_numpy
 from clconv.problem import ConvProblem
-from clconv.runtime import copied, host_buffer, place, runtime_of
+from clconv.runtime import place, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array
 from clconv.tuning import recall

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyopencl as cl
 
+from clconv.buffers import allocate, host_buffer
 from clconv.executable import Executable
-from clconv.runtime import QueueState, Runtime, allocate, failed, host_buffer, read_back, settle, wait
+from clconv.runtime import QueueState, Runtime, failed, read_back, settle, wait
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array, output_buffer
 
 _Array: TypeAlias = np.ndarray[Any, Any]

@@ -314,5 +314,5 @@ class ConvProblem:
 
 def check_layout(layout: object) -> None:
     """Raise a ShapeError unless a layout is known."""
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ShapeError(f"layout {layout!r} is unknown; use one of {', '.join(LAYOUTS)}")

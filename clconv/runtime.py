@@ -14,8 +14,9 @@ from typing import Any
 import pyopencl as cl
 
 from clconv import binaries, caller
+from clconv.buffers import allocate
 from clconv.device import DeviceInfo
-from clconv.discovery import beside, require_linker, require_own_process
+from clconv.discovery import beside, in_own_process, require_linker, require_own_process
 from clconv.errors import DeviceError, KernelBuildError
 from clconv.plan import Launch, Plan
 from clconv.source import expand, located, options
@@ -82,8 +83,9 @@ class QueueState:
 
     def hold_all(self, things: object) -> None:
         """Keep things alive until all that is enqueued now is complete, for an exception came before its event was known."""
-        with contextlib.suppress(cl.Error):  # of a queue that takes nothing any more; the exception on its way says more
-            self.hold(cl.enqueue_marker(self.queue), things)
+        if in_own_process():  # others have no threads of the driver, and nothing in flight
+            with contextlib.suppress(cl.Error):  # of a queue that takes nothing any more; the exception on its way says more
+                self.hold(cl.enqueue_marker(self.queue), things)
 
     def let_go(self) -> None:
         """Forget the things whose events are complete."""
@@ -93,6 +95,18 @@ class QueueState:
         with self.lock:
             while pending and pending[0][0].command_execution_status <= _COMPLETE:
                 pending.popleft()
+
+
+def require_own_turn(*locks: Any) -> None:
+    """Raise a DeviceError if this thread holds one of the locks already, under which a call's kernels are enqueued.
+
+    Then a finalizer or a handler of a signal calls in the middle of another call, whose arguments and scratch it would mix up.
+    """
+    if any(lock._is_owned() for lock in locks):
+        raise DeviceError(
+            "a convolution was called in the middle of another call of the same thread, by a finalizer or a signal's handler; "
+            "let that only note what is to be done, and call from the program's own flow"
+        )
 
 
 class Runtime:
@@ -142,7 +156,12 @@ class Runtime:
             with warnings.catch_warnings():
                 # Each executable sets arguments on a kernel object of its own, so several per program are meant.
                 warnings.simplefilter("ignore", cl.RepeatedKernelRetrieval)
-                return cl.Kernel(program, launch.entry)
+                try:
+                    return cl.Kernel(program, launch.entry)
+                except RuntimeError as error:  # Python's, of platformdirs
+                    raise DeviceError(
+                        f"pyopencl keeps files in the user's folder and finds none ({error}); name one with XDG_CACHE_HOME"
+                    ) from error
 
     def _build(self, kernel: str, opts: tuple[str, ...]) -> cl.Program:
         require_linker(self.info)
@@ -201,52 +220,6 @@ def place(plans: Iterable[Plan], queue: cl.CommandQueue) -> cl.CommandQueue:
     return second if second is not None and all(caller.is_faster(p, runtime_of(queue).info) for p in plans) else queue
 
 
-def allocate(context: cl.Context, size: int) -> cl.Buffer:
-    """Return a buffer of ``size`` bytes.
-
-    Raises
-    ------
-    DeviceError
-        If the device cannot allocate it, with both numbers.
-    """
-    return _buffer(context, cl.mem_flags.READ_WRITE, size)
-
-
-def copied(context: cl.Context, array: Any) -> cl.Buffer:
-    """Return a buffer with a copy of a contiguous NumPy array.
-
-    Raises
-    ------
-    DeviceError
-        If the device cannot allocate it, with both numbers.
-    """
-    return _buffer(context, cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR, array.nbytes, array)
-
-
-def _buffer(context: cl.Context, flags: int, size: int, array: Any = None) -> cl.Buffer:
-    require_own_process()
-    try:
-        return cl.Buffer(context, flags, max(size, 1)) if array is None else cl.Buffer(context, flags, hostbuf=array)
-    except cl.Error as error:
-        limit = min(d.max_mem_alloc_size for d in context.devices)
-        raise DeviceError(
-            f"a buffer of {size} bytes cannot be allocated on {context.devices[0].name}, which gives {limit} bytes "
-            f"at most in one piece ({' '.join(str(error).split())}); use a smaller batch or image"
-        ) from error
-
-
-def host_buffer(runtime: Runtime, array: Any, *, output: bool = False) -> cl.Buffer:
-    """Return a buffer over a contiguous NumPy array: the array's own memory where device and host share it.
-
-    Elsewhere the contents are copied in (inputs), or memory is allocated that the caller copies out of (outputs).
-    """
-    flags = cl.mem_flags
-    if runtime.info.unified_memory:
-        access = flags.WRITE_ONLY if output else flags.READ_ONLY
-        return _buffer(runtime.context, access | flags.USE_HOST_PTR, array.nbytes, array)
-    return allocate(runtime.context, array.nbytes) if output else copied(runtime.context, array)
-
-
 def wait(event: cl.Event, runtime: Runtime) -> None:
     """Wait for an event of a CPU device: look at it for a while, letting others run, before going to sleep.
 
@@ -269,8 +242,9 @@ def settle(queue: cl.CommandQueue) -> None:
 
     It may be any, also from Ctrl-C or from another handler of a signal: those come between two steps of Python, so not in here.
     """
-    with contextlib.suppress(cl.Error):  # the exception on its way says more
-        queue.finish()
+    if in_own_process():  # others have no threads of the driver, and would wait for ever
+        with contextlib.suppress(cl.Error):  # the exception on its way says more
+            queue.finish()
 
 
 def failed(runtime: Runtime, error: cl.Error) -> DeviceError:

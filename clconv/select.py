@@ -158,6 +158,8 @@ def _too_large(problem: ConvProblem, algorithm: Algorithm) -> str | None:
 
 def named(name: str) -> tuple[Algorithm, ...]:
     """Return the algorithms that a caller's word stands for."""
+    if not isinstance(name, str):
+        raise ShapeError(f"algorithm is a {type(name).__name__}; pass a name, or a family's")
     if name == "auto":
         return ALGORITHMS
     found = tuple(a for a in ALGORITHMS if name in (a.family, a.name))

@@ -9,6 +9,7 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.algorithms import ALGORITHMS
+from clconv.buffers import host_buffer
 from clconv.device import DeviceInfo
 from clconv.errors import ClconvError, DeviceError
 from clconv.executable import Executable
@@ -17,7 +18,7 @@ from clconv.notation import parse
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.reference import Array, error_bound, reference
-from clconv.runtime import host_buffer, runtime_of
+from clconv.runtime import runtime_of
 from clconv.select import over_limit
 from clconv.tensors import numpy_dtype
 

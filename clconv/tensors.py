@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import pyopencl as cl
 
+from clconv.buffers import allocate
 from clconv.errors import DeviceError, ShapeError
 from clconv.problem import DTYPES
-from clconv.runtime import allocate
 
 Tensor: TypeAlias = Any
 """A NumPy array, a ``pyopencl.array.Array``, or an object with ``__dlpack__`` or ``__array__`` on the CPU."""
@@ -123,7 +123,7 @@ def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others
         if (
             flags.c_contiguous
             and flags.writeable
-            and not any(np.may_share_memory(out, o) for o in (x, *others) if o is not None)
+            and not any(np.may_share_memory(out, o) for o in (x, *others) if isinstance(o, np.ndarray))
         ):
             return
     if is_device_array(x) != is_device_array(out) or not (is_device_array(out) or isinstance(out, np.ndarray)):

@@ -11,7 +11,7 @@ import pytest
 
 import clconv
 from clconv.activation import Activation
-from clconv.runtime import allocate
+from clconv.buffers import allocate
 from clconv.source import KERNEL_DIR, expand, located
 from tests.harness import driver_error, integers
 
@@ -35,6 +35,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("activation", {"activation": "swish"}, "swish"),
     ("algorithm", {"algorithm": "fft"}, "algorithm 'fft' is unknown; use one of auto"),
     ("layout", {"layout": "nchw"}, "layout 'nchw' is unknown"),
+    ("array for a layout", {"layout": np.array(["NCHW", "NHWC"])}, "is unknown; use one of NCHW"),
+    ("array for an algorithm", {"algorithm": np.array(["auto", "direct"])}, "algorithm is a ndarray"),
+    ("bytes", {"padding": b"\x01\x02"}, "padding=b'\\x01\\x02' must be an integer"),
+    ("array for a padding", {"padding": np.ones((2, 2), int)}, "padding=array([[1, 1], [1, 1]]) must be an integer"),
+    ("thousands of digits", {"stride": 10**5000}, "stride=an integer of thousands of digits must not exceed"),
     ("groups", {"groups": 3}, "groups=3 must divide"),
     ("queue", {"queue": "gpu"}, "queue is a str; pass a pyopencl.CommandQueue"),
 ]

@@ -158,3 +158,11 @@ def test_what_holds_buffers_may_be_called_from_several_threads(queue: cl.Command
     for t in threads:
         t.join()
     assert not failed
+
+
+def test_a_filter_on_the_device_is_not_read_to_check_out(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
+    there, out = cla.to_device(queue, w), np.empty((1, 6, 6, 6), np.float32)
+    monkeypatch.setattr(cla.Array, "__getitem__", lambda *_: pytest.fail("an element of the filter was read"))
+    assert clconv.conv2d(x, there, out=out, queue=queue) is out
+    np.testing.assert_array_equal(out, clconv.conv2d(x, w, queue=queue))

@@ -12,8 +12,9 @@ import pytest
 
 import clconv
 import clconv.onnx
+from clconv.buffers import copied
 from clconv.executable import Executable
-from clconv.runtime import copied, runtime_of
+from clconv.runtime import runtime_of
 from clconv.tensors import input_buffer
 from tests.calls import assert_same, expected
 from tests.gates import closed, fill_behind, give_time, is_pending, late, loose

@@ -14,7 +14,7 @@ import pyopencl.array as cla
 import pytest
 
 import clconv
-from clconv.executable import Executable
+from clconv.executable import Executable, _Bound
 from clconv.onnx.program import Program
 from clconv.runtime import runtime_of
 from tests.harness import integers
@@ -135,3 +135,69 @@ def test_a_filter_lives_until_it_is_packed(queue: cl.CommandQueue, monkeypatch: 
         conv(x)
     [(_, held)] = state._in_flight
     assert all(isinstance(buffer, cl.Buffer) for buffer in held)  # type: ignore[attr-defined]
+
+
+def bound_by(call: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> _Bound:
+    """Return the first launch whose buffers a call sets."""
+    seen: list[_Bound] = []
+    bind = _Bound.bind
+
+    def noting(self: _Bound, *args: Any) -> None:
+        seen.append(self)
+        bind(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Bound, "bind", noting)
+        call()
+    return seen[0]
+
+
+def test_buffers_are_set_again_after_an_exception_between_them(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    conv = clconv.Convolution(W, padding=1, algorithm="direct", queue=queue)
+    other, out = -X, np.empty_like(X)
+    want, opposite = conv(X), np.empty_like(X)
+    for _ in range(3):
+        conv(X, out=out)
+
+    def interrupted(*_: object) -> None:
+        raise Interrupt
+
+    bound = bound_by(lambda: conv(other, out=opposite), monkeypatch)
+    for _ in range(3):
+        conv(X, out=out)
+    bound._caller = None  # as if another caller's buffers were set
+    with monkeypatch.context() as patch:
+        patch.setattr(bound, "_set", interrupted)
+        with pytest.raises(Interrupt):
+            conv(X, out=out)
+    bound._set(bound.launch.arguments.index("y"), None)
+    out[...] = 0
+    conv(X, out=out)
+    np.testing.assert_array_equal(out, want)
+
+
+def test_a_call_in_the_middle_of_another_is_refused(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer may be called between any two steps of Python: it would mix up arguments, or wait for ever."""
+    import clconv.onnx
+    from tests.onnx.models import model, node
+
+    x, w = integers(1, 4, 8, 8), integers(4, 4, 3, 3)
+    proto = model([node("Conv", "x w", "y", pads=[1, 1, 1, 1])], {"x": [*x.shape]}, ["y"], {"w": w})
+    calls = clconv.Convolution(w, padding=1, queue=queue), clconv.Convolution(-w, padding=1, queue=queue)
+    calls = (*calls, clconv.onnx.load(proto, queue=queue))  # type: ignore[assignment]  # anything that can be called
+    want = [call(x) for call in calls]
+    bind, refused = _Bound.bind, []
+
+    def finalizer(self: _Bound, *args: Any) -> None:
+        monkeypatch.undo()
+        for call in calls:
+            with pytest.raises(clconv.DeviceError, match="in the middle of another") as error:
+                call(x)
+            refused.append(error)
+        bind(self, *args)
+
+    monkeypatch.setattr(_Bound, "bind", finalizer)
+    np.testing.assert_array_equal(calls[0](x), want[0])
+    assert len(refused) == len(calls)
+    for call, y in zip(calls, want, strict=True):
+        np.testing.assert_array_equal(call(x), y)

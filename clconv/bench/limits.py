@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from clconv.buffers import allocate
 from clconv.device import DeviceInfo
 from clconv.plan import Launch
-from clconv.runtime import allocate, runtime_of
+from clconv.runtime import runtime_of
 
 STEPS = 1 << 20
 """Steps of each multiply-add chain in one launch: some milliseconds, so that the launch does not show."""

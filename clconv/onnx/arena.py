@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from clconv.runtime import Runtime, allocate
+from clconv.buffers import allocate
+from clconv.runtime import Runtime
 
 _HUGE = 2 << 20
 _PIECE = 64 << 20  # addresses; memory comes when they are written to, and what is never used takes none

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pyopencl as cl
 
+from clconv.buffers import allocate, host_buffer
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Port, Shape, without_dead
@@ -31,7 +32,7 @@ from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
 from clconv.onnx.store import Store
-from clconv.runtime import allocate, host_buffer, read_back, runtime_of, settle
+from clconv.runtime import read_back, runtime_of, settle
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array
 
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
@@ -138,7 +139,7 @@ class Network:
         self._store = Store(self._runtime, self.queue, spill, algorithm)
         self._stay_awake = stay_awake
         self._programs: OrderedDict[Any, Program] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may call in here
 
     def __reduce__(self) -> tuple[object, ...]:
         """Refuse to be pickled or copied."""

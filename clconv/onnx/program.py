@@ -19,7 +19,7 @@ from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
 from clconv.onnx.step import Lowering, Step
 from clconv.onnx.store import Store
-from clconv.runtime import failed
+from clconv.runtime import failed, require_own_turn
 
 _enqueue = cl.enqueue_nd_range_kernel
 
@@ -53,7 +53,7 @@ class Program:
         arena = Arena(self.runtime)
         self._buffers = [arena.allocate(size) for size in self.memory.sizes]
         arena.settle()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._last: Any = None  # the event of the last call
         self._bell = Bell(self.runtime) if stay_awake and Bell.helps(self.runtime.info) else None
         self._original = original
@@ -108,6 +108,7 @@ class Program:
         """
         state = self.runtime.queue_state(queue)
         event: cl.Event | None = None
+        require_own_turn(self.lock, state.lock)
         with self.lock, state.lock:
             if not state.in_order and state.last is not None:
                 wait_for = [*(wait_for or ()), state.last]

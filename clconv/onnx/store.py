@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from clconv.buffers import host_buffer
 from clconv.onnx.arena import Arena
 from clconv.onnx.bound import BoundLaunch
 from clconv.onnx.graph import Array
 from clconv.onnx.spill import Spill
 from clconv.onnx.step import Plans
 from clconv.plan import Plan
-from clconv.runtime import Runtime, failed, host_buffer
+from clconv.runtime import Runtime, failed
 
 _COPIED = 1 << 20  # bytes of a filter at a time
 _TURN = (2, 3, 1, 0)  # OC IC KH KW to KH KW IC OC
