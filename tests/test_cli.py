@@ -214,3 +214,13 @@ def test_a_command_without_its_packages_says_which(package: str, monkeypatch: py
     result = CliRunner().invoke(cli, ["demo"])
     assert result.exit_code == 1
     assert f'clconv demo needs {package}; install it with: pip install "clconv[demo]"' in " ".join(result.output.split())
+
+
+def test_the_list_of_commands_needs_no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in sys.modules if n.startswith(("clconv.onnx", "clconv.bench", "clconv.networks"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    result = CliRunner().invoke(cli, ["--help"])
+    assert result.exit_code == 0, result.output
+    for command in ("bench", "check", "demo", "devices", "explain", "run", "tune"):
+        assert f"  {command} " in result.output

@@ -8,26 +8,34 @@ import os
 import click
 
 _COMMANDS = {
-    "bench": ("clconv.bench.command", "bench_command"),
-    "check": ("clconv.cli.check", "check"),
-    "demo": ("clconv.cli.demo", "demo"),
-    "devices": ("clconv.cli.devices", "devices"),
-    "explain": ("clconv.cli.explain", "explain"),
-    "tune": ("clconv.cli.tune", "tune"),
-    "run": ("clconv.onnx.command", "run_command"),
+    "bench": ("clconv.bench.command", "bench_command", "Time layers and networks here and in other libraries."),
+    "check": ("clconv.cli.check", "check", "Test every algorithm on the device."),
+    "demo": ("clconv.cli.demo", "demo", "Run five convolutions on a photograph."),
+    "devices": ("clconv.cli.devices", "devices", "List the devices."),
+    "explain": ("clconv.cli.explain", "explain", "Say which algorithm serves a problem, and why."),
+    "tune": ("clconv.cli.tune", "tune", "Search for faster plans and keep them."),
+    "run": ("clconv.onnx.command", "run_command", "Run a network from an ONNX file."),
 }
+"""Where each command is, and what the list of them says: a package that one of them needs may be missing."""
 
 
 class _Lazy(click.Group):
     """Commands by name, imported on demand, so that each starts quickly and needs only what it uses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in order."""
         return sorted(_COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, of which none is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][2]) for name in self.list_commands(ctx)])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now."""
         if cmd_name not in _COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name]
+        module, name, _ = _COMMANDS[cmd_name]
         try:
             command = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:
