@@ -76,7 +76,7 @@ def _clip(node: Node, graph: Graph) -> Activation | None:
         name = node.input(index + 1)
         if name:
             value = graph.constant(name)
-            if value is None:
+            if value is None or value.size != 1:
                 return None
             limits[index] = float(value.reshape(-1)[0])
     low, high = limits

@@ -6,7 +6,7 @@ shape and run once per input shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +62,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
         source = _folds_into(node, producer, uses)
         affine = None if source is None else _affine(node, source, graph, constants[nodes[producer[source]].inputs[1]])
         if source is None or affine is None:
-            if node.op == "Conv" and node.inputs[1] in constants and (not node.input(2) or node.input(2) in constants):
+            if _known_filter(node, constants):
                 producer[node.output] = len(nodes)
             nodes.append(node)
             continue
@@ -73,6 +73,14 @@ def fold_batchnorm(graph: Graph) -> Graph:
         folded += 1
     note = f"fold batchnorm: {folded} nodes folded into the filters before them" if folded else ""
     return without_dead(graph.with_nodes(nodes, note, constants=constants))
+
+
+def _known_filter(node: Node, constants: Mapping[str, Array]) -> bool:
+    """Whether a node is a convolution whose filter and bias are known, and fit each other: else the node says what does not."""
+    if node.op != "Conv" or node.inputs[1] not in constants:
+        return False
+    w, bias = constants[node.inputs[1]], constants.get(node.input(2))
+    return w.ndim > 2 and (not node.input(2) or (bias is not None and bias.shape == w.shape[:1]))
 
 
 def _folds_into(node: Node, producer: dict[str, int], uses: Any) -> str | None:
@@ -136,6 +144,7 @@ def fold_pad(graph: Graph) -> Graph:
         if (
             pad is not None
             and amounts is not None
+            and len(node.get("pads", amounts)) == len(amounts)
             and node.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID", "NOTSET", "VALID")
         ):
             own = node.get("pads", [0] * len(amounts))
@@ -150,8 +159,15 @@ def fold_pad(graph: Graph) -> Graph:
 def _zero_border(pad: Node, graph: Graph) -> list[int] | None:
     """Return the spatial padding of a Pad node with zeros: begins, then ends."""
     amounts, value = graph.constant(pad.input(1)), graph.constant(pad.input(2))
-    zero = not pad.input(2) or (value is not None and float(value.reshape(-1)[0]) == 0)
-    if amounts is None or not zero or pad.input(3) or pad.get("mode", b"constant") not in (b"constant", "constant"):
+    zero = not pad.input(2) or (value is not None and value.size == 1 and float(value.reshape(-1)[0]) == 0)
+    if (
+        amounts is None
+        or amounts.ndim != 1
+        or len(amounts) < 6
+        or not zero
+        or pad.input(3)
+        or pad.get("mode", b"constant") not in (b"constant", "constant")
+    ):
         return None
     numbers = [int(a) for a in amounts]
     half = len(numbers) // 2

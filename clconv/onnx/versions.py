@@ -141,7 +141,8 @@ def _dropout(old: _Old) -> Node:
 
 
 def _batch_norm(old: _Old) -> Node:
-    if old.attributes.get("training_mode", 0) or not old.attributes.get("spatial", 1):
+    trains = old.attributes.get("training_mode", 0) if old.opset >= 14 else any(old.node.outputs[1:])  # once told by these
+    if trains or not old.attributes.get("spatial", 1):
         return old.done("BatchNormalization in training mode")
     return _only_output(old, "BatchNormalization", inputs=5)
 
@@ -152,16 +153,18 @@ def _only_output(old: _Old, op: str, inputs: int) -> Node:
     return Node(op, n.inputs[:inputs], n.outputs[:1], old.attributes, n.name)
 
 
+_REDUCED = ("Mean", "Max", "Min", "Prod", "Sum", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
+
 _REWRITES: dict[str, Callable[[_Old], Node]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Equal", "Greater", "Less"), _binary),
     "PRelu": _prelu,
     "Sum": _sum,
     "Clip": _clip,
-    **dict.fromkeys(("Squeeze", "Unsqueeze", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"), _axes),
+    **dict.fromkeys(("Squeeze", "Unsqueeze", *(f"Reduce{what}" for what in _REDUCED)), _axes),
     "Pad": _pad,
     "Slice": _slice,
     "Split": _split,
-    "Softmax": _softmax,
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
     "Upsample": _upsample,
     "Resize": _resize,
     "Dropout": _dropout,

@@ -75,3 +75,33 @@ def test_numbers_that_were_attributes_are_of_the_type_of_what_they_meet(dtype: s
     want = np.pad(np.clip(k, np.array(-0.5, dtype), np.array(0.75, dtype)), ((0, 0), (1, 0)), constant_values=1.5)
     assert y.dtype == dtype
     np.testing.assert_array_equal(y, want)
+
+
+@pytest.mark.parametrize("opset", [11, 17, 18])
+@pytest.mark.parametrize(
+    ("op", "want"),
+    [("L2", [5.0, 10.0]), ("L1", [7.0, 14.0]), ("SumSquare", [25.0, 100.0]), ("LogSum", np.log([7.0, 14.0]))],
+)
+def test_sums_of_constants_over_an_axis(op: str, want: list[float], opset: int) -> None:
+    k = np.array([[3, 4], [6, 8]], np.float32)
+    if opset < 18:
+        y = added(node(f"Reduce{op}", "k", "c", axes=[1]), {"k": k}, (2, 1), opset)
+    else:
+        y = added(node(f"Reduce{op}", "k a", "c"), {"k": k, "a": np.array([1])}, (2, 1), opset)
+    np.testing.assert_allclose(y[:, 0], want, rtol=1e-6)
+
+
+def test_log_softmax_of_constants_takes_the_axes_from_one_on_together() -> None:
+    k = numbers(2, 3, 4)
+    want = k - np.log(np.exp(k).sum((1, 2), keepdims=True))
+    np.testing.assert_allclose(added(node("LogSoftmax", "k", "c"), {"k": k}, (2, 3, 4), 11), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 13])
+def test_statistics_that_come_out_are_those_of_training(opset: int) -> None:
+    constants = {name: np.ones(3, np.float32) for name in "sbmv"}
+    proto = model(
+        [node("BatchNormalization", "x s b m v", "y m2 v2 m3 v3")], {"x": [2, 3, 4, 4]}, ["y"], constants, opset=opset
+    )
+    with pytest.raises(clconv.UnsupportedError, match="training mode"):
+        clconv.onnx.load(proto)

@@ -70,3 +70,37 @@ def test_an_image_of_another_size_than_the_model_was_exported_for() -> None:
 
 def test_parts_of_negative_size() -> None:
     refused([node("Split", "x n", "y z", axis=1)], {"n": np.array([5, -1])}, "Split")
+
+
+PAD = node("Pad", "x p", "q")
+CONV = node("Conv", "q w", "y")
+SCALE = node("Mul", "q k", "y")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([PAD, node("Conv", "q w", "y", pads=[1] * 4)], {"p": np.array([0, 0, 1, 0, 0, 1])}),
+        ([PAD, CONV], {"p": np.zeros(0, np.int64)}),
+        ([PAD, CONV], {"p": np.zeros((2, 4), np.int64)}),
+        ([node("Pad", "x p v", "q"), CONV], {"p": np.zeros(8, np.int64), "v": np.zeros(0, np.float32)}),
+        ([node("Conv", "x w b", "q"), SCALE], {"b": numbers(2), "k": numbers(1)}),
+        ([node("Conv", "x w b", "q"), SCALE], {"b": numbers(1), "k": numbers(1)}),
+        ([node("Conv", "x k", "q"), SCALE], {"k": np.float32(2)}),
+        ([node("Clip", "x a", "y")], {"a": np.zeros(0, np.float32)}),
+        ([node("Resize", "x _ s", "y")], {"s": np.array([1, 1, np.nan, 1], np.float32)}),
+        ([node("Resize", "x _ s", "y")], {"s": np.array([1, 1, np.inf, 1], np.float32)}),
+        ([node("Pad", "x p", "y", mode="mirror")], {"p": np.ones(8, np.int64)}),
+    ],
+)
+def test_malformed_constants_get_a_sentence(nodes: list[onnx.NodeProto], constants: dict[str, Any]) -> None:
+    given = {"w": W, **{name: np.asarray(value) for name, value in constants.items()}}
+    with pytest.raises(clconv.ClconvError):
+        clconv.onnx.load(model(nodes, {"x": ["N", *X.shape[1:]]}, ["y"], given))(X)
+
+
+def test_the_border_of_nothing() -> None:
+    for mode in ("edge", "reflect", "wrap"):
+        refused(
+            [node("Pad", "x p", "y", mode=mode)], {"p": np.array([0, 1, 0, 1])}, "no elements", np.zeros((1, 0), np.float32)
+        )

@@ -65,3 +65,11 @@ def test_sizes_are_products_in_float32(size: int, scale: float, want: int, axes:
     y = clconv.onnx.load(proto)(np.arange(size, dtype=np.float32).reshape(1, 1, 1, size))
     assert y.shape == (1, 1, 1, want)
     np.testing.assert_allclose(y.ravel(), np.clip((np.arange(want) + 0.5) / scale - 0.5, 0, size - 1), atol=1e-5)
+
+
+def test_the_nearest_place_is_that_of_float32() -> None:
+    """3 / 0.6 is 5 in float32, as ONNX Runtime and PyTorch have it, and less in float64."""
+    x = np.arange(16, dtype=np.float32).reshape(1, 1, 1, 16)
+    spec = node("Resize", "x _ s", "y", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    proto = model([spec], {"x": [1, 1, 1, 16]}, ["y"], {"s": np.array([1, 1, 1, 0.6], np.float32)}, opset=13)
+    assert clconv.onnx.load(proto)(x).ravel().tolist() == [0, 1, 3, 5, 6, 8, 10, 11, 13]

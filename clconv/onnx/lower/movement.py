@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.step import Argument, Int, Lowering, Macro, itemsize, pieces
 
@@ -175,12 +175,12 @@ def required(node: Node, to: Lowering, index: int, what: str) -> Array:
 def lower_slice(node: Node, to: Lowering) -> None:
     """Take every so-many-th element between two places, along some axes."""
     shape, out = to.shapes[node.inputs[0]], to.shapes[node.output]
-    starts = required(node, to, 1, "starts")
+    starts = required(node, to, 1, "starts").reshape(-1)
     axes = required(node, to, 3, "axes") if node.input(3) else np.arange(len(starts))
     steps = required(node, to, 4, "steps") if node.input(4) else np.ones(len(starts), np.int64)
     strides = strides_of(shape)
     offset, walked = 0, list(strides)
-    for start, axis, step in zip(starts.tolist(), axes.tolist(), steps.tolist(), strict=True):
+    for start, axis, step in zip(starts.tolist(), axes.reshape(-1).tolist(), steps.reshape(-1).tolist(), strict=True):
         size = shape[axis]
         first = start + size if start < 0 else start
         first = min(max(first, 0), size if step > 0 else size - 1)
@@ -205,13 +205,24 @@ def lower_pad(node: Node, to: Lowering) -> None:
     x, y = node.inputs[0], node.output
     mode = node.get("mode", b"constant")
     mode = mode.decode() if isinstance(mode, bytes) else mode
+    if mode not in _MODES:
+        raise UnsupportedError(f"the node {node.name!r} (Pad) has the mode {mode!r}; use one of {', '.join(_MODES)}")
     shape, out = to.shapes[x], to.shapes[y]
+    if mode != "constant" and any(old == 0 < new for old, new in zip(shape, out, strict=True)):
+        raise ShapeError(
+            f"the node {node.name!r} (Pad) takes its border from {x!r} of the shape {shape}, which has no elements; "
+            "pass an input that holds some"
+        )
     amounts = required(node, to, 1, "pads")
     axes = (required(node, to, 3, "axes") if node.input(3) else np.arange(len(shape))).tolist()
     before = [0] * len(shape)
     for axis, amount in zip(axes, amounts[: len(axes)].tolist(), strict=True):
         before[axis] = amount
     value = node.input(2)
+    if value and math.prod(to.shapes[value]) != 1:
+        raise ShapeError(
+            f"the node {node.name!r} (Pad) fills with {value!r} of the shape {to.shapes[value]}; it must be one number"
+        )
     if not value:
         value = to.constant("zero", np.zeros(1, to.dtypes[x]))
     elif value in to.constants and to.constants[value].dtype.name != to.dtypes[x]:

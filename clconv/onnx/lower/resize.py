@@ -11,6 +11,8 @@ from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
 from clconv.onnx.step import Int, Lowering, pieces
 
+_TRANSFORMATION = "coordinate_transformation_mode"
+
 
 def lower_resize(node: Node, to: Lowering) -> None:
     """One axis after the other, each by a table of places and weights."""
@@ -79,6 +81,8 @@ def resized_shape(node: Node, shape: Shape, scales: Array) -> Shape:
 
     ONNX's inference takes them in float64: the float32 next to 2.6 is less than it, and 5 times that rounded down is 12.
     """
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise ShapeError(f"the node {node.name!r} (Resize) has the scales {scales.tolist()}; they must be numbers above 0")
     sizes = list(shape)
     for axis, scale in zip(node.get("axes", range(len(shape))), scales.reshape(-1), strict=True):
         sizes[int(axis)] = int(np.float32(shape[int(axis)]) * np.float32(scale))
@@ -88,10 +92,12 @@ def resized_shape(node: Node, shape: Shape, scales: Array) -> Shape:
 def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array, Array]:
     """Return, for each of ``count`` places on a new axis, old places and their weights: two arrays ``(count, taps)``."""
     mode = _text(node, "mode", "nearest")
-    if node.get("antialias", 0) or _text(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+    if node.get("antialias", 0) or _text(node, _TRANSFORMATION, "half_pixel") == "tf_crop_and_resize":
         raise UnsupportedError(f"the node {node.name!r} (Resize) smooths or crops the image, which is not supported")
     factor = count / size if scale is None else scale
-    at = _coordinates(node, np.arange(count), size, count, factor)
+    # Which element is the nearest depends on the last bit; others take float32.
+    number = np.float32 if mode == "nearest" and _text(node, _TRANSFORMATION, "") != "align_corners" else np.float64
+    at: Array = _coordinates(node, np.arange(count, dtype=number), size, count, factor).astype(np.float64)
     if mode == "nearest":
         places = _rounded(at, _text(node, "nearest_mode", "round_prefer_floor"))
         return np.clip(places, 0, size - 1)[:, None], np.ones((count, 1))
@@ -110,9 +116,8 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
 
 
 def _coordinates(node: Node, i: Array, size: int, count: int, scale: float) -> Array:
-    """Return the place on the old axis of each place on the new one."""
-    mode = _text(node, "coordinate_transformation_mode", "half_pixel")
-    i = i.astype(np.float64)
+    """Return the place on the old axis of each place on the new one, in the type of ``i``."""
+    mode = _text(node, _TRANSFORMATION, "half_pixel")
     if mode == "asymmetric":
         return i / scale
     if mode == "align_corners":
