@@ -64,7 +64,7 @@ typedef pixels_t quarter_t;
 /* Where pixel p lies in channel 0 of image 0: in N H W C counted over all images. */
 INLINE long pixel_at(const int p, const int IC, const int IH, const int IW, const int OH, const int OW) {
   const long step = NHWC ? IC : 1;
-  if (SH == 1 && SW == 1) return p * step;
+  if ((SH | SW) == 1) return p * step; /* both are 1; compilers warn of && between constants */
   const int ow = p % OW, oh = p / OW % OH, n = p / OW / OH;
   return (((long)n * IH + oh * SH) * IW + ow * SW) * step;
 }
@@ -125,7 +125,7 @@ INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, 
     UNROLL for (int j = 0; j < WIDE_PIXELS; j += VEC) {
       const int upper = LESSER(size, pixels) - j, lower = LESSER(size, pixels - size) - j;
       __global const real *a1 = x + ic * area, *a2 = a1;
-      if (SH == 1 && SW == 1) a1 += p0 + j, a2 += p0 + size + j;
+      if ((SH | SW) == 1) a1 += p0 + j, a2 += p0 + size + j;
       const vec none = VEC_OF(0);
       put_operands(to + j, ICH * WIDE_PIXELS, pixels_of(a1, from[0] + j, upper),
                    right ? pixels_of(a1 + ICH * area, from[0] + j, upper) : none, pixels_of(a2, from[1] + j, lower),
