@@ -159,7 +159,7 @@ def _too_large(problem: ConvProblem, algorithm: Algorithm) -> str | None:
 def named(name: str) -> tuple[Algorithm, ...]:
     """Return the algorithms that a caller's word stands for."""
     if not isinstance(name, str):
-        raise ShapeError(f"algorithm is a {type(name).__name__}; pass a name, or a family's")
+        raise ShapeError(f'algorithm is a {type(name).__name__}; pass "auto" or the name of an algorithm or a family')
     if name == "auto":
         return ALGORITHMS
     found = tuple(a for a in ALGORITHMS if name in (a.family, a.name))

@@ -141,7 +141,7 @@ def _dropout(old: _Old) -> Node:
 
 
 def _batch_norm(old: _Old) -> Node:
-    trains = old.attributes.get("training_mode", 0) if old.opset >= 14 else any(old.node.outputs[1:])  # once told by these
+    trains = old.attributes.get("training_mode", 0) if old.opset >= 14 else any(old.node.outputs[1:])  # which told it before
     if trains or not old.attributes.get("spatial", 1):
         return old.done("BatchNormalization in training mode")
     return _only_output(old, "BatchNormalization", inputs=5)
