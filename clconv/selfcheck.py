@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,17 +50,32 @@ class Outcome:
     message: str = ""
 
 
-def work(info: DeviceInfo, dtypes: tuple[str, ...] = ("float32", "float16")) -> list[Plan]:
-    """Return the plans to check on a device: every algorithm, each of its tiles, on each case that it covers."""
+def work(info: DeviceInfo, only: Sequence[str] = (), *, thorough: bool = False) -> list[Plan]:
+    """Return the plans to check on a device, algorithm by algorithm: one in float32 and one in float16 for each problem.
+
+    Parameters
+    ----------
+    info : DeviceInfo
+    only : sequence of str
+        Parts of names of algorithms; all if there is none.
+    thorough : bool
+        Every tile in float32. Of a kernel for a matrix unit that the device does not have, one tile for each way to split the
+        elements stands for all: what the unit does is emulated number by number, which takes very long.
+    """
+    problems = [
+        parse(f"{case} {layout} {dtype}") for case in CASES for layout in ("nchw", "nhwc") for dtype in ("float32", "float16")
+    ]
     plans: list[Plan] = []
-    for case in CASES:
-        for layout in ("nchw", "nhwc"):
-            for dtype in dtypes:
-                problem = parse(f"{case} {layout} {dtype}")
-                for algorithm in ALGORITHMS:
-                    if algorithm.supports(problem, info) is None:
-                        fitting = [p for p in algorithm.plans(problem, info) if over_limit(p, info) is None]
-                        plans += fitting if dtype == "float32" else fitting[:1]
+    for algorithm in ALGORITHMS:
+        if only and not any(part in algorithm.name for part in only):
+            continue
+        emulated = algorithm.name.endswith("_matrix") and not info.amx
+        for problem in problems:
+            if algorithm.supports(problem, info) is None:
+                fitting = [p for p in algorithm.plans(problem, info) if over_limit(p, info) is None]
+                if emulated:
+                    fitting = list({plan.error_factor: plan for plan in reversed(fitting)}.values())
+                plans += fitting if thorough and problem.dtype == "float32" else fitting[:1]
     return plans
 
 
