@@ -50,6 +50,8 @@ def conv2d(
     activation: ActivationLike = None,
     residual: Tensor = None,
     algorithm: str = "auto",
+    workspace: int | None = None,
+    error_factor: float | None = None,
     out: Tensor = None,
     queue: cl.CommandQueue | None = None,
 ) -> Tensor:
@@ -79,6 +81,10 @@ def conv2d(
     algorithm : str
         ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"split"``, ``"reference"``) or a name that
         ``clconv explain`` prints.
+    workspace : int, optional
+        Most scratch memory of the call, in bytes.
+    error_factor : float, optional
+        Largest error bound that is accepted, in units of ``eps * conv(|x|, |w|)``.
     out : array, optional
         Takes the result.
     queue : pyopencl.CommandQueue, optional
@@ -95,7 +101,7 @@ def conv2d(
     ShapeError
         If shapes, element types or options do not fit together.
     UnsupportedError
-        If no algorithm serves the problem under ``algorithm``.
+        If no algorithm serves the problem under ``algorithm``, ``workspace`` and ``error_factor``.
     DeviceError
         If a buffer is too large, or arrays are of another context.
     KernelBuildError
@@ -124,7 +130,8 @@ def conv2d(
     options = (stride, padding, dilation, groups, layout, activation)
     on_host = not any(is_device_array(t) for t in (x, w, bias))
     problem, queue, parts = _prepared(
-        queue, x.shape, w.shape, dtype, options, bias is not None, residual is not None, algorithm, on_host
+        queue, x.shape, w.shape, dtype, options, bias is not None, residual is not None,
+        (algorithm, workspace, error_factor), on_host,
     )  # fmt: skip
     check(w, "w", problem.w_shape, dtype, "x")
     if bias is not None:
@@ -157,13 +164,13 @@ def _prepared(
     options: tuple[Any, ...],
     bias: bool,
     residual: bool,
-    algorithm: str,
+    limits: tuple[str, int | None, float | None],
     on_host: bool,
 ) -> _Prepared:
     """Return problem, place and executables of a call, from the cache where the same call was made before."""
     runtime = runtime_of(queue)
     kinds = _kinds(options)  # True equals 1, and is refused all the same
-    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, kinds, bias, residual, algorithm, on_host)
+    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, kinds, bias, residual, limits, on_host)
     try:
         found = _executables.get(key)
     except TypeError:  # lists among the options
@@ -189,7 +196,7 @@ def _prepared(
     )
     with _lock:
         cut = batch_parts(problem, runtime.info) if problem.N else []
-        plans = {n: select(problem.with_batch(n), runtime.info, Limits(algorithm), recall).plan for n in {n for _, n in cut}}
+        plans = {n: select(problem.with_batch(n), runtime.info, Limits(*limits), recall).plan for n in {n for _, n in cut}}
         where = place(plans.values(), queue) if on_host else queue
         made = {n: Executable(plan, runtime_of(where)) for n, plan in plans.items()}
         found = _executables[key] = _Prepared(problem, where, tuple((start, n, made[n]) for start, n in cut))

@@ -113,6 +113,8 @@ def separable_conv2d(
     activation: ActivationLike = None,
     residual: Tensor = None,
     algorithm: str = "auto",
+    workspace: int | None = None,
+    error_factor: float | None = None,
     out: Tensor = None,
     queue: cl.CommandQueue | None = None,
 ) -> Tensor:
@@ -128,8 +130,8 @@ def separable_conv2d(
         ``(OC,)``, added after the pointwise step.
     stride, padding, dilation
         Of the depthwise step.
-    layout, activation, residual, algorithm, out, queue
-        As in :func:`conv2d`; activation and residual belong to the pointwise step.
+    layout, activation, residual, algorithm, workspace, error_factor, out, queue
+        As in :func:`conv2d`; activation and residual belong to the pointwise step, the limits hold for each of the two.
 
     Returns
     -------
@@ -147,6 +149,7 @@ def separable_conv2d(
     if queue is None:
         queue = x.queue if is_device_array(x) and x.queue is not None else default_queue()
     dtype = dtype_name(x.dtype, "x")
+    limits: dict[str, Any] = {"algorithm": algorithm, "workspace": workspace, "error_factor": error_factor}
     first: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": channels, "layout": layout}
     between_shape = ConvProblem(x.shape, depthwise_w.shape, dtype=dtype, **first).output_shape
     last = ConvProblem(between_shape, pointwise_w.shape, layout=layout, dtype=dtype, activation=activation)
@@ -163,15 +166,14 @@ def separable_conv2d(
         )
         result = separable_conv2d(
             x, _as_given(depthwise_w, channels, layout), pointwise_w, bias, stride=stride, padding=padding, dilation=dilation,
-            layout=layout, activation=activation, residual=residual, algorithm=algorithm, queue=queue,
+            layout=layout, activation=activation, residual=residual, queue=queue, **limits,
         )  # fmt: skip
         return result.get(ary=out) if out is not None else result.get()
     between = empty_like_input(x, between_shape, queue)
-    conv2d(x, depthwise_w, algorithm=algorithm, out=between, queue=queue, **first)
+    conv2d(x, depthwise_w, out=between, queue=queue, **first, **limits)
     return conv2d(
-        between, pointwise_w, bias, layout=layout, activation=activation, residual=residual, algorithm=algorithm,
-        out=out, queue=queue,
-    )  # fmt: skip
+        between, pointwise_w, bias, layout=layout, activation=activation, residual=residual, out=out, queue=queue, **limits
+    )
 
 
 def _as_given(depthwise_w: Tensor, channels: int, layout: str) -> Tensor:

@@ -128,6 +128,24 @@ def test_depthwise_pointwise_separable(queue: cl.CommandQueue) -> None:
     assert_same(dy.get(), want)
 
 
+def test_limits_of_functions_are_those_of_convolution(queue: cl.CommandQueue) -> None:
+    x, w, dw, pw = (a.astype("f") for a in map(RNG.standard_normal, ((1, 64, 14, 14), (64, 64, 3, 3), (64, 1, 3, 3), (8, 64))))
+    direct = clconv.Convolution(w, algorithm="direct", queue=queue)
+    factor = direct.explain(x.shape).plan.error_factor
+    limited = clconv.Convolution(w, error_factor=factor, workspace=0, queue=queue)
+    assert np.array_equal(clconv.conv2d(x, w, error_factor=factor, workspace=0, queue=queue), limited(x))
+    for limits in ({"error_factor": 0.5}, {"algorithm": "winograd", "error_factor": factor}):
+        with pytest.raises(clconv.UnsupportedError, match="the least error factor is"):
+            clconv.conv2d(x, w, queue=queue, **limits)
+    last = clconv.Convolution(pw[:, :, None, None], queue=queue).explain(x.shape).choice.candidates
+    for factor in (8.0, min(plan.error_factor for plan in last) - 1):  # too small for 3 x 3 products, and for 64
+        with pytest.raises(clconv.UnsupportedError, match=f"with error_factor={factor}"):
+            clconv.separable_conv2d(x, dw, pw, error_factor=factor, queue=queue)
+    clconv.separable_conv2d(x, dw, pw, error_factor=100.0, queue=queue)
+    with pytest.raises(clconv.ShapeError, match="error_factor=-1 must be None or a number"):
+        clconv.conv2d(x, w, error_factor=-1, queue=queue)
+
+
 def test_separable_on_a_device_with_memory_of_its_own(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
