@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +114,7 @@ class Explanation:
         lines += [f"  also        {name}" for name in others[:4]]
         if len(others) > 4:
             lines.append(f"  also        {len(others) - 4} more")
-        lines += [f"  not         {name}: {reason}" for name, reason in self.choice.refused]
+        lines += [f"  not         {names}: {reason}" for names, reason in _together(self.choice.refused)]
         return "\n".join(lines)
 
 
@@ -137,6 +138,15 @@ def explain(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = No
     """
     _, most = batch_parts(problem, device)[0]
     return Explanation(problem, device, select(problem.with_batch(most), device, limits, recall), beside)
+
+
+def _together(refused: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Put algorithms that are refused for the same reason in one line, those of a folder as ``folder/a, b, c``."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for name, reason in refused:
+        folder, slash, file = name.rpartition("/")
+        reasons.setdefault(reason, {}).setdefault(folder + slash, []).append(file)
+    return [("; ".join(f + ", ".join(names) for f, names in folders.items()), reason) for reason, folders in reasons.items()]
 
 
 def _roofline(problem: ConvProblem, device: DeviceInfo) -> float:

@@ -95,7 +95,7 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
         raise UnsupportedError(f"float64 is not offered by the device {device.name}; use float32, or another device")
     candidates: list[Plan] = []
     refused: list[tuple[str, str]] = []
-    over: list[tuple[str, str]] = []
+    over: list[Plan] = []  # for which only the caller's limits are too tight
     for algorithm in named(limits.algorithm):
         reason = _too_large(problem, algorithm) or algorithm.supports(problem, device)
         if reason is not None:
@@ -110,14 +110,28 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
                 candidates.append(as_on_gpu(plan, device))
             elif (plan.algorithm, reason) not in refused:
                 refused.append((plan.algorithm, reason))
-                over.append(refused[-1])
+            if reason is not None and over_limit(plan, device) is None:
+                over.append(plan)
     if not candidates:
-        # Where algorithms for this kind of problem fail for a limit, those for other kinds are not worth a word.
-        reasons = "; ".join(f"{name} {reason}" for name, reason in over or refused)
-        raise UnsupportedError(f'no algorithm serves {problem} with {limits}: {reasons}; use algorithm="auto" or lift a limit')
+        raise UnsupportedError(f"no algorithm serves {problem} with {limits}: {_why_none(limits, over, refused)}")
     tuned = recall(problem, device, candidates) if recall is not None else None
     candidates.sort(key=lambda plan: plan.seconds)
     return Choice(tuned or candidates[0], tuple(candidates), tuple(refused), tuned is not None)
+
+
+def _why_none(limits: Limits, over: list[Plan], refused: list[tuple[str, str]]) -> str:
+    """Say what is too tight, where only the caller's limits are, and which limit would do; else all reasons."""
+    if not over:
+        return "; ".join(f"{name} {reason}" for name, reason in refused) + '; use algorithm="auto"'
+    exact, small = min(over, key=lambda plan: plan.error_factor), min(over, key=lambda plan: plan.workspace)
+    if limits.error_factor is not None and exact.error_factor > limits.error_factor:
+        return f"the least error factor is {exact.error_factor:g}, that of {exact.algorithm}; allow that"
+    if limits.workspace is not None and small.workspace > limits.workspace:
+        return f"the least scratch memory is {small.workspace} bytes, that of {small.algorithm}; allow that"
+    return (
+        f"{exact.algorithm} has an error factor of {exact.error_factor:g} and needs {exact.workspace} bytes of scratch memory; "
+        "lift one of the limits"
+    )
 
 
 def batch_parts(problem: ConvProblem, device: DeviceInfo) -> list[tuple[int, int]]:
