@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ FAST = os.environ.get("CLCONV_NOTEBOOK_FAST") == "1"
 """Short measurements: the tests run the notebooks to see that they work, not to learn how fast."""
 
 warnings.filterwarnings("ignore", category=cl.CompilerWarning)  # drivers chatter; errors are raised
+
+
+def where() -> str:
+    """Say on which device, with which driver, and on which day a notebook measures."""
+    device = clconv.default_queue().device
+    driver, units = f"{device.platform.name} {device.driver_version}", f"{device.max_compute_units} compute units"
+    return " | ".join((device.name.strip(), driver, units, f"clconv {clconv.__version__}", f"{date.today()}"))
 
 
 # kernels
