@@ -54,7 +54,7 @@ def function_of(node: Node, graph: Graph) -> Activation | None:
             return Activation("hardsigmoid")
         return Activation("hardsigmoid_ab", alpha, beta)
     if op == "Gelu":
-        return Activation("gelu_tanh" if node.get("approximate", b"none") in (b"tanh", "tanh") else "gelu")
+        return Activation("gelu_tanh" if node.text("approximate", "none") == "tanh" else "gelu")
     if op == "Elu":
         return Activation("elu", _number(node, "alpha", 1.0))
     if op == "Swish":

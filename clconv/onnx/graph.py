@@ -48,6 +48,11 @@ class Node:
         """Return an attribute."""
         return self.attributes.get(name, default)
 
+    def text(self, name: str, default: str) -> str:
+        """Return an attribute that is a word, which files hold as bytes."""
+        value = self.get(name, default)
+        return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
     def having(self, **attributes: Any) -> Node:
         """Return the node with more attributes."""
         return replace(self, attributes={**self.attributes, **attributes})

@@ -145,7 +145,7 @@ def fold_pad(graph: Graph) -> Graph:
             pad is not None
             and amounts is not None
             and len(node.get("pads", amounts)) == len(amounts)
-            and node.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID", "NOTSET", "VALID")
+            and node.text("auto_pad", "NOTSET") in ("NOTSET", "VALID")
         ):
             own = node.get("pads", [0] * len(amounts))
             total = [a + b for a, b in zip(own, amounts, strict=True)]
@@ -166,7 +166,7 @@ def _zero_border(pad: Node, graph: Graph) -> list[int] | None:
         or len(amounts) < 6
         or not zero
         or pad.input(3)
-        or pad.get("mode", b"constant") not in (b"constant", "constant")
+        or pad.text("mode", "constant") != "constant"
     ):
         return None
     numbers = [int(a) for a in amounts]

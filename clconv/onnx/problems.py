@@ -16,8 +16,7 @@ def window_padding(
     node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> list[tuple[int, int]]:
     """Return the padding (before, after) of each spatial axis from ``pads`` or ``auto_pad``."""
-    mode = node.get("auto_pad", b"NOTSET")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = node.text("auto_pad", "NOTSET")
     n = len(size)
     if mode == "VALID":
         return [(0, 0)] * n
@@ -37,7 +36,7 @@ def transposed_size(node: Node, size: Sequence[int]) -> list[int] | None:
     given = node.get("output_shape")
     if given is not None:
         return [int(s) for s in given][-len(size) :]
-    if node.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER", "SAME_UPPER", "SAME_LOWER"):
+    if node.text("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
         return [s * st for s, st in zip(size, ints_of(node, "strides", len(size)), strict=True)]
     return None
 

@@ -124,8 +124,7 @@ def _transposed_padding(node: Node, spread: list[int], reach: list[int], out: Sh
     """Return the padding of the convolution that gives the output the shape it has."""
     pads: Any = node.get("pads")
     n = len(spread)
-    mode = node.get("auto_pad", b"NOTSET")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = node.text("auto_pad", "NOTSET")
     more = node.get("output_padding", [0] * n)
     result = []
     for i in range(n):

@@ -203,8 +203,7 @@ _MODES = {"constant": 0, "reflect": 1, "edge": 2, "wrap": 3}
 def lower_pad(node: Node, to: Lowering) -> None:
     """Add a border, or cut some of the tensor off."""
     x, y = node.inputs[0], node.output
-    mode = node.get("mode", b"constant")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = node.text("mode", "constant")
     if mode not in _MODES:
         raise UnsupportedError(f"the node {node.name!r} (Pad) has the mode {mode!r}; use one of {', '.join(_MODES)}")
     shape, out = to.shapes[x], to.shapes[y]

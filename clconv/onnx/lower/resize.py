@@ -52,17 +52,12 @@ def lower_resize(node: Node, to: Lowering) -> None:
         x = y
 
 
-def _text(node: Node, name: str, default: str) -> str:
-    value = node.get(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _scales(node: Node, to: Lowering, rank: int) -> list[float | None]:
     """Return the scale of each axis, None where the sizes say it."""
     result: list[float | None] = [None] * rank
     axes = [int(a) % rank for a in node.get("axes", range(rank))]
     if node.input(3) and required(node, to, 3, "sizes").size:
-        policy = _text(node, "keep_aspect_ratio_policy", "stretch")
+        policy = node.text("keep_aspect_ratio_policy", "stretch")
         if policy != "stretch":  # one scale for all axes: the sizes are bounds that only one of them need reach
             shape = to.shapes[node.inputs[0]]
             wanted = required(node, to, 3, "sizes").tolist()
@@ -91,15 +86,15 @@ def resized_shape(node: Node, shape: Shape, scales: Array) -> Shape:
 
 def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array, Array]:
     """Return, for each of ``count`` places on a new axis, old places and their weights: two arrays ``(count, taps)``."""
-    mode = _text(node, "mode", "nearest")
-    if node.get("antialias", 0) or _text(node, _TRANSFORMATION, "half_pixel") == "tf_crop_and_resize":
+    mode = node.text("mode", "nearest")
+    if node.get("antialias", 0) or node.text(_TRANSFORMATION, "half_pixel") == "tf_crop_and_resize":
         raise UnsupportedError(f"the node {node.name!r} (Resize) smooths or crops the image, which is not supported")
     factor = count / size if scale is None else scale
     # Which element is the nearest depends on the last bit; others take float32.
-    number = np.float32 if mode == "nearest" and _text(node, _TRANSFORMATION, "") != "align_corners" else np.float64
+    number = np.float32 if mode == "nearest" and node.text(_TRANSFORMATION, "") != "align_corners" else np.float64
     at: Array = _coordinates(node, np.arange(count, dtype=number), size, count, factor).astype(np.float64)
     if mode == "nearest":
-        places = _rounded(at, _text(node, "nearest_mode", "round_prefer_floor"))
+        places = _rounded(at, node.text("nearest_mode", "round_prefer_floor"))
         return np.clip(places, 0, size - 1)[:, None], np.ones((count, 1))
     low = np.floor(at)
     part = at - low
@@ -117,7 +112,7 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
 
 def _coordinates(node: Node, i: Array, size: int, count: int, scale: float) -> Array:
     """Return the place on the old axis of each place on the new one, in the type of ``i``."""
-    mode = _text(node, _TRANSFORMATION, "half_pixel")
+    mode = node.text(_TRANSFORMATION, "half_pixel")
     if mode == "asymmetric":
         return i / scale
     if mode == "align_corners":
