@@ -18,6 +18,7 @@ from clconv.onnx.graph import Array, Graph, Node, without_dead
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
 from clconv.onnx.shuffle import fuse_shuffle
+from clconv.onnx.words import check_words
 
 Pass = Callable[[Graph], Graph]
 
@@ -291,7 +292,7 @@ def fuse_activation(graph: Graph) -> Graph:
     return graph.with_nodes(nodes, note)
 
 
-BEFORE: tuple[Pass, ...] = (mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
+BEFORE: tuple[Pass, ...] = (check_words, mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
 AFTER: tuple[Pass, ...] = (own_outputs, drop_views, fuse_shuffle, fuse_residual, fuse_activation, without_dead)
 
 

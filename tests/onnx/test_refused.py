@@ -99,6 +99,34 @@ def test_malformed_constants_get_a_sentence(nodes: list[onnx.NodeProto], constan
         clconv.onnx.load(model(nodes, {"x": ["N", *X.shape[1:]]}, ["y"], given))(X)
 
 
+POOL = {"kernel_shape": [3, 3]}
+RESIZE: dict[str, Any] = {"s": np.array([1, 1, 2, 2], np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "constants", "op", "attributes", "opset"),
+    [
+        ("x w", {"w": W}, "Conv", {"auto_pad": "SAME"}, 17),
+        ("x w", {"w": numbers(4, 2, 3, 3)}, "ConvTranspose", {"auto_pad": "same_upper"}, 17),
+        ("x", {}, "MaxPool", {"auto_pad": "FULL", **POOL}, 17),
+        ("x", {}, "AveragePool", {"auto_pad": "", **POOL}, 17),
+        ("x", {}, "Gelu", {"approximate": "erf"}, 20),
+        ("x p", {"p": np.ones(8, np.int64)}, "Pad", {"mode": "mirror"}, 17),
+        ("x _ s", RESIZE, "Resize", {"mode": "bilinear"}, 17),
+        ("x _ s", RESIZE, "Resize", {"nearest_mode": "round"}, 17),
+        ("x s", RESIZE, "Upsample", {"mode": "bilinear"}, 9),
+        ("x _ _ n", {"n": np.full(4, 8)}, "Resize", {"keep_aspect_ratio_policy": "larger"}, 18),
+    ],
+)
+def test_unknown_words(inputs: str, constants: dict[str, Any], op: str, attributes: dict[str, Any], opset: int) -> None:
+    name, word = next(iter(attributes.items()))
+    proto = model([node(op, inputs, "y", **attributes)], {"x": ["N", *X.shape[1:]]}, ["y"], constants, opset=opset)
+    with pytest.raises(
+        clconv.UnsupportedError, match=rf"^the node 'the {op} of y' \(.*\) has the {name} '{word}'; use one of "
+    ):
+        clconv.onnx.load(proto)
+
+
 def test_the_border_of_nothing() -> None:
     for mode in ("edge", "reflect", "wrap"):
         refused(

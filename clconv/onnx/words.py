@@ -1,0 +1,41 @@
+"""The words that an attribute may be, which ONNX's own checks do not look at."""
+
+from __future__ import annotations
+
+from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Graph
+
+_AUTO_PAD: dict[str, tuple[str, ...]] = {"auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")}
+
+_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "AveragePool": _AUTO_PAD,
+    "Conv": _AUTO_PAD,
+    "ConvTranspose": _AUTO_PAD,
+    "Gelu": {"approximate": ("none", "tanh")},
+    "MaxPool": _AUTO_PAD,
+    "Pad": {"mode": ("constant", "reflect", "edge", "wrap")},
+    "Resize": {
+        "mode": ("nearest", "linear", "cubic"),
+        "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+        "keep_aspect_ratio_policy": ("stretch", "not_larger", "not_smaller"),
+    },
+}
+"""By node and attribute; how a Resize maps coordinates is told where it is done."""
+
+
+def check_words(graph: Graph) -> Graph:
+    """Refuse an unknown word, in whose place another one would be taken for granted.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming the node and the attribute.
+    """
+    for node in graph.nodes:
+        for attribute, words in _WORDS.get(node.op, {}).items():
+            word = node.text(attribute, words[0])
+            if word not in words:
+                raise UnsupportedError(
+                    f"the node {node.name!r} ({node.op}) has the {attribute} {word!r}; use one of {', '.join(words)}"
+                )
+    return graph
