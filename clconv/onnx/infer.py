@@ -197,10 +197,18 @@ def infer(
 
 
 def _check_sizes(node: Node, shapes: Mapping[str, Shape], results: Mapping[str, Shape]) -> None:
-    """Refuse what ONNX's inference lets pass: sizes below 0, and views of another number of elements."""
+    """Refuse what ONNX's inference lets pass: sizes below 0, axes left out, and views of another number of elements."""
     for shape in results.values():
         if any(size < 0 for size in shape):
             raise ShapeError(f"the node {node.name!r} ({node.op}) would give the shape {shape}; sizes must not be negative")
+    if node.op == "Transpose":
+        shape = shapes[node.inputs[0]]
+        order = [int(axis) for axis in node.get("perm", range(len(shape)))]
+        if sorted(order) != list(range(len(shape))):
+            raise ShapeError(
+                f"the node {node.name!r} (Transpose) has the perm {order} for an input of the shape {shape}; it must hold each "
+                f"axis from 0 to {len(shape) - 1} once"
+            )
     if node.op in VIEWS and math.prod(shapes[node.inputs[0]]) != math.prod(results[node.output]):
         raise ShapeError(
             f"the node {node.name!r} ({node.op}) makes {results[node.output]} of {shapes[node.inputs[0]]}, which has another "

@@ -68,6 +68,11 @@ def test_an_image_of_another_size_than_the_model_was_exported_for() -> None:
         net(numbers(1, 4, 9, 8))
 
 
+@pytest.mark.parametrize("perm", [[1, 0], [0, 2, 1], [0, 0, 1, 2], [0, 1, 3, 3], [0, 1, 2, -1], [0, 1, 2, 4], [0, 1, 2, 3, 4]])
+def test_what_is_no_permutation(perm: list[int]) -> None:
+    refused([node("Transpose", "x", "y", perm=perm)], {}, "the Transpose of y")
+
+
 def test_parts_of_negative_size() -> None:
     refused([node("Split", "x n", "y z", axis=1)], {"n": np.array([5, -1])}, "Split")
 
