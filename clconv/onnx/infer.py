@@ -166,6 +166,7 @@ def infer(
     if not defs.has(op):
         raise UnsupportedError(f"the node {node.name!r} is a {node.op}, which ONNX's operator set {_OPSET} does not have")
     schema = defs.get_schema(op, _OPSET)
+    _check_types(node, schema, dtypes)
     proto = _proto(node, schema)
     try:
         found = shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=_OPSETS, ir_version=10)
@@ -194,6 +195,21 @@ def infer(
         )
     _check_sizes(node, shapes, {name: shape for name, (_, shape) in results.items()})
     return results
+
+
+def _check_types(node: Node, schema: Any, dtypes: Mapping[str, str]) -> None:
+    """Refuse several element types where ONNX wants one: its inference gives the result that of the first input."""
+    first: dict[str, str] = {}
+    for index, name in enumerate(node.inputs):
+        if not name:
+            continue
+        kind = schema.inputs[min(index, len(schema.inputs) - 1)].type_str  # the last one may stand for many
+        other = first.setdefault(kind, name)
+        if dtypes[name] != dtypes[other]:
+            raise ShapeError(
+                f"the node {node.name!r} ({node.op}) takes {other!r} of {dtypes[other]} and {name!r} of {dtypes[name]}; "
+                "they must be of one element type, convert one of them"
+            )
 
 
 def _check_sizes(node: Node, shapes: Mapping[str, Shape], results: Mapping[str, Shape]) -> None:

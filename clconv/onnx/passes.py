@@ -81,7 +81,7 @@ def _known_filter(node: Node, constants: Mapping[str, Array]) -> bool:
     if node.op != "Conv" or node.inputs[1] not in constants:
         return False
     w, bias = constants[node.inputs[1]], constants.get(node.input(2))
-    return w.ndim > 2 and (not node.input(2) or (bias is not None and bias.shape == w.shape[:1]))
+    return w.ndim > 2 and (not node.input(2) or (bias is not None and (bias.shape, bias.dtype) == (w.shape[:1], w.dtype)))
 
 
 def _folds_into(node: Node, producer: dict[str, int], uses: Any) -> str | None:
@@ -102,7 +102,7 @@ def _affine(node: Node, source: str, graph: Graph, w: Array) -> tuple[Array, Arr
         factor = scale / np.sqrt(variance + float(node.get("epsilon", 1e-5)))
         return factor, bias - mean * factor
     other = graph.constant(node.inputs[1] if node.inputs[0] == source else node.inputs[0])
-    numbers = None if other is None else _per_channel(other, len(w), w.ndim)
+    numbers = None if other is None or other.dtype != w.dtype else _per_channel(other, len(w), w.ndim)
     if numbers is None or (node.op == "Div" and not numbers.all()):
         return None
     one, zero = np.ones(len(w)), np.zeros(len(w))

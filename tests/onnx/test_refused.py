@@ -77,6 +77,32 @@ def test_parts_of_negative_size() -> None:
     refused([node("Split", "x n", "y z", axis=1)], {"n": np.array([5, -1])}, "Split")
 
 
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([node("Conv", "x w", "y")], {"w": W}),
+        ([node("Conv", "x k w", "y")], {"k": W, "w": numbers(8)}),
+        ([node("Conv", "x k", "q"), node("Mul", "q w", "y")], {"k": W, "w": numbers(1)}),
+        ([node("Conv", "x k", "q"), node("Add", "w q", "y")], {"k": W, "w": numbers(8, 1, 1)}),
+        ([node("Conv", "x k w", "q"), node("Mul", "q a", "y")], {"k": W, "a": numbers(1), "w": numbers(8)}),
+        ([node("ConvTranspose", "x w", "y")], {"w": W.transpose(1, 0, 2, 3).copy()}),
+        ([node("Flatten", "x", "q"), node("Gemm", "q w", "y")], {"w": numbers(256, 2)}),
+        ([node("Flatten", "x", "q"), node("Gemm", "q k w", "y")], {"k": numbers(256, 2), "w": numbers(2)}),
+        ([node("MatMul", "x w", "y")], {"w": numbers(8, 3)}),
+        ([node("Concat", "x w", "y", axis=0)], {"w": numbers(1, 4, 8, 8)}),
+        ([node("Max", "x k w", "y")], {"k": numbers(1), "w": numbers(1)}),
+        ([node("Clip", "x w", "y")], {"w": numbers(1).reshape(())}),
+        ([node("PRelu", "x w", "y")], {"w": numbers(1)}),
+        ([node("Pad", "x p w", "y")], {"p": np.zeros(8, np.int64), "w": numbers(1).reshape(())}),
+    ],
+)
+@pytest.mark.parametrize("other", ["float16", "float64"])
+def test_tensors_of_several_element_types(nodes: list[onnx.NodeProto], constants: dict[str, Any], other: str) -> None:
+    """The constant ``w`` is of another one than the image, at whichever node it stands, also where passes fold others."""
+    given = {name: value.astype(other) if name == "w" else value for name, value in constants.items()}
+    refused(nodes, given, rf"takes .* of (float32|{other}) and .* of (float32|{other}); they must be of one element type")
+
+
 PAD = node("Pad", "x p", "q")
 CONV = node("Conv", "q w", "y")
 SCALE = node("Mul", "q k", "y")

@@ -222,8 +222,6 @@ def lower_pad(node: Node, to: Lowering) -> None:
         )
     if not value:
         value = to.constant("zero", np.zeros(1, to.dtypes[x]))
-    elif value in to.constants and to.constants[value].dtype.name != to.dtypes[x]:
-        value = to.constant("value", to.constants[value].astype(to.dtypes[x]))
     sizes = _joined_unpadded(shape, out, before)
     if len(sizes) > 4:
         raise UnsupportedError(f"the node {node.name!r} (Pad) pads too many axes of {shape}; at most 4 are supported")
