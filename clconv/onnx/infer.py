@@ -217,6 +217,11 @@ def _check_sizes(node: Node, shapes: Mapping[str, Shape], results: Mapping[str, 
     for shape in results.values():
         if any(size < 0 for size in shape):
             raise ShapeError(f"the node {node.name!r} ({node.op}) would give the shape {shape}; sizes must not be negative")
+    if node.get("evenly") and len(set(results.values())) > 1:
+        raise ShapeError(
+            f"the node {node.name!r} ({node.op}) cuts {shapes[node.inputs[0]]} into {len(results)} equal parts, which is not "
+            "possible; give their sizes, as split"
+        )
     if node.op == "Transpose":
         shape = shapes[node.inputs[0]]
         order = [int(axis) for axis in node.get("perm", range(len(shape)))]
@@ -266,6 +271,7 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
     except Exception as error:  # whatever the operator raises on bad values
         raise ClconvError(f"the node {node.name!r} ({node.op}) cannot be computed from its constants ({error})") from error
     results = dict(zip(filter(None, node.outputs), map(np.asarray, values), strict=False))
+    _check_sizes(node, {name: a.shape for name, a in feeds.items()}, {name: a.shape for name, a in results.items()})
     return results if whole is None else {name: value.reshape(whole) for name, value in results.items()}
 
 

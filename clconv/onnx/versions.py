@@ -83,7 +83,9 @@ def _split(old: _Old) -> Node:
     old.node = Node(n.op, n.inputs, outputs, n.attributes, n.name)
     old.as_input(1, "split", np.int64)
     if not old.node.input(1):
-        old.attributes["num_outputs"] = len(old.node.outputs)
+        old.attributes.setdefault("num_outputs", len(old.node.outputs))
+        if old.opset < 18:  # the last part may be smaller since
+            old.attributes["evenly"] = 1
     return old.done()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+import clconv
 import clconv.onnx
 from tests.onnx.models import Array, model, node, numbers
 
@@ -105,3 +106,21 @@ def test_statistics_that_come_out_are_those_of_training(opset: int) -> None:
     )
     with pytest.raises(clconv.UnsupportedError, match="training mode"):
         clconv.onnx.load(proto)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("opset", [7, 11, 13, 17, 18])
+def test_parts_of_one_size(opset: int, constant: bool) -> None:
+    """The last part may be smaller from version 18 on alone, which has an attribute for that."""
+    more = {"num_outputs": 3} if opset >= 18 else {}
+    k = numbers(2, 7)
+    specs = [node("Split", "k", "a b c", axis=1, **more), node("Concat", "x c", "y", axis=1)]
+    inputs: dict[str, list[int | str | None]] = {"x": [2, 1]} if constant else {"x": [2, 1], "k": [2, 7]}
+    proto = model(specs, inputs, ["y"], {"k": k} if constant else {}, opset=opset)
+    x = numbers(2, 1, seed=1)
+    feeds = {"x": x} if constant else {"x": x, "k": k}
+    if opset < 18:
+        with pytest.raises(clconv.ShapeError, match=r"the Split of a.* \(2, 7\) into 3 equal parts, which is not possible"):
+            clconv.onnx.load(proto)(feeds)
+    else:
+        np.testing.assert_array_equal(clconv.onnx.load(proto)(feeds), np.concatenate([x, k[:, 6:]], 1))
