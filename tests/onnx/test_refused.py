@@ -158,8 +158,7 @@ def test_unknown_words(inputs: str, constants: dict[str, Any], op: str, attribut
         clconv.onnx.load(proto)
 
 
-def test_the_border_of_nothing() -> None:
-    for mode in ("edge", "reflect", "wrap"):
-        refused(
-            [node("Pad", "x p", "y", mode=mode)], {"p": np.array([0, 1, 0, 1])}, "no elements", np.zeros((1, 0), np.float32)
-        )
+@pytest.mark.parametrize("mode", ["edge", "reflect", "wrap"])
+@pytest.mark.parametrize(("width", "pads"), [(0, [0, 1, 0, 1]), (3, [0, -3, 0, 2])])
+def test_the_border_of_nothing(width: int, pads: list[int], mode: str) -> None:
+    refused([node("Pad", "x p", "y", mode=mode)], {"p": np.array(pads)}, "no elements", np.zeros((1, width), np.float32))

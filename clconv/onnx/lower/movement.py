@@ -204,17 +204,20 @@ def lower_pad(node: Node, to: Lowering) -> None:
     """Add a border, or cut some of the tensor off."""
     x, y = node.inputs[0], node.output
     mode = node.text("mode", "constant")
+    amounts = required(node, to, 1, "pads")
+    rank = len(to.shapes[x])
+    axes = (required(node, to, 3, "axes") if node.input(3) else np.arange(rank)).tolist()
+    before, after = [0] * rank, [0] * rank
+    for axis, first, last in zip(axes, *amounts.reshape(2, -1).tolist(), strict=True):
+        before[axis], after[axis] = first, last
+    if mode != "constant" and min((*before, *after), default=0) < 0:
+        x, before = _cut(to, x, before, after)
     shape, out = to.shapes[x], to.shapes[y]
     if mode != "constant" and any(old == 0 < new for old, new in zip(shape, out, strict=True)):
         raise ShapeError(
-            f"the node {node.name!r} (Pad) takes its border from {x!r} of the shape {shape}, which has no elements; "
+            f"the node {node.name!r} (Pad) takes its border from {shape} of {node.inputs[0]!r}, which has no elements; "
             "pass an input that holds some"
         )
-    amounts = required(node, to, 1, "pads")
-    axes = (required(node, to, 3, "axes") if node.input(3) else np.arange(len(shape))).tolist()
-    before = [0] * len(shape)
-    for axis, amount in zip(axes, amounts[: len(axes)].tolist(), strict=True):
-        before[axis] = amount
     value = node.input(2)
     if value and math.prod(to.shapes[value]) != 1:
         raise ShapeError(
@@ -231,6 +234,17 @@ def lower_pad(node: Node, to: Lowering) -> None:
     arguments: tuple[Argument, ...] = ("x", "value", "y", *map(Int, (*xs, *ys[1:], *ps)))
     launch = to.launch("pad", macros, arguments, (ys[2], ys[0] * ys[1]))
     to.emit("network/pad", launch, {"x": x, "value": value, "y": y})
+
+
+def _cut(to: Lowering, x: str, before: list[int], after: list[int]) -> tuple[str, list[int]]:
+    """Cut off what negative padding says, of which no border is taken then; return what is left, and its padding before."""
+    shape, strides = to.shapes[x], strides_of(to.shapes[x])
+    left = tuple(max(0, s + min(b, 0) + min(a, 0)) for s, b, a in zip(shape, before, after, strict=True))
+    cut = to.value("cut", left, to.dtypes[x])
+    if 0 not in left:
+        offset = sum(max(0, -b) * stride for b, stride in zip(before, strides, strict=True))
+        emit_copy(to, x, cut, left, strides, strides_of(left), from_offset=offset, op="cut")
+    return cut, [max(0, b) for b in before]
 
 
 def _joined_unpadded(shape: Shape, out: Shape, before: list[int]) -> list[tuple[int, int, int]]:
