@@ -110,10 +110,13 @@ def _resize(old: _Old) -> Node:
 
 
 def _scales_only(old: _Old) -> Node:
-    """Upsample, and Resize before it knew coordinates: (x, scales)."""
+    """Upsample, and Resize before it knew coordinates: (x, scales).
+
+    The nearest place was the one before along axes that grow, and the one behind along those that shrink.
+    """
     n = old.node
     old.node = Node(n.op, (n.inputs[0], "", n.inputs[1]), n.outputs, n.attributes, n.name)
-    old.attributes.update(coordinate_transformation_mode=b"asymmetric", nearest_mode=b"floor")
+    old.attributes.update(coordinate_transformation_mode=b"asymmetric", nearest_mode=b"floor", old_nearest=1)
     return old.done("Resize")
 
 

@@ -124,3 +124,30 @@ def test_parts_of_one_size(opset: int, constant: bool) -> None:
             clconv.onnx.load(proto)(feeds)
     else:
         np.testing.assert_array_equal(clconv.onnx.load(proto)(feeds), np.concatenate([x, k[:, 6:]], 1))
+
+
+LARGER = [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9]
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize(
+    ("opset", "scales", "want"),
+    [
+        (10, (1, 0.6), [[0, 2, 4, 5, 7, 9]]),
+        (10, (1, 0.75), [[0, 2, 3, 4, 6, 7, 8]]),
+        (10, (0.6, 1.5), [LARGER, [20 + n for n in LARGER]]),
+        (9, (1, 1.5), [LARGER]),
+    ],
+)
+def test_the_nearest_place_before_there_were_modes_for_it(
+    opset: int, scales: tuple[float, float], want: list[list[int]], constant: bool
+) -> None:
+    """As ONNX Runtime has it, and the examples of that version: the one behind where an axis shrinks, else the one before."""
+    rows = 4 if scales[0] < 1 else 1
+    k = np.arange(10 * rows, dtype=np.float32).reshape(1, 1, rows, 10)
+    constants = {"s": np.array([1, 1, *scales], np.float32)} | ({"k": k} if constant else {})
+    specs = [node("Resize" if opset == 10 else "Upsample", "k s", "r", mode="nearest"), node("Add", "r x", "y")]
+    inputs: dict[str, list[int | str | None]] = {"x": [1]} if constant else {"x": [1], "k": list(k.shape)}
+    feeds = {"x": np.zeros(1, np.float32)} | ({} if constant else {"k": k})
+    y = clconv.onnx.load(model(specs, inputs, ["y"], constants, opset=opset))(feeds)
+    np.testing.assert_array_equal(y[0, 0], want)

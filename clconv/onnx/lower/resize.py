@@ -94,7 +94,8 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
     number = np.float32 if mode == "nearest" and node.text(_TRANSFORMATION, "") != "align_corners" else np.float64
     at: Array = _coordinates(node, np.arange(count, dtype=number), size, count, factor).astype(np.float64)
     if mode == "nearest":
-        places = _rounded(at, node.text("nearest_mode", "round_prefer_floor"))
+        rounding = "ceil" if node.get("old_nearest") and factor < 1 else node.text("nearest_mode", "round_prefer_floor")
+        places = _rounded(at, rounding)
         return np.clip(places, 0, size - 1)[:, None], np.ones((count, 1))
     low = np.floor(at)
     part = at - low
