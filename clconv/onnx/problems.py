@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Graph, Node, Shape
 from clconv.problem import ConvProblem
 
@@ -18,17 +18,23 @@ def window_padding(
     """Return the padding (before, after) of each spatial axis from ``pads`` or ``auto_pad``."""
     mode = node.text("auto_pad", "NOTSET")
     n = len(size)
-    if mode == "VALID":
-        return [(0, 0)] * n
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        result = []
-        for s, k, st, d in zip(size, filt, stride, dilation, strict=True):
+    pads = node.get("pads", [0] * 2 * n)
+    given = [(int(pads[i]), int(pads[i + n])) for i in range(n)]
+    if mode == "NOTSET":
+        return given
+    result = [(0, 0)] * n
+    if mode != "VALID":
+        for i, (s, k, st, d) in enumerate(zip(size, filt, stride, dilation, strict=True)):
             total = max(0, (-(-s // st) - 1) * st + (k - 1) * d + 1 - s)
             small, large = total // 2, total - total // 2
-            result.append((small, large) if mode == "SAME_UPPER" else (large, small))
-        return result
-    pads = node.get("pads", [0] * 2 * n)
-    return [(int(pads[i]), int(pads[i + n])) for i in range(n)]
+            result[i] = (small, large) if mode == "SAME_UPPER" else (large, small)
+    if "pads" in node.attributes and given != result:
+        due = [pair[side] for side in (0, 1) for pair in result]
+        raise ShapeError(
+            f"the node {node.name!r} ({node.op}) has the pads {list(pads)}, and by its auto_pad {mode} they are {due}; "
+            "leave one of them out"
+        )
+    return result
 
 
 def transposed_size(node: Node, size: Sequence[int]) -> list[int] | None:

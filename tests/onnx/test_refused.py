@@ -29,11 +29,18 @@ def test_a_bias_of_another_length(op: str, length: int) -> None:
     refused([node(op, "x w b", "y")], {"w": w, "b": numbers(length)}, r"the bias 'b' has the shape \(.,\).*must be \(8,\)")
 
 
-@pytest.mark.parametrize(
-    "attributes", [{"kernel_shape": [1, 1]}, {"kernel_shape": [5, 5]}, {"auto_pad": "VALID", "pads": [1, 1, 1, 1]}]
-)
+@pytest.mark.parametrize("attributes", [{"kernel_shape": [1, 1]}, {"kernel_shape": [5, 5]}])
 def test_attributes_that_say_another_size_than_the_filter(attributes: dict[str, Any]) -> None:
     refused([node("Conv", "x w", "y", **attributes)], {"w": W}, "correct its kernel_shape, pads or auto_pad")
+
+
+@pytest.mark.parametrize("op", ["Conv", "MaxPool", "AveragePool"])
+@pytest.mark.parametrize(("mode", "pads"), [("VALID", [1] * 4), ("SAME_UPPER", [0] * 4), ("SAME_LOWER", [1, 0, 0, 1])])
+def test_two_ways_of_padding(mode: str, pads: list[int], op: str) -> None:
+    """ONNX's inference takes the pads, and the kernels took the other."""
+    spec = node(op, "x w" if op == "Conv" else "x", "y", auto_pad=mode, pads=pads, kernel_shape=[3, 3])
+    words = rf"^the node 'the {op} of y' \({op}\) has the pads .* and by its auto_pad {mode} .*; leave one of them out"
+    refused([spec], {"w": W} if op == "Conv" else {}, words)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 10), (1, 2, 10)])
