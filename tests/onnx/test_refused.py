@@ -32,6 +32,8 @@ def test_a_bias_of_another_length(op: str, length: int) -> None:
 @pytest.mark.parametrize("attributes", [{"kernel_shape": [1, 1]}, {"kernel_shape": [5, 5]}])
 def test_attributes_that_say_another_size_than_the_filter(attributes: dict[str, Any]) -> None:
     refused([node("Conv", "x w", "y", **attributes)], {"w": W}, "correct its kernel_shape, pads or auto_pad")
+    words = r"the filter 'w' .* the shape \(4, 8, 3, 3\), which does not fit its kernel_shape \[.,"
+    refused([node("ConvTranspose", "x w", "y", **attributes)], {"w": numbers(4, 8, 3, 3)}, words)
 
 
 @pytest.mark.parametrize("op", ["Conv", "MaxPool", "AveragePool"])

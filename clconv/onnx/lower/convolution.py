@@ -85,6 +85,11 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
         )
     axes = filt.ndim - 2
     two_axes(node, axes)
+    if tuple(node.get("kernel_shape", filt.shape[2:])) != filt.shape[2:]:  # the output's size follows from the one
+        raise ShapeError(
+            f"the filter {w!r} of the node {node.name!r} (ConvTranspose) has the shape {filt.shape}, which does not fit its "
+            f"kernel_shape {list(node.attributes['kernel_shape'])}; correct one of them"
+        )
     groups = int(node.get("group", 1))
     stride, dilation = ints_of(node, "strides", axes), ints_of(node, "dilations", axes)
     spread = [(s - 1) * st + 1 for s, st in zip(to.shapes[x][2:], stride, strict=True)]
