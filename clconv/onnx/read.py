@@ -20,6 +20,8 @@ def graph_of(model: onnx.ModelProto) -> Graph:
 
     Raises
     ------
+    ShapeError
+        If a Split has another number of outputs than it says.
     UnsupportedError
         If the operator set is too old, or an input is no tensor.
     """

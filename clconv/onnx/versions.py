@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clconv.errors import ShapeError
 from clconv.onnx.graph import Array, Node
 
 
@@ -83,7 +84,11 @@ def _split(old: _Old) -> Node:
     old.node = Node(n.op, n.inputs, outputs, n.attributes, n.name)
     old.as_input(1, "split", np.int64)
     if not old.node.input(1):
-        old.attributes.setdefault("num_outputs", len(old.node.outputs))
+        count = old.attributes.setdefault("num_outputs", len(outputs))
+        if count != len(outputs):
+            raise ShapeError(
+                f"the node {n.name!r} (Split) has {len(outputs)} outputs and num_outputs={count}; correct one of them"
+            )
         if old.opset < 18:  # the last part may be smaller since
             old.attributes["evenly"] = 1
     return old.done()

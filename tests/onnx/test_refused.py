@@ -112,6 +112,12 @@ def test_tensors_of_several_element_types(nodes: list[onnx.NodeProto], constants
     refused(nodes, given, rf"takes .* of (float32|{other}) and .* of (float32|{other}); they must be of one element type")
 
 
+def test_another_number_of_parts_than_outputs() -> None:
+    proto = model([node("Split", "x", "y z", axis=1, num_outputs=3)], {"x": ["N", 4]}, ["y"], opset=18)
+    with pytest.raises(clconv.ShapeError, match=r"^the node 'the Split of y' .* has 2 outputs and num_outputs=3; "):
+        clconv.onnx.load(proto)
+
+
 PAD = node("Pad", "x p", "q")
 CONV = node("Conv", "q w", "y")
 SCALE = node("Mul", "q k", "y")
