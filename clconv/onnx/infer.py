@@ -238,8 +238,12 @@ def _check_sizes(node: Node, shapes: Mapping[str, Shape], results: Mapping[str, 
 
 
 def _proto(node: Node, schema: Any) -> onnx.NodeProto:
-    attributes = {k: v for k, v in node.attributes.items() if k in schema.attributes}
-    return helper.make_node(schema.name, list(node.inputs), list(node.outputs), name=node.name, **attributes)
+    proto = helper.make_node(schema.name, list(node.inputs), list(node.outputs), name=node.name)
+    for name, value in node.attributes.items():
+        if name in schema.attributes:  # whose type an empty list does not tell
+            kind = schema.attributes[name].type.value if isinstance(value, list) and not value else None
+            proto.attribute.append(helper.make_attribute(name, value, attr_type=kind))
+    return proto
 
 
 def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:

@@ -82,6 +82,20 @@ def test_what_is_no_permutation(perm: list[int]) -> None:
     refused([node("Transpose", "x", "y", perm=perm)], {}, "the Transpose of y")
 
 
+def test_attributes_without_numbers() -> None:
+    """A Transpose of a number has them; others are refused like those of a wrong length."""
+
+    def empty(spec: onnx.NodeProto, name: str) -> onnx.NodeProto:
+        spec.attribute.append(onnx.helper.make_attribute(name, [], attr_type=onnx.AttributeProto.INTS))
+        return spec
+
+    refused([empty(node("Transpose", "x", "y"), "perm")], {}, r"the Transpose of y.* has the perm \[\]")
+    refused([empty(node("Conv", "x w", "y"), "strides")], {"w": W}, "the Conv of y")
+    refused([empty(node("MaxPool", "x", "y", kernel_shape=[3, 3]), "pads")], {}, "the MaxPool of y")
+    net = clconv.onnx.load(model([empty(node("Transpose", "x", "y"), "perm")], {"x": []}, ["y"]))
+    assert net(np.array(2, np.float32)) == 2
+
+
 def test_parts_of_negative_size() -> None:
     refused([node("Split", "x n", "y z", axis=1)], {"n": np.array([5, -1])}, "Split")
 
