@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 MODULES = (
@@ -23,9 +24,21 @@ def test_examples_in_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-def test_the_readme_s_lines_of_use() -> None:
+def lines_of_use(blocks: int) -> dict[str, Any]:
+    """Run the README's first blocks of Python, one after the other as a reader does, and return their names."""
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    block = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]  # the next one needs the file of a network
     names: dict[str, Any] = {}
-    exec(compile(block, "README.md", "exec"), names)
-    assert names["y"].shape == (1, 128, 56, 56)
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:blocks]:
+        exec(compile(block, "README.md", "exec"), names)
+    return names
+
+
+def test_the_readme_s_convolutions() -> None:
+    assert lines_of_use(1)["y"].shape == (1, 128, 56, 56)
+
+
+@pytest.mark.slow  # a whole ResNeXt-50 is built and compiled
+def test_the_readme_s_network() -> None:
+    y = lines_of_use(2)["y"]
+    assert y.shape == (1, 1000)
+    assert np.isfinite(y).all()
