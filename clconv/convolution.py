@@ -296,7 +296,7 @@ class Convolution:
     def _build(self, plan: Plan, queue: cl.CommandQueue) -> tuple[Executable, dict[str, Any]]:
         executable = Executable(plan, runtime_of(queue))
         w, bias = self._constants(queue)
-        key = (queue.int_ptr, plan.prepare)
+        key = (queue.int_ptr, plan.packing)
         packed = self._packed.get(key)
         if packed is None:
             assert w is not None  # a convolution always has a filter

@@ -105,18 +105,18 @@ class Executable:
         self._lock = threading.RLock()
         self._float = np.float64 if accumulator(plan.problem) == "float64" else np.float32
         self._launches = [_Bound(runtime, launch, self._float) for launch in plan.launches]
-        self._prepare = [_Bound(runtime, launch, self._float) for launch in plan.prepare]
+        self._packing = [] if plan.packing is None else [_Bound(runtime, plan.packing.launch, self._float)]
 
     def pack(self, queue: cl.CommandQueue, w: cl.Buffer, wait_for: Sequence[cl.Event] | None = None) -> cl.Buffer:
         """Enqueue the packing of a filter into a new buffer, and return that; ``w`` itself if nothing is packed."""
-        if not self._prepare:
+        if not self._packing:
             return w
         packed = allocate(self.runtime.context, self.plan.packed_bytes)
         state = self.runtime.queue_state(queue)
         require_own_turn(self._lock, state.lock)
         with self._lock, state.lock:
             try:
-                self._enqueue(state, self._prepare, {"w": w, "packed": packed}, wait_for)
+                self._enqueue(state, self._packing, {"w": w, "packed": packed}, wait_for)
                 assert state.last is not None  # something was enqueued just now
                 state.hold(state.last, (w, packed))
             except BaseException:
@@ -155,10 +155,10 @@ class Executable:
         state = self.runtime.queue_state(queue)
         require_own_turn(self._lock, state.lock)
         with self._lock, state.lock:
-            if pack and self._prepare:
+            if pack and self._packing:
                 sizes = (*self.plan.scratch_bytes, self.plan.packed_bytes)
                 buffers = {**buffers, "packed": state.scratch(self.runtime.context, sizes)[len(sizes) - 1]}
-                wait_for = self._enqueue(state, self._prepare, buffers, wait_for)
+                wait_for = self._enqueue(state, self._packing, buffers, wait_for)
             self._enqueue(state, self._launches, buffers, wait_for, again)
             event = state.last
             assert event is not None  # a plan has at least one launch

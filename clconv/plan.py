@@ -66,7 +66,22 @@ class Launch:
         return sum(a.bytes for a in self.arguments if isinstance(a, Local))
 
 
-@dataclass(frozen=True)
+class Packing(NamedTuple):
+    """How a filter gets into the order in which a kernel reads it.
+
+    Parameters
+    ----------
+    launch : Launch
+        Enqueued once per filter: it reads ``w`` and writes ``packed``.
+    bytes : int
+        Size of ``packed``.
+    """
+
+    launch: Launch
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A complete recipe for one problem.
 
@@ -77,10 +92,8 @@ class Plan:
     problem : ConvProblem
     launches : tuple of Launch
         Enqueued in this order at every call.
-    prepare : tuple of Launch
-        Enqueued once per filter: they read ``w`` and write ``packed``. Equal ``prepare`` means equal packed filters.
-    packed_bytes : int
-        Size of ``packed``; 0 if the launches read ``w`` itself.
+    packing : Packing, optional
+        None if the launches read ``w`` itself. Equal ones mean equal packed filters.
     scratch_bytes : tuple of int
         Sizes of ``scratch0``, ``scratch1``, ...
     tile : str
@@ -99,14 +112,23 @@ class Plan:
     algorithm: str
     problem: ConvProblem
     launches: tuple[Launch, ...]
-    prepare: tuple[Launch, ...] = ()
-    packed_bytes: int = 0
+    packing: Packing | None = None
     scratch_bytes: tuple[int, ...] = ()
     tile: str = ""
-    seconds: float = 0.0
-    error_factor: float = 1.0
+    seconds: float  # has no default, nor has the bound: a plan without them would be taken for instant and exact
+    error_factor: float
     winograd: int = 0
     strassen: tuple[int, int, int] | None = None
+
+    @property
+    def packed_bytes(self) -> int:
+        """Size of the packed filter, in bytes; 0 if there is none."""
+        return 0 if self.packing is None else self.packing.bytes
+
+    @property
+    def every_launch(self) -> tuple[Launch, ...]:
+        """The launch that packs, and those of every call."""
+        return self.launches if self.packing is None else (self.packing.launch, *self.launches)
 
     @property
     def workspace(self) -> int:

@@ -207,7 +207,7 @@ def over_limit(plan: Plan, device: DeviceInfo, limits: Limits | None = None) -> 
     largest = max((*plan.scratch_bytes, plan.packed_bytes))
     if largest > device.max_alloc_bytes:
         return f"needs a buffer of {largest} bytes, the device allocates {device.max_alloc_bytes} at most"
-    for launch in (*plan.prepare, *plan.launches):
+    for launch in plan.every_launch:
         size = 1
         for n in launch.local_size:
             size *= n

@@ -43,7 +43,11 @@ def without_avx512(plan: Plan) -> Plan:
     def launch(one: Launch) -> Launch:
         return replace(one, macros=tuple((name, 0 if name == "AVX512" else value) for name, value in one.macros))
 
-    return replace(plan, launches=tuple(map(launch, plan.launches)), prepare=tuple(map(launch, plan.prepare)))
+    return replace(
+        plan,
+        launches=tuple(map(launch, plan.launches)),
+        packing=plan.packing and plan.packing._replace(launch=launch(plan.packing.launch)),
+    )
 
 
 def variants(plan: Plan) -> set[object]:
@@ -52,7 +56,7 @@ def variants(plan: Plan) -> set[object]:
     def tile(one: Launch) -> tuple[Macro, ...]:
         return tuple(m for m in one.macros if m[0] not in COMMON and not m[0].startswith("REAL"))
 
-    return {(one.kernel, one.entry, tile(one)) for one in (*plan.prepare, *plan.launches)}
+    return {(one.kernel, one.entry, tile(one)) for one in plan.every_launch}
 
 
 def slow(plan: Plan) -> bool:

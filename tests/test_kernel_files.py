@@ -80,7 +80,7 @@ def launches() -> dict[tuple[str, str], Launch]:
                 problem = problem_of(shape, layout=layout)
                 if algorithm.supports(problem, info) is None:
                     for plan in algorithm.plans(problem, info):
-                        for launch in (*plan.prepare, *plan.launches):
+                        for launch in plan.every_launch:
                             found.setdefault((launch.kernel, launch.entry), launch)
     return found
 

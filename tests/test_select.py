@@ -49,11 +49,11 @@ def test_plans_are_well_formed(device: str, layout: str) -> None:
         assert plan.error_factor > 0
         assert plan.tile
         assert plan.launches
-        used = {a for launch in (*plan.prepare, *plan.launches) for a in launch.arguments if isinstance(a, str)}
+        used = {a for launch in plan.every_launch for a in launch.arguments if isinstance(a, str)}
         assert used <= set(BUFFERS)
         assert ("packed" in used) == (plan.packed_bytes > 0)
         assert {f"scratch{i}" for i in range(len(plan.scratch_bytes))} == {u for u in used if u.startswith("scratch")}
-        for launch in (*plan.prepare, *plan.launches):
+        for launch in plan.every_launch:
             assert (KERNEL_DIR / launch.kernel).is_file()
             assert len(launch.global_size) == len(launch.local_size) <= 3
             for total, group in zip(launch.global_size, launch.local_size, strict=True):
@@ -148,7 +148,7 @@ def test_limits() -> None:
 
 def test_every_limit_of_a_device_rules_plans_out() -> None:
     plans = (p for p in select(parse("3x3 64->64 @56"), CPU).candidates if p.packed_bytes and not p.scratch_bytes)
-    plan = replace(next(plans), prepare=())
+    plan = replace(next(plans))
     (launch,) = plan.launches
     assert over_limit(plan, replace(CPU, max_alloc_bytes=plan.packed_bytes)) is None
     assert f"needs a buffer of {plan.packed_bytes}" in str(

@@ -147,7 +147,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
     """Return the plan of a cut for ``standard/direct_simd`` or ``grouped/channel_simd``."""
     p = problem
     grouped = name.startswith("grouped")
-    prepare, packed_bytes = pack_filter(p, cut.oc_block)
+    packing = pack_filter(p, cut.oc_block)
     panel = panel_of(p, cut)
     sizes = ("N", "IC", "IH", "IW", "OC", "OH", "OW", *(("ICG", "OCG") if grouped else ()), "PT", "PL")
     launch = Launch(
@@ -177,8 +177,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
         algorithm=name,
         problem=p,
         launches=(launch,),
-        prepare=(prepare,),
-        packed_bytes=packed_bytes,
+        packing=packing,
         tile=f"{cut.px} pixels x {cut.oc_block} channels, {cut.pixels} x {cut.blocks * cut.oc_block}, {cut.ic_block} in",
         seconds=seconds,
         error_factor=direct_error_factor(p),

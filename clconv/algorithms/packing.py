@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import accumulator_bytes, ceil_div, size_arguments
-from clconv.plan import Int, Launch, Macro
+from clconv.plan import Int, Launch, Macro, Packing
 from clconv.problem import ConvProblem
 
 
-def pack_filter(problem: ConvProblem, oc_block: int, *, together: int = 0) -> tuple[Launch, int]:
-    """Return the launch that packs a filter as ``[G][BLOCKS][ICG][KH][KW][oc_block]``, and the packed size in bytes.
+def pack_filter(problem: ConvProblem, oc_block: int, *, together: int = 0) -> Packing:
+    """Pack a filter as ``[G][BLOCKS][ICG][KH][KW][oc_block]``.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def pack_filter(problem: ConvProblem, oc_block: int, *, together: int = 0) -> tu
         global_size=(oc_block * taps, groups * blocks, 1),
         local_size=(oc_block, 1, 1),
     )
-    return launch, groups * blocks * taps * oc_block * accumulator_bytes(problem)
+    return Packing(launch, groups * blocks * taps * oc_block * accumulator_bytes(problem))
 
 
 STEPS = 7
 """Products of quarters in Strassen's scheme."""
 
 
-def pack_strassen(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
-    """Return the launch that packs a 1x1 filter as ``[BLOCKS][STEPS][ceil(IC/2)][oc_block]``, and the packed size in bytes.
+def pack_strassen(problem: ConvProblem, oc_block: int) -> Packing:
+    """Pack a 1x1 filter as ``[BLOCKS][STEPS][ceil(IC/2)][oc_block]``.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ def pack_strassen(problem: ConvProblem, oc_block: int) -> tuple[Launch, int]:
         global_size=(oc_block, half, blocks),
         local_size=(oc_block, 1, 1),
     )
-    return launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem)
+    return Packing(launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem))
 
 
-def pack_split(problem: ConvProblem, parts: int, left: bool) -> tuple[Launch, int]:
-    """Return the launch that packs a filter as ``[G][BLOCKS][KH*KW][STEPS][parts]`` tiles, and the packed size in bytes.
+def pack_split(problem: ConvProblem, parts: int, left: bool) -> Packing:
+    """Pack a filter as ``[G][BLOCKS][KH*KW][STEPS][parts]`` tiles.
 
     Parameters
     ----------
@@ -85,10 +85,8 @@ def pack_split(problem: ConvProblem, parts: int, left: bool) -> tuple[Launch, in
     )
 
 
-def pack_run(
-    problem: ConvProblem, taps: tuple[int, int], parts: int, run: int, bunches: int, blocks: int
-) -> tuple[Launch, int]:
-    """Return the launch that packs a filter as ``[bunches][blocks][rows][STEPS][parts]`` tiles, and the packed size in bytes.
+def pack_run(problem: ConvProblem, taps: tuple[int, int], parts: int, run: int, bunches: int, blocks: int) -> Packing:
+    """Pack a filter as ``[bunches][blocks][rows][STEPS][parts]`` tiles.
 
     Parameters
     ----------
@@ -116,8 +114,8 @@ def pack_run(
 
 def _pack_tiles(
     entry: str, problem: ConvProblem, parts: int, macros: tuple[Macro, ...], sizes: tuple[Int, ...], terms: int, blocks: int
-) -> tuple[Launch, int]:
-    """Return the launch that packs ``blocks`` of 16 output channels, ``terms`` tiles each for every part, and their bytes."""
+) -> Packing:
+    """Pack ``blocks`` of 16 output channels, ``terms`` tiles each for every part."""
     launch = Launch(
         kernel=f"{entry}.cl",
         entry=entry,
@@ -130,4 +128,4 @@ def _pack_tiles(
         global_size=(256, terms, blocks),
         local_size=(256, 1, 1),
     )
-    return launch, blocks * terms * parts * 1024
+    return Packing(launch, blocks * terms * parts * 1024)

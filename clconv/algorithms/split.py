@@ -10,7 +10,7 @@ from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, 
 from clconv.algorithms.items import START, seconds
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Local, Macro, Plan
+from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 
 TILE, STEP = 16, 32
@@ -222,8 +222,7 @@ def split_plan(
     macros: tuple[Macro, ...],
     sizes: tuple[Int, ...],
     taps: int,
-    pack: Launch,
-    packed_bytes: int,
+    packing: Packing,
 ) -> Plan:
     """Return the plan of ``problem``, computed as ``p``: the two differ where images are strung together."""
     window, method = work.window, work.method
@@ -257,8 +256,7 @@ def split_plan(
         algorithm=name,
         problem=problem,
         launches=(launch,),
-        prepare=(pack,),
-        packed_bytes=packed_bytes,
+        packing=packing,
         tile=f"{work.position_tiles * TILE} positions x {4 // work.position_tiles * TILE} channels; "
         f"{window.rows} x {window.cols} pixels x {work.blocks_item * TILE} channels a work-item; "
         f"{method.products} products of parts{'; folded taps' if work.copies else ''}{'' if window.left else '; columns'}",

@@ -9,10 +9,10 @@ from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, 
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.items import START, seconds
 from clconv.algorithms.packing import pack_split
-from clconv.algorithms.split import METHODS, STEP, SUMS_BYTES, TILE, busiest, error_factor
+from clconv.algorithms.split import METHODS, STEP, SUMS_BYTES, TILE, busiest
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
-from clconv.plan import Argument, Float, Int, Launch, Local, Plan
+from clconv.plan import Argument, Float, Int, Launch, Local, Packing
 from clconv.problem import ConvProblem
 
 NAME = "network/block_matrix"
@@ -25,9 +25,9 @@ class Block:
     """How two or three convolutions run as one: the launch, who packs each filter, and the predicted time."""
 
     launch: Launch
-    expand: Plan | None
-    taps: Plan
-    packed: Plan
+    expand: Packing | None
+    taps: Packing
+    packed: Packing
     seconds: float
 
 
@@ -86,7 +86,7 @@ def _plan(
     )
     if sum(each.bytes for each in local) > min(device.local_mem_bytes, 2 * device.l2_bytes * 5 // 8):
         return None
-    taps = next(plan for plan in DepthwisePixelSimd().plans(middle, device))
+    taps = DepthwisePixelSimd().packing(middle, device)
     window = {name: getattr(middle, name) for name in ("KH", "KW", "SH", "SW", "DH", "DW")}
     common = {name: value for name, value in common_macros(p, device) if name != "NHWC"} | window
     macros = (
@@ -116,11 +116,10 @@ def _plan(
     project = ceil_div(p.OC, 2 * TILE) * ceil_div(rows * p.OW, 2 * TILE) * (steps * term + 320 * unit)
     filters = (steps_x * middle.IC + steps * p.OC) * STEP * method.parts * 2
     cycles = START + inside * steps_x * 15 * unit + steps * (expand + depthwise + 300) + project + filters / 15
-    packs = {each: pack_split(each, method.parts, True) for each in (first, p) if each is not None}
     return Block(
         Launch(f"{NAME}.cl", "block_matrix", macros, arguments, size, (1, 1)),
-        Plan(NAME, first, (), (packs[first][0],), packs[first][1]) if first else None,
-        Plan(NAME, middle, (), taps.prepare, taps.packed_bytes),
-        Plan(NAME, p, (), (packs[p][0],), packs[p][1], error_factor=error_factor(steps, method, device)),
+        None if first is None else pack_split(first, method.parts, True),
+        taps,
+        pack_split(p, method.parts, True),
         seconds(p, device, busiest(math.prod(size), device, cycles)),
     )

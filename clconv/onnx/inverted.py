@@ -12,7 +12,6 @@ from clconv.algorithms.base import (
     ahead,
     ceil_div,
     common_macros,
-    direct_error_factor,
     epilogue_arguments,
     round_up,
     size_arguments,
@@ -28,7 +27,7 @@ from clconv.onnx.block_matrix import plan_block
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
 from clconv.onnx.separable import TILES, clamp_of, pixel_pitch, plan_separable
-from clconv.plan import Argument, Float, Int, Launch, Local, Plan
+from clconv.plan import Argument, Float, Int, Launch, Local, Packing
 from clconv.problem import ConvProblem
 
 Limits: TypeAlias = tuple[float, float, float, float]
@@ -40,10 +39,15 @@ class Inverted:
     """How three convolutions run as one: the launch, who packs each filter, and the predicted time."""
 
     launch: Launch
-    expand: Plan
-    taps: Plan
-    packed: Plan
+    expand: Packing
+    taps: Packing
+    packed: Packing
     seconds: float
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the kernel, for people."""
+        return self.launch.kernel.removesuffix(".cl")
 
 
 def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem], float], *, direct: bool = False) -> Graph:
@@ -126,9 +130,9 @@ def _plan(
     local = (Local((middle.EKH + 1) * width * pitch * itemsize), Local(p.OW * pitch * itemsize))
     if sum(each.bytes for each in local) > min(device.local_mem_bytes, device.l2_bytes // 2):
         return None
-    taps_plan = next(plan for plan in DepthwisePixelSimd().plans(middle, device))
+    taps = DepthwisePixelSimd().packing(middle, device)
     tap_pitch = round_up(middle.IC, lanes) + 2 * lanes
-    packs = [pack_filter(each, oc_block) for each in (first, p)]
+    expand, packed = (pack_filter(each, oc_block) for each in (first, p))
     window = {name: getattr(middle, name) for name in ("KH", "KW", "SH", "SW", "DH", "DW")}
     common = {name: value for name, value in common_macros(p, device) if name != "NHWC"} | window
     macros = (
@@ -165,11 +169,10 @@ def _plan(
 
     items = math.prod(size)
     item = mean_of_bands(p.OH, bands, items, device.compute_units, cycles)
-    name = "network/inverted_residual"
     return Inverted(
         launch,
-        Plan(name, first, (), (packs[0][0],), packs[0][1]),
-        Plan(name, middle, (), taps_plan.prepare, taps_plan.packed_bytes),
-        Plan(name, p, (), (packs[1][0],), packs[1][1], error_factor=direct_error_factor(p)),
+        expand,
+        taps,
+        packed,
         seconds(p, device, ceil_div(items, device.compute_units) * item),
     )

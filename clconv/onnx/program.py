@@ -78,10 +78,10 @@ class Program:
                 external[argument] = self.external.index(root)
             else:
                 buffers[argument] = self._buffers[self.memory.place[root]]
-        for argument, (plan, name) in step.packs.items():
+        for argument, (packing, name) in step.packs.items():
             root = self.graph.root(name)
             constant = self._lowering.constants[root]
-            buffers[argument] = self.store.packed(plan, root, constant, self._original.get(root) is constant, step.turned)
+            buffers[argument] = self.store.packed(packing, root, constant, self._original.get(root) is constant, step.turned)
         for argument in step.scratch:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)

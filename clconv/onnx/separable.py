@@ -13,7 +13,6 @@ from clconv.algorithms.base import (
     ahead,
     ceil_div,
     common_macros,
-    direct_error_factor,
     epilogue_arguments,
     round_up,
     size_arguments,
@@ -28,9 +27,9 @@ from clconv.onnx.bands import mean_of_bands
 from clconv.onnx.block_matrix import plan_block
 from clconv.onnx.chains import fuse_chains
 from clconv.onnx.graph import Graph
-from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
+from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Packing
 from clconv.problem import ConvProblem
-from clconv.strassen import cut, error_factor
+from clconv.strassen import cut
 
 LAUNCH = 25e-6
 """Seconds that one launch more costs a CPU beside the work of its kernel, in the measure of predicted times: 13 us between
@@ -46,9 +45,14 @@ class Separable:
     """How two convolutions run as one: the launch, who packs each filter, and the predicted time."""
 
     launch: Launch
-    taps: Plan
-    packed: Plan
+    taps: Packing
+    packed: Packing
     seconds: float
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the kernel, for people."""
+        return self.launch.kernel.removesuffix(".cl")
 
 
 def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem], float], *, direct: bool = False) -> Graph:
@@ -106,11 +110,10 @@ class _Part:
         Pixels that local memory has room for beyond those that exist.
     sums : int
         Bytes of local memory beside the depthwise part's result.
-    pack : (Launch, int)
-        What packs the filter, and how many bytes it then has.
+    packing : Packing
+        Of the filter.
     once, block : float
         Clock cycles before the first block, and of each.
-    error_factor : float
     """
 
     macros: tuple[Macro, ...]
@@ -118,10 +121,9 @@ class _Part:
     blocks: int
     spare: int
     sums: int
-    pack: tuple[Launch, int]
+    packing: Packing
     once: float
     block: float
-    error_factor: float
 
 
 _Make: TypeAlias = Callable[[ConvProblem, DeviceInfo, int], "_Part | None"]
@@ -142,10 +144,9 @@ def _direct(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
         blocks=ceil_div(p.OC, vectors * lanes),
         spare=0,
         sums=itemsize,
-        pack=pack_filter(p, vectors * lanes),
+        packing=pack_filter(p, vectors * lanes),
         once=0.0,
         block=multiply + 30 * ceil_div(pixels, tile) + vectors * lanes * itemsize * p.IC / 64,
-        error_factor=direct_error_factor(p),
     )
 
 
@@ -156,17 +157,16 @@ def _strassen(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
         return None
     tiles, small = cut(pixels, tile.heights)
     height = tile.heights[0]
-    pack = pack_strassen(p, tile.oc_block)
+    packing = pack_strassen(p, tile.oc_block)
     return _Part(
         macros=(*tile.macros, ("STRASSEN", 1)),
         lanes=tile.lanes,
         blocks=tile.blocks,
         spare=2 * height,
         sums=tiles * 4 * height * (tile.ic_half + tile.lanes) * tile.itemsize,
-        pack=pack,
+        packing=packing,
         once=tiles * 4 * height * tile.ic_half / tile.lanes * 4.0,
-        block=tiles * tile.cycles(device, small / tiles) + tile.stream(pack[1], device),
-        error_factor=error_factor(p),
+        block=tiles * tile.cycles(device, small / tiles) + tile.stream(packing.bytes, device),
     )
 
 
@@ -232,8 +232,7 @@ def _together(
     local = (Local((rows * p.OW + part.spare) * pitch * itemsize), Local(part.sums))
     if sum(each.bytes for each in local) > min(device.local_mem_bytes, device.l2_bytes * 5 // 8):
         return None
-    taps_plan = next(plan for plan in DepthwisePixelSimd().plans(first, device))
-    pack, packed_bytes = part.pack
+    taps = DepthwisePixelSimd().packing(first, device)
     tap_pitch = round_up(p.IC, part.lanes) + 2 * part.lanes
     blocks_item = ceil_div(part.blocks, splits)
     size = (bands, ceil_div(part.blocks, blocks_item), p.N)
@@ -243,7 +242,7 @@ def _together(
         *common.items(),
         *window,
         *part.macros,
-        ahead(p, device, part.pack[1] // part.blocks),
+        ahead(p, device, part.packing.bytes // part.blocks),
         *(("TILE_OW", columns), ("HAS_SHIFT", int(first.bias)), ("CLAMP", int(clamp != _CLAMPS["identity"]))),
     )
     arguments: tuple[Argument, ...] = (
@@ -269,7 +268,7 @@ def _together(
     item = mean_of_bands(p.OH, bands, math.prod(size), device.compute_units, cycles)
     return Separable(
         launch,
-        Plan("network/separable", first, (), taps_plan.prepare, taps_plan.packed_bytes),
-        Plan("network/separable", p, (), (pack,), packed_bytes, error_factor=part.error_factor),
+        taps,
+        part.packing,
         seconds(p, device, few_items(math.prod(size), device, item, 40e3)),
     )

@@ -11,7 +11,7 @@ from clconv.algorithms.base import round_up
 from clconv.device import DeviceInfo
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape
-from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Plan
+from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 from clconv.select import Choice, Limits, select
 from clconv.tuning import recall
@@ -42,8 +42,8 @@ class Step:
         Arithmetic, and the least traffic with memory.
     plan : Plan, optional
         Of a convolution.
-    packs : mapping of str to (Plan, str)
-        Buffer arguments that hold a packed constant filter: whose ``prepare`` packs it, and the filter's value.
+    packs : mapping of str to (Packing, str)
+        Buffer arguments that hold a packed constant filter: what packs it, and the filter's value.
     turned : bool
         Filters are stored as ONNX has them, OC IC KH KW, and plans take KH KW IC OC.
     """
@@ -58,7 +58,7 @@ class Step:
     flops: int = 0
     bytes: int = 0
     plan: Plan | None = None
-    packs: Mapping[str, tuple[Plan, str]] = field(default_factory=dict)
+    packs: Mapping[str, tuple[Packing, str]] = field(default_factory=dict)
     turned: bool = False
 
 
@@ -197,7 +197,7 @@ class Lowering:
         flops: int = 0,
         plan: Plan | None = None,
         scratch: Mapping[str, int] | None = None,
-        packs: Mapping[str, tuple[Plan, str]] | None = None,
+        packs: Mapping[str, tuple[Packing, str]] | None = None,
         turned: bool = False,
     ) -> None:
         """Add a step to the node that was started; its traffic is each value once."""

@@ -16,7 +16,7 @@ from clconv.onnx.bound import BoundLaunch
 from clconv.onnx.graph import Array
 from clconv.onnx.spill import Spill
 from clconv.onnx.step import Plans
-from clconv.plan import Plan
+from clconv.plan import Packing
 from clconv.runtime import Runtime, failed
 
 _COPIED = 1 << 20  # bytes of a filter at a time
@@ -52,16 +52,16 @@ class Store:
             self._buffers[key] = self._upload(array.transpose(_TURN) if turned else array)
         return self._buffers[key]
 
-    def packed(self, plan: Plan, name: str, array: Array, lasting: bool, turned: bool) -> cl.Buffer:
+    def packed(self, packing: Packing, name: str, array: Array, lasting: bool, turned: bool) -> cl.Buffer:
         """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
-        key = (plan.prepare, self._key(name, array, lasting))
+        key = (packing, self._key(name, array, lasting))
         if key not in self._buffers:
             filt = array.transpose(_TURN) if turned else array
             if not filt.flags.c_contiguous:
                 filt = self._in_place(filt)
             source = host_buffer(self.runtime, filt)
-            self._buffers[key] = self.arena.allocate(plan.packed_bytes)
-            self._pack(plan, {"w": source, "packed": self._buffers[key]})
+            self._buffers[key] = self.arena.allocate(packing.bytes)
+            self._pack(packing, {"w": source, "packed": self._buffers[key]})
             self.spill.release()
         return self._buffers[key]
 
@@ -100,19 +100,17 @@ class Store:
         self.arena.settle()
         self._place = np.empty(0, np.uint8)
 
-    def _pack(self, plan: Plan, buffers: Mapping[str, cl.Buffer]) -> None:
+    def _pack(self, packing: Packing, buffers: Mapping[str, cl.Buffer]) -> None:
         state = self.runtime.queue_state(self.queue)
-        commands = [BoundLaunch(self.runtime, launch, buffers, {}, wide=False) for launch in plan.prepare]
+        command = BoundLaunch(self.runtime, packing.launch, buffers, {}, wide=False)
         try:
             with state.lock:
-                for command in commands:
-                    wait_for = None if state.in_order or state.last is None else [state.last]
-                    state.last = cl.enqueue_nd_range_kernel(
-                        self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for
-                    )
-                    state.hold(state.last, command)
-                if state.last is not None:
-                    state.last.wait()  # so that there is one filter at a time in memory beside the packed ones
+                wait_for = None if state.in_order or state.last is None else [state.last]
+                state.last = cl.enqueue_nd_range_kernel(
+                    self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for
+                )
+                state.hold(state.last, command)
+                state.last.wait()  # so that there is one filter at a time in memory beside the packed ones
         except cl.Error as error:
             raise failed(self.runtime, error) from error
 

@@ -144,7 +144,8 @@ def test_matrix_tiles_cover_the_outputs_and_divide_evenly(device: str) -> None:
 def test_a_filter_of_many_taps_is_packed_within_the_limits() -> None:
     """The images of a network's last layer, flattened: more taps than a second dimension takes work-groups."""
     plan = select(network_problem(100352, 1, 64, 1), GPU).plan
-    (prepare,) = plan.prepare
+    assert plan.packing is not None
+    prepare = plan.packing.launch
     assert prepare.global_size[0] // prepare.local_size[0] == 100352
     assert max(n // m for n, m in zip(prepare.global_size[1:], prepare.local_size[1:], strict=True)) <= 65535
 

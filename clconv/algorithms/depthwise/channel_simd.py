@@ -18,7 +18,7 @@ from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local, to
 from clconv.algorithms.ring import Ring, bands, ring
 from clconv.algorithms.unrolled import columns_too_far_apart, tiles_of_columns
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Local, Plan
+from clconv.plan import Int, Launch, Local, Packing, Plan
 from clconv.problem import ConvProblem
 
 TILES = (7, 4, 2, 1)
@@ -60,7 +60,7 @@ class DepthwiseChannelSimd(Algorithm):
         blocks = ceil_div(p.IC, vec)
         chunks = ceil_div(blocks, rows.vectors)
         count = bands(p, device, chunks)
-        prepare = Launch(
+        pack = Launch(
             kernel=self.kernel,
             entry="pack_depthwise",
             macros=macros,
@@ -87,8 +87,7 @@ class DepthwiseChannelSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=blocks * vec * p.OCG * p.KH * p.KW * acc_bytes,
+            packing=Packing(pack, blocks * vec * p.OCG * p.KH * p.KW * acc_bytes),
             tile=f"{tile} pixels x {vec} channels",
             seconds=self._seconds(p, device, tile, vec),
             error_factor=direct_error_factor(p),

@@ -19,7 +19,7 @@ from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too
 from clconv.algorithms.sets import WAY, filled
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Plan
+from clconv.plan import Int, Launch, Packing, Plan
 from clconv.problem import ConvProblem
 
 TILES = (7, 4, 2, 1)
@@ -49,7 +49,7 @@ class DepthwiseDirectSimd(Algorithm):
         macros = (*common_macros(p, device), ("VEC", vec), ("TILE_OH", tile), ("AVX512", 0))
         bands, channels = cut(p, device, tile)
         zeros = p.SW * vec + (p.KW - 1) * p.DW
-        prepare = Launch(
+        pack = Launch(
             kernel=self.kernel,
             entry="write_zeros",
             macros=macros,
@@ -75,8 +75,7 @@ class DepthwiseDirectSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=zeros * p.itemsize,
+            packing=Packing(pack, zeros * p.itemsize),
             tile=f"{tile} rows x {vec} columns",
             seconds=self._seconds(p, device, tile, vec),
             error_factor=direct_error_factor(p),

@@ -16,7 +16,7 @@ from clconv.algorithms.base import (
 from clconv.algorithms.depthwise import pixel_tiles
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Plan
+from clconv.plan import Int, Launch, Packing, Plan
 from clconv.problem import ConvProblem
 
 MOST_UNROLLED = 2048
@@ -41,35 +41,46 @@ class DepthwisePixelSimd(Algorithm):
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is large enough for."""
-        tiles = pixel_tiles.fitting(problem, TILES, MOST_UNROLLED, few_registers=not wide(problem, device))
-        return fastest_first(self._plan(problem, device, *tile) for tile in tiles)
+        return fastest_first(self._plan(problem, device, *tile) for tile in self._tiles(problem, device))
+
+    def packing(self, problem: ConvProblem, device: DeviceInfo) -> Packing:
+        """Pack a filter as the network's kernels read it as well that have a depthwise part."""
+        return self._packing(problem, device, *self._tiles(problem, device)[0])
+
+    def _tiles(self, p: ConvProblem, device: DeviceInfo) -> list[tuple[int, int]]:
+        return pixel_tiles.fitting(p, TILES, MOST_UNROLLED, few_registers=not wide(p, device))
+
+    def _packing(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Packing:
+        avx512 = wide(p, device)
+        vec = (2 if avx512 else 1) * device.lanes(accumulator_bytes(p))
+        pitch = _pitch(p, vec)
+        launch = Launch(
+            kernel=self.kernel,
+            entry="pack_depthwise",
+            macros=(
+                *common_macros(p, device),
+                *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(avx512))),
+            ),
+            arguments=("w", "packed", *size_arguments(p, "IC"), Int(pitch)),
+            global_size=(pitch, p.KH * p.KW),
+            local_size=(vec, 1),
+        )
+        return Packing(launch, p.KH * p.KW * pitch * accumulator_bytes(p))
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, height: int, width: int) -> Plan:
         avx512 = wide(p, device)
         vec = (2 if avx512 else 1) * device.lanes(accumulator_bytes(p))
         seconds = self._seconds(p, device, height, width, vec, avx512)
         bands = pixel_tiles.bands(p, device, height, seconds)
-        pitch = round_up(p.IC, vec) + 2 * vec
-        macros = (
-            *common_macros(p, device),
-            *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(avx512))),
-        )
-        prepare = Launch(
-            kernel=self.kernel,
-            entry="pack_depthwise",
-            macros=macros,
-            arguments=("w", "packed", *size_arguments(p, "IC"), Int(pitch)),
-            global_size=(pitch, p.KH * p.KW),
-            local_size=(vec, 1),
-        )
+        packing = self._packing(p, device, height, width)
         launch = Launch(
             kernel=self.kernel,
             entry="depthwise_pixel_simd",
-            macros=macros,
+            macros=packing.launch.macros,
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
                 *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
-                *(Int(bands), Int(pitch), Int(p.IC * p.itemsize % CROWDED == 0)),
+                *(Int(bands), Int(_pitch(p, vec)), Int(p.IC * p.itemsize % CROWDED == 0)),
                 *epilogue_arguments(p),
             ),
             global_size=(bands, p.N),
@@ -79,8 +90,7 @@ class DepthwisePixelSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=p.KH * p.KW * pitch * accumulator_bytes(p),
+            packing=packing,
             tile=f"{height} x {width} pixels x {vec} channels",
             seconds=seconds,
             error_factor=direct_error_factor(p),
@@ -95,3 +105,8 @@ class DepthwisePixelSimd(Algorithm):
         if not avx512:
             compute *= 3  # tiles have more sums than there are registers, and each vector of channels is a call
         return max(compute, p.bytes / device.bandwidth / 4)
+
+
+def _pitch(p: ConvProblem, vec: int) -> int:
+    """Return the elements from one tap of a packed filter to the next: zeros, whole vectors of channels, zeros."""
+    return round_up(p.IC, vec) + 2 * vec

@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
 from clconv.algorithms.depthwise import pixel_tiles
 from clconv.algorithms.sets import filled
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Plan
+from clconv.plan import Int, Launch, Packing, Plan
 from clconv.problem import ConvProblem
 
 MOST_UNROLLED = 128
@@ -59,7 +59,7 @@ class DepthwiseStreamSimd(Algorithm):
             *common_macros(p, device),
             *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", 0)),
         )
-        prepare = Launch(
+        pack = Launch(
             kernel=self.kernel,
             entry="pack_blocks",
             macros=macros,
@@ -84,8 +84,7 @@ class DepthwiseStreamSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=blocks * block * acc_bytes,
+            packing=Packing(pack, blocks * block * acc_bytes),
             tile=f"{height} x {width} pixels x {vec} channels",
             seconds=seconds,
             error_factor=direct_error_factor(p),

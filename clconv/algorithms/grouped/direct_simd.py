@@ -63,7 +63,7 @@ class GroupedDirectSimd(Algorithm):
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, block: int, rows: int, vec: int) -> Plan:
         bands = self._bands(p, device, rows, vec)
-        prepare, packed_bytes = pack_filter(p, block)
+        packing = pack_filter(p, block)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_direct_simd",
@@ -86,8 +86,7 @@ class GroupedDirectSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{block} channels x {rows} rows x {vec} columns",
             seconds=self._seconds(p, device, block, rows, bands, vec),
             error_factor=direct_error_factor(p),

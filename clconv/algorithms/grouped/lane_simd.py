@@ -20,7 +20,7 @@ from clconv.algorithms.ring import Ring, bands, ring
 from clconv.algorithms.unrolled import columns_too_far_apart, tiles_of_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Local, Macro, Plan
+from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 
 TILES = (14, 7, 8, 4, 2, 1)
@@ -91,7 +91,7 @@ class GroupedLaneSimd(Algorithm):
             *(("VEC", vec), ("NV", rows.vectors), ("GROUP", p.ICG), ("PARTS", parts), ("TILE_OW", tile)),
             ("AVX512", int(wide(p, device))),
         )
-        prepare, packed_bytes = self._pack(p, vec, macros) if parts > 1 else pack_filter(p, vec, together=step)
+        packing = self._pack(p, vec, macros) if parts > 1 else pack_filter(p, vec, together=step)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_lane_simd",
@@ -111,15 +111,14 @@ class GroupedLaneSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{tile} pixels x {step} channels",
             seconds=self._seconds(p, device, tile, vec),
             error_factor=direct_error_factor(p),
         )
 
-    def _pack(self, p: ConvProblem, vec: int, macros: tuple[Macro, ...]) -> tuple[Launch, int]:
-        """Return the launch that packs a filter group by group, and the packed size in bytes."""
+    def _pack(self, p: ConvProblem, vec: int, macros: tuple[Macro, ...]) -> Packing:
+        """Pack a filter group by group."""
         rows = ceil_div(p.OC, vec) * p.ICG * p.KH * p.KW
         launch = Launch(
             kernel=self.kernel,
@@ -129,7 +128,7 @@ class GroupedLaneSimd(Algorithm):
             global_size=(vec, rows),
             local_size=(vec, 1),
         )
-        return launch, rows * vec * accumulator_bytes(p)
+        return Packing(launch, rows * vec * accumulator_bytes(p))
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from the operands and multiply-adds of whole tiles, and the copy into the ring."""

@@ -79,14 +79,14 @@ class ChannelSimd(Algorithm):
             Local(itemsize if nhwc else round_up(pixels_item, lanes) * oc_block * itemsize),
         )
         size = (ceil_div(pixels, pixels_item), ceil_div(blocks, blocks_item), images)
-        pack, packed_bytes = pack_filter(p, oc_block)
+        packing = pack_filter(p, oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_channel",
             macros=(
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(avx512))),
-                ahead(p, device, packed_bytes // blocks, size, blocks_item),
+                ahead(p, device, packing.bytes // blocks, size, blocks_item),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
@@ -102,7 +102,7 @@ class ChannelSimd(Algorithm):
         multiply = rows * vectors * p.IC * device.multiply_cycles(lanes * itemsize)
         # Half tiles are nearly as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
         stream = oc_block * itemsize * p.IC / (64 if pixels_item > tile // 2 else 400 if device.full_avx512 else 100)
-        share = packed_bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
+        share = packing.bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
         if size[0] > device.compute_units and share > device.l2_bytes / 2:
             stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it
         if not nhwc and pixels < 56:
@@ -120,8 +120,7 @@ class ChannelSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(pack,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{tile} pixels x {vectors} vectors of {lanes} channels; {pixels_item} pixels x {blocks_item * oc_block} "
             "channels a work-item",
             seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),

@@ -60,7 +60,7 @@ class PanelSimd(Algorithm):
         all_vectors = ceil_div(p.OH * p.OW, lanes)
         vectors_item = min(vectors_item, all_vectors)
         size = (ceil_div(all_vectors, vectors_item), p.N, ceil_div(blocks, blocks_item))
-        pack, packed_bytes = pack_filter(p, oc_block)
+        packing = pack_filter(p, oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_panel",
@@ -87,8 +87,7 @@ class PanelSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(pack,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{oc_block} channels x {vectors} vectors of {lanes} pixels; "
             f"{vectors_item} vectors x {blocks_item * oc_block} channels a work-item, {ic_block} in",
             seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),

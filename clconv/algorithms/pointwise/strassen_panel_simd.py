@@ -56,7 +56,7 @@ class StrassenPanelSimd(Algorithm):
         ic_half, blocks = ceil_div(p.IC, 2), ceil_div(p.OC, 2 * oc_tile)
         blocks_item = ceil_div(blocks, splits)
         size = (ceil_div(tiles, tiles_item), ceil_div(blocks, blocks_item), p.N)
-        pack, packed_bytes = pack_strassen(p, oc_tile)
+        packing = pack_strassen(p, oc_tile)
         local = Local(tiles_item * STEPS * ic_half * heights[0] * itemsize)
         launch = Launch(
             kernel=self.kernel,
@@ -87,8 +87,7 @@ class StrassenPanelSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(pack,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{oc_tile} channels x 2 x {VECTORS} vectors of {lanes} pixels; {tiles_item} tiles x "
             f"{2 * blocks_item * oc_tile} channels a work-item",
             seconds=seconds(p, device, few_items(math.prod(size), device, item, 20e3)),

@@ -125,7 +125,7 @@ class StrassenSimd(Algorithm):
             Local(itemsize if nhwc else tiles_item * 4 * height * tile.oc_block * itemsize),
         )
         size = (ceil_div(tiles, tiles_item), ceil_div(tile.blocks, blocks_item), images)
-        pack, packed_bytes = pack_strassen(p, tile.oc_block)
+        packing = pack_strassen(p, tile.oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
@@ -133,7 +133,7 @@ class StrassenSimd(Algorithm):
                 *common_macros(p, device),
                 *tile.macros,
                 ("IN_PLACE", int(_in_place(p, device, tile))),
-                ahead(p, device, packed_bytes // tile.blocks, size, blocks_item),
+                ahead(p, device, packing.bytes // tile.blocks, size, blocks_item),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
@@ -148,7 +148,7 @@ class StrassenSimd(Algorithm):
         # Clock cycles of a vector of an operand; with channels side by side, of 64 bytes.
         move = 5.4 * tile.lanes * itemsize / 64 if nhwc else 6.0 if p.stride == (1, 1) else 24
         put = move * STEPS * height * tile.ic_half / tile.lanes
-        stream = tile.stream(packed_bytes, device)
+        stream = tile.stream(packing.bytes, device)
         if local[0].bytes > device.l2_bytes / 4:  # and the operands, again for each block
             stream += local[0].bytes / (24 if local[0].bytes > device.l2_bytes else 64)
         product = tile.cycles(device, small / tiles)
@@ -158,8 +158,7 @@ class StrassenSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(pack,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"2 x {height} pixels x {VECTORS} vectors of {tile.lanes} channels; {tiles_item} tiles x "
             f"{2 * blocks_item * tile.oc_block} channels a work-item",
             seconds=seconds(p, device, few_items(math.prod(size), device, item, 20e3)),

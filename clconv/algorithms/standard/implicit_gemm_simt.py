@@ -46,13 +46,12 @@ class ImplicitGemmSimt(Algorithm):
         return [self._plan(problem, device, tile, parts) for tile, parts in legal(self.tiles, problem, device)]
 
     def _plan(self, problem: ConvProblem, device: DeviceInfo, tile: GemmTile, parts: int) -> Plan:
-        prepare, packed_bytes = pack_filter(problem, tile.m)
+        packing = pack_filter(problem, tile.m)
         return Plan(
             algorithm=self.name,
             problem=problem,
             launches=product(problem, device, tile, parts),
-            prepare=(prepare,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             scratch_bytes=(parts_bytes(problem, parts),) if parts > 1 else (),
             tile=describe(tile, parts),
             seconds=tile.seconds(problem, device, parts),

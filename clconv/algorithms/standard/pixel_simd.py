@@ -86,7 +86,7 @@ class PixelSimd(Algorithm):
         return [self._plan(p, device, cut, max(memory, cycles / clock)) for cycles, cut in best[:4]]
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, cut: _Cut, seconds: float) -> Plan:
-        prepare, packed_bytes = pack_filter(p, cut.block)
+        packing = pack_filter(p, cut.block)
         launch = Launch(
             kernel=self.kernel,
             entry="pixel_simd",
@@ -107,8 +107,7 @@ class PixelSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{cut.block} channels x {cut.rows} rows x {cut.vec} columns, {cut.item_rows} rows a work-item",
             seconds=seconds,
             error_factor=direct_error_factor(p),

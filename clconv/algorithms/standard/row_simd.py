@@ -93,7 +93,7 @@ class RowSimd(Algorithm):
         # Of few groups, a block's filter stays in the second cache for all rows; of many, the image's rows in the first.
         shares = blocks if 4 * device.compute_units > p.G else 1
         rows = self._rows(p, device, vec, vectors, shares)
-        prepare, packed_bytes = pack_filter(p, vectors * vec)
+        packing = pack_filter(p, vectors * vec)
         size = (ceil_div(p.OH, rows), p.G * shares, p.N)
         launch = Launch(
             kernel=self.kernel,
@@ -121,8 +121,7 @@ class RowSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{px} columns x {vectors} vectors of {vec} channels; {rows} rows a work-item",
             seconds=self._seconds(p, device, px, vectors, vec, rows, shares),
             error_factor=direct_error_factor(p),

@@ -56,7 +56,7 @@ class RunSimd(Algorithm):
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, item_rows: int) -> Plan:
         avx512 = wide(p, device)
         lanes = 64 // accumulator_bytes(p) if avx512 else lanes_of(p, device)
-        prepare, packed_bytes = pack_filter(p, VECTORS * lanes)
+        packing = pack_filter(p, VECTORS * lanes)
         launch = Launch(
             kernel=self.kernel,
             entry="run_simd",
@@ -78,8 +78,7 @@ class RunSimd(Algorithm):
             algorithm=self.name,
             problem=p,
             launches=(launch,),
-            prepare=(prepare,),
-            packed_bytes=packed_bytes,
+            packing=packing,
             tile=f"{tile} pixels x {VECTORS} vectors of {lanes} channels, {item_rows} rows a work-item",
             seconds=_cycles(p, device, tile, lanes, item_rows) / (boost(device) * device.clock_mhz * 1e6),
             error_factor=direct_error_factor(p),

@@ -65,10 +65,10 @@ class SplitMatrix(Algorithm):
         return fastest_first(self._plan(problem, p, device, work) for work in works(cuts(p, 16)) or works([(1, 1)]))
 
     def _plan(self, problem: ConvProblem, p: ConvProblem, device: DeviceInfo, work: Work) -> Plan:
-        pack, packed_bytes = pack_split(p, work.method.parts, work.window.left)
+        packing = pack_split(p, work.method.parts, work.window.left)
         sizes = (Int(p.ICG), Int(p.OCG), Int(ceil_div(p.ICG, STEP)))
         taps = p.KH * p.KW
-        return split_plan(self.name, "split_matrix", problem, p, device, work, (), sizes, taps, pack, packed_bytes)
+        return split_plan(self.name, "split_matrix", problem, p, device, work, (), sizes, taps, packing)
 
 
 def window_of(p: ConvProblem, rows: int, cols: int, left: bool = True) -> Window:

@@ -20,7 +20,7 @@ from clconv.algorithms.base import (
 from clconv.algorithms.channel_tile import boost
 from clconv.algorithms.reasons import not_cpu
 from clconv.device import DeviceInfo
-from clconv.plan import Argument, Int, Launch, Local, Macro, Plan
+from clconv.plan import Argument, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 from clconv.winograd import POINTS, error_factor, refusal, side
 
@@ -195,7 +195,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
             Launch(kernel, "winograd_input", macros, ("x", "scratch0", strip, *sizes), (blocking.runs, icb, problem.G), one),
             Launch(kernel, "winograd_output", macros, (*buffers, *sizes, *last), work, one),
         )
-    prepare = Launch(
+    pack = Launch(
         kernel,
         "winograd_filter",
         macros,
@@ -207,8 +207,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         algorithm=WinogradSimd.name,
         problem=problem,
         launches=launches,
-        prepare=(prepare,),
-        packed_bytes=problem.G * frequencies * icb * vec * ocb * oc_block * size,
+        packing=Packing(pack, problem.G * frequencies * icb * vec * ocb * oc_block * size),
         scratch_bytes=() if blocking.fused else (problem.G * blocking.runs * slab_bytes(problem, device, blocking)[0],),
         tile=f"F({tile}x{tile}, 3x3), {blocking.runs} runs of {most} tiles, {blocking.shares} shares, {blocking.panels} panels"
         + ("" if blocking.fused else ", two steps"),

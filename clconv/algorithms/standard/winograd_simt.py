@@ -19,7 +19,7 @@ from clconv.algorithms.base import (
 from clconv.algorithms.gemm_tile import GemmTile, legal, refusal
 from clconv.algorithms.standard.implicit_gemm_simt import ImplicitGemmSimt, describe, parts_bytes, product
 from clconv.device import DeviceInfo
-from clconv.plan import Argument, Int, Launch, Plan
+from clconv.plan import Argument, Int, Launch, Packing, Plan
 from clconv.problem import ConvProblem
 
 WORK_GROUP = 128
@@ -78,7 +78,7 @@ class WinogradSimt(Algorithm):
                 *product(middle, device, gemm, parts, x="scratch0", y="scratch1", scratch="scratch2"),
                 transform("winograd_output", p.OC, sums, ("N", "OC", "OH", "OW"), epilogue_arguments(p)),
             ),
-            prepare=(
+            packing=Packing(
                 Launch(
                     self.kernel,
                     "winograd_filter",
@@ -87,8 +87,8 @@ class WinogradSimt(Algorithm):
                     (gemm.m * p.ICG, p.G * blocks, 1),
                     (gemm.m, 1, 1),
                 ),
+                (tile + 2) ** 2 * p.G * blocks * p.ICG * gemm.m * size,
             ),
-            packed_bytes=(tile + 2) ** 2 * p.G * blocks * p.ICG * gemm.m * size,
             scratch_bytes=(v_bytes, m_bytes, *((parts_bytes(middle, parts),) if parts > 1 else ())),
             tile=f"F({tile}x{tile}, 3x3), {tiles_of(p, tile)} tiles; {describe(gemm, parts)}",
             seconds=gemm.seconds(middle, device, parts) + 2 * gpu.LAUNCH + moved / (gpu.CACHED * device.bandwidth),

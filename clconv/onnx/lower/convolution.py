@@ -59,10 +59,10 @@ def emit_convolution(
     scratch = {f"scratch{i}": size for i, size in enumerate(plan.scratch_bytes)}
     launches = plan.launches
     packs = {}
-    if plan.prepare and w in to.constants:
-        packs["packed"] = (plan, w)
-    elif plan.prepare:
-        launches = (*plan.prepare, *launches)
+    if plan.packing is not None and w in to.constants:
+        packs["packed"] = (plan.packing, w)
+    elif plan.packing is not None:
+        launches = plan.every_launch
         scratch["packed"] = plan.packed_bytes
     values = {"x": x, "w": w, "bias": bias, "residual": residual, "y": y}
     to.emit(

@@ -25,4 +25,4 @@ def lower_inverted(node: Node, to: Lowering) -> None:
     values = {"x": x, "w0": expand, "lift": lift, "w1": taps, "shift": shift, "w": w, "bias": bias, "residual": residual}
     packs = {"expand": (plan.expand, expand), "taps": (plan.taps, taps), "packed": (plan.packed, w)}
     flops = sum(problem.flops for problem in problems)
-    to.emit(plan.packed.algorithm, plan.launch, {**values, "y": node.output}, flops=flops, packs=packs, turned=True)
+    to.emit(plan.algorithm, plan.launch, {**values, "y": node.output}, flops=flops, packs=packs, turned=True)

@@ -22,4 +22,4 @@ def lower_separable(node: Node, to: Lowering) -> None:
     values = {"x": x, "w0": taps, "shift": shift, "w": w, "bias": bias, "residual": residual, "y": node.output}
     packs = {"taps": (plan.taps, taps), "packed": (plan.packed, w)}
     flops = depthwise.flops + pointwise.flops
-    to.emit(plan.packed.algorithm, plan.launch, values, flops=flops, packs=packs, turned=True)
+    to.emit(plan.algorithm, plan.launch, values, flops=flops, packs=packs, turned=True)
