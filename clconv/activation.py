@@ -24,7 +24,16 @@ class Activation:
 
     @classmethod
     def of(cls, value: ActivationLike) -> Activation:
-        """Read what a caller may write: ``None``, ``"relu"``, ``("leaky_relu", 0.1)``, ``("clip", 0, 6)``.
+        """Read what a caller may write.
+
+        Parameters
+        ----------
+        value : None, str, tuple or Activation
+            ``None``, ``"relu"``, ``("leaky_relu", 0.1)``, ``("clip", 0, 6)``.
+
+        Returns
+        -------
+        Activation
 
         Raises
         ------

@@ -301,7 +301,13 @@ class ConvProblem:
         return DTYPES[self.dtype]
 
     def with_batch(self, n: int) -> ConvProblem:
-        """Return the same problem with another batch size."""
+        """Return the same problem with another batch size.
+
+        Raises
+        ------
+        ShapeError
+            If it is no integer from 0 on.
+        """
         return replace(self, x_shape=(n, *self.x_shape[1:]))
 
     def __str__(self) -> str:

@@ -36,9 +36,19 @@ def build(name: str, *, size: int = 224, classes: int = 1000, seed: int = 0, **o
     ----------
     name : str
         One of :data:`NETWORKS`.
-    size, classes, seed : int
+    size : int
+        Height and width of the image, in pixels.
+    classes : int
+        Numbers in the output.
+    seed : int
+        Of the weights.
     **options
         ``width`` of MobileNet V1, ``head`` of VGG-16.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Of any batch.
 
     Raises
     ------
@@ -50,7 +60,13 @@ def build(name: str, *, size: int = 224, classes: int = 1000, seed: int = 0, **o
 
 
 def parameters(name: str, *, size: int = 224, classes: int = 1000, **options: Any) -> int:
-    """Return how many numbers training would change; the statistics of batch normalisation are not among them."""
+    """Return how many numbers training would change; the statistics of batch normalisation are not among them.
+
+    Parameters
+    ----------
+    name, size, classes, **options
+        As in :func:`build`.
+    """
     net, _ = _describe(name, size, classes, options)
     return net.parameters
 

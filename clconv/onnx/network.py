@@ -61,10 +61,17 @@ def load(
         Keep PoCL's threads from going to sleep between the kernels of a call, which matters where these are short. Where other
         processes compute on the same cores, these wait meanwhile; ``False`` leaves the cores to them.
 
+    Returns
+    -------
+    Network
+        Call it with arrays. Its weights are packed, and its kernels compiled, at the first call with each shape.
+
     Raises
     ------
     ClconvError
-        If the file is damaged.
+        If the file is damaged, or a node computes nothing from its constants.
+    ShapeError
+        If a node contradicts itself.
     UnsupportedError
         If it has nodes that are not offered, all of which are named; or for another dtype or algorithm.
 
@@ -180,6 +187,16 @@ class Network:
         *args, **kwargs : shape or array
             As for a call; a shape is a tuple. Where nothing is given, the model's own sizes are taken, and 1 for a batch
             that it leaves open.
+
+        Returns
+        -------
+        Report
+            Print it, or read its ``steps``, ``flops`` and bytes.
+
+        Raises
+        ------
+        ShapeError
+            As for a call; where the model leaves a size open and nothing is given, too.
         """
         if any(port.steers for port in self.inputs):
             return Report(self._program_for(self._inputs.tensors(args, kwargs)), self._store)
@@ -194,6 +211,11 @@ class Network:
             As for a call, NumPy arrays.
         rounds : int
             The least time of so many counts.
+
+        Returns
+        -------
+        Profile
+            Print it, or read its seconds.
 
         Raises
         ------

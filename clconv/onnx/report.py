@@ -63,12 +63,17 @@ class Report:
         lines = [f"{len(self.steps)} steps, {self.flops / 1e9:.3f} GFLOP, on {self.device.name}"]
         lines += [f"  {note}" for note in self.passes]
         lines += [_memory(self)]
-        width = max((len(s.op) for s in self.steps), default=0)
+        width, names = _widths(self.steps)
         lines += [
-            f"  {s.op:{width}s}  {s.algorithm:24s} {shape!s:22s} {s.name}"
+            f"  {s.op:{width}s}  {s.algorithm:{names}s} {shape!s:22s} {s.name}"
             for s, shape in zip(self.steps, self.shapes, strict=True)
         ]
         return "\n".join(lines)
+
+
+def _widths(steps: tuple[Step, ...]) -> tuple[int, int]:
+    """Return the widths of two columns: what is done, and by which algorithm."""
+    return max([4, *(len(s.op) for s in steps)]), max([9, *(len(s.algorithm) for s in steps)])
 
 
 def _memory(report: Report) -> str:
@@ -82,7 +87,7 @@ def _memory(report: Report) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """Times of each step.
+    """Times of each step; printing it tells them, beside what each reads and writes at least (MiB).
 
     Parameters
     ----------
@@ -113,13 +118,13 @@ class Profile:
 
     def __str__(self) -> str:
         steps = self.report.steps
-        width = max((len(s.op) for s in steps), default=4)
-        lines = [f"{'ms':>8s} {'%':>5s} {'GFLOP/s':>8s} {'roofline':>8s}  {'what':{width}s}  {'algorithm':24s} shape"]
+        width, names = _widths(steps)
+        lines = [f"      ms     %  GFLOP/s roofline    MiB  {'what':{width}s}  {'algorithm':{names}s} shape"]
         for index, (step, seconds) in enumerate(zip(steps, self.seconds, strict=True)):
             rate = step.flops / max(seconds, 1e-9) / 1e9
             lines.append(
-                f"{seconds * 1e3:8.3f} {100 * seconds / max(self.total, 1e-9):5.1f} {rate:8.1f} {self.share(index):8.0%}  "
-                f"{step.op:{width}s}  {step.algorithm:24s} {self.report.shapes[index]}"
+                f"{seconds * 1e3:8.3f} {100 * seconds / max(self.total, 1e-9):5.1f} {rate:8.1f} {self.share(index):8.0%} "
+                f"{step.bytes / (1 << 20):6.2f}  {step.op:{width}s}  {step.algorithm:{names}s} {self.report.shapes[index]}"
             )
         lines.append(
             f"{self.total * 1e3:8.3f} ms in {len(steps)} steps, {self.report.flops / max(self.total, 1e-9) / 1e9:.1f} GFLOP/s"
