@@ -26,8 +26,9 @@ def parse(text: str) -> ConvProblem:
         In oneDNN's notation, ``"g32ic128ih56oc128oh56kh3ph1"`` (what is missing for the width equals the height's; the batch
         is 1; ``dh0`` is no dilation), or in words: ``"3x3 64->128 @56 stride 2"`` with any of ``pad N``, ``pad same``,
         ``dilation N``, ``groups N``, ``batch N``, ``depthwise``, ``pointwise``, ``bias``, ``residual``, a layout, an element
-        type, an activation with its numbers (``leaky_relu 0.1``, ``clip 0 6``). Without
-        ``pad``, words mean half the filter. Layout, type and the like may follow the notation too.
+        type, an activation with its numbers (``leaky_relu 0.1``, ``clip 0 6``). For N, ``stride``, ``pad`` and ``dilation``
+        take ``2x1`` as well, along height and width. Without ``pad``, words mean half the filter. Layout, type and the like
+        may follow the notation too.
 
     Returns
     -------
@@ -158,17 +159,20 @@ def _from_words(words: list[str]) -> ConvProblem:
         raise ShapeError(f"{' '.join(words)!r} lacks the channels, the image size or the filter; {_HELP}")
     filt = v.get("filter", (1, 1))
     (ic, oc), dilation = v["channels"], options.get("dilation", 1)
+    dilations = dilation if isinstance(dilation, tuple) else (dilation, dilation)
     if "pointwise" in v and filt != (1, 1):
         raise ShapeError(f"a pointwise convolution has a 1x1 filter, got {filt[0]}x{filt[1]}; leave one of the two out")
     if "depthwise" in v and options.setdefault("groups", ic) != ic:
         raise ShapeError(f"depthwise means a group per input channel, {ic}, got groups {options['groups']}; leave one out")
-    options.setdefault("padding", tuple((k - 1) * dilation // 2 for k in filt))
+    options.setdefault("padding", tuple((k - 1) * d // 2 for k, d in zip(filt, dilations, strict=True)))
     return _problem(options.pop("batch", 1), ic, v["size"], oc, filt, **options)
 
 
-def _value(name: str, text: str) -> int | str:
+def _value(name: str, text: str) -> int | str | tuple[int, int]:
     if text.isascii() and text.isdigit():
         return int(text)
+    if name in ("stride", "pad", "padding", "dilation") and (match := re.fullmatch(r"([0-9]+)x([0-9]+)", text)):
+        return (int(match[1]), int(match[2]))
     if name in ("pad", "padding") and text in ("same", "same_lower", "valid"):
         return text
     raise ShapeError(f"{name} is followed by {text!r}, it takes a number; {_HELP}")

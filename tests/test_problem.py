@@ -123,6 +123,8 @@ def test_activation_reads_what_callers_write() -> None:
         ("pointwise 1x1 16->8 @7", "ic16ih7oc8kh1"),
         ("3x3 4->4 @8 depthwise groups 4", "g4ic4ih8oc4kh3ph1"),
         ("3x3 4->4 @8 clip 0, 6", "ic4ih8oc4kh3ph1 clip 0 6"),
+        ("3x5 4->4 @20x24 stride 2x1 dilation 1x3 pad 1x0", "ic4ih20iw24oc4kh3kw5sh2sw1dh0dw2ph1pw0"),
+        ("3x5 4->4 @20 dilation 1x3", "ic4ih20oc4kh3kw5dh0dw2ph1pw6"),
         ("3x3 4->4 @8 nhwc float16 relu bias", "ic4ih8oc4kh3ph1 nhwc float16 relu bias"),
     ],
 )
@@ -144,6 +146,8 @@ def test_words_and_notation_mean_the_same(text: str, same: str) -> None:
         ("3x3 4->4 @8 leaky_relu", 'leaky_relu is followed by nothing, it takes a number; write it like "leaky_relu 0.1"'),
         ("3x3 4->4 @8 clip 0 bias", "clip is followed by '0 bias', it takes 2 numbers; write it like \"clip 0 6\""),
         ("3x3 4->4 @8 clip 6 0", "swap them"),
+        ("3x3 4->4 @8 groups 2x2", "groups is followed by '2x2', it takes a number"),
+        ("3x3 4->4 @8 stride 2x0", r"stride=\(2, 0\) must be at least 1"),
         ("3x3 4->4 @8 relu 6", "the word '6' is not understood"),
     ],
 )

@@ -13,12 +13,12 @@ import click
 import matplotlib
 import numpy as np
 import pyopencl as cl
-from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import clconv
+from clconv.cli.picture import read_picture
 from clconv.device import DeviceInfo
 from clconv.errors import ShapeError
 from clconv.explain import explain
@@ -94,11 +94,7 @@ def _load(path: Path | None) -> Array:
     """Read a photograph as (1, 3, H, W) in 0 .. 1, at most 512 pixels high and wide."""
     if path is None:
         path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    try:
-        with Image.open(path) as opened:
-            rgb = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ShapeError(f"{path} cannot be read as an image ({error}); pass a JPEG or PNG file") from error
+    rgb = read_picture(path)
     rgb.thumbnail((512, 512))
     return np.ascontiguousarray(np.asarray(rgb, np.float32).transpose(2, 0, 1)[None] / 255)
 

@@ -24,9 +24,10 @@ def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, err
 
     PROBLEM in words, quoted: "3x3 64->128 @56 stride 2 relu", or in oneDNN's notation: g32ic128ih56oc128oh56kh3ph1.
 
-    Words: KHxKW, IC->OC, @H or @HxW; stride, dilation, groups and batch with a number; pad with one or with same, same_lower
-    or valid (half of the filter if left out); depthwise, pointwise, bias, residual; nchw, nhwc; float16, bfloat16, float32,
-    float64; an activation (leaky_relu 0.1, clip 0 6). In oneDNN's notation, missing padding is 0, and dh0 is no dilation.
+    Words: KHxKW, IC->OC, @H or @HxW; groups and batch with a number; stride, dilation and pad with one or with HxW, pad also
+    with same, same_lower or valid (half of the filter if left out); depthwise, pointwise, bias, residual; nchw, nhwc; float16,
+    bfloat16, float32, float64; an activation (leaky_relu 0.1, clip 0 6). In oneDNN's notation, missing padding is 0, and dh0 is
+    no dilation.
     """
     text = parse(" ".join(problem))
     queue = default_queue()

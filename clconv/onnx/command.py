@@ -134,16 +134,14 @@ def _picture(path: Path, port: Port, normalise: str, batch: int) -> Array:
     """Read a picture in the size and layout of an input: (N, 3, H, W) or (N, H, W, 3)."""
     try:
         from PIL import Image
+
+        from clconv.cli.picture import read_picture
     except ImportError as error:
         raise UnsupportedError("reading pictures needs pillow; install it with pip install 'clconv[demo]'") from error
     shape = port.shape or ()
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ShapeError(f"the input is no picture with 3 channels ({port}); give it in an .npz file")
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ShapeError(f"{path} is no picture that pillow can read ({error}); give a JPEG or PNG file") from error
+    image = read_picture(path)
     first = shape[1] == 3
     # Networks halve an image five times.
     own = (max(32, round(image.height / 32) * 32), max(32, round(image.width / 32) * 32))
