@@ -77,7 +77,8 @@ class Explanation:
             "workspace_bytes": plan.workspace,
             "packed_bytes": plan.packed_bytes,
             "error_factor": plan.error_factor,
-            "predicted_roofline_share": self._share,
+            "predicted_roofline_share": self._share(plan.seconds),
+            "measured_roofline_share": None if self.choice.measured is None else self._share(self.choice.measured),
             "other_candidates": self._others,
             "refused": [list(r) for r in self.choice.refused],
         }
@@ -87,13 +88,15 @@ class Explanation:
         names = (f"{p.algorithm} ({p.tile})" for p in self.choice.candidates if p is not self.plan)
         return list(dict.fromkeys(names))
 
-    @property
-    def _share(self) -> float:
+    def _share(self, seconds: float) -> float:
         # Of one part, which is what the plan is for.
-        return _roofline(self.plan.problem, self.device) / self.plan.seconds if self.plan.seconds else 0.0
+        return _roofline(self.plan.problem, self.device) / seconds if seconds else 0.0
 
     def __str__(self) -> str:
         problem, plan = self.problem, self.plan
+        shares = f"predicted {100 * self._share(plan.seconds):.0f} %"
+        if self.choice.measured is not None:
+            shares += f", measured {100 * self._share(self.choice.measured):.0f} %"
         bound = "compute" if problem.flops / self.device.peak_flops > problem.bytes / self.device.bandwidth else "memory"
         lines = [
             f"{problem.kind} convolution {problem}",
@@ -102,7 +105,7 @@ class Explanation:
             f"  algorithm   {plan.algorithm}, {'from a tuned record' if self.choice.tuned else 'by rule'}",
             f"  tile        {plan.tile}",
             f"  kernels     {', '.join(dict.fromkeys(f'kernels/{launch.kernel}' for launch in plan.launches))}",
-            f"  roofline    {self.intensity:.1f} FLOP/byte, {bound} bound; predicted {100 * self._share:.0f} % of it",
+            f"  roofline    {self.intensity:.1f} FLOP/byte, {bound} bound; {shares} of it",
             f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
             f"  error       at most {plan.error_factor:g} eps * conv(|x|, |w|)",
         ]

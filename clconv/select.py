@@ -21,7 +21,7 @@ GPU_LANES = 32
 GPU_WAITS = 4.0
 """Clock cycles from an instruction of a GPU to the next one of the same work-item."""
 
-Recall: TypeAlias = Callable[[ConvProblem, DeviceInfo, "list[Plan]"], "Plan | None"]
+Recall: TypeAlias = Callable[[ConvProblem, DeviceInfo, "list[Plan]"], "tuple[Plan, float] | None"]
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,28 @@ class Limits:
 
 @dataclass(frozen=True)
 class Choice:
-    """The plan that was chosen, the runners-up, and the reasons against the others."""
+    """The plan that was chosen, the runners-up, and the reasons against the others.
+
+    Parameters
+    ----------
+    plan : Plan
+    candidates : tuple of Plan
+        By their predicted time.
+    refused : tuple of (str, str)
+        Algorithms and reasons.
+    measured : float, optional
+        Seconds that the plan took when it was found to be the fastest, if that is what a tuned record says.
+    """
 
     plan: Plan
     candidates: tuple[Plan, ...]
     refused: tuple[tuple[str, str], ...]
-    tuned: bool = False
+    measured: float | None = None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether a record, not the rule, made the choice."""
+        return self.measured is not None
 
 
 def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = None, recall: Recall | None = None) -> Choice:
@@ -79,7 +95,7 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
     device : DeviceInfo
     limits : Limits, optional
     recall : callable, optional
-        Given the candidates, returns the one that a tuned record names, or None.
+        Given the candidates, returns the one that a tuned record names and the seconds it took, or None.
 
     Raises
     ------
@@ -116,7 +132,8 @@ def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = Non
         raise UnsupportedError(f"no algorithm serves {problem} with {limits}: {_why_none(limits, over, refused)}")
     tuned = recall(problem, device, candidates) if recall is not None else None
     candidates.sort(key=lambda plan: plan.seconds)
-    return Choice(tuned or candidates[0], tuple(candidates), tuple(refused), tuned is not None)
+    plan, measured = tuned or (candidates[0], None)
+    return Choice(plan, tuple(candidates), tuple(refused), measured)
 
 
 def _why_none(limits: Limits, over: list[Plan], refused: list[tuple[str, str]]) -> str:

@@ -228,9 +228,9 @@ def test_an_empty_batch_has_no_plan() -> None:
 def test_a_recalled_plan_is_taken() -> None:
     problem = problem_of("resnet_like")
     wanted = select(problem, CPU, Limits("reference")).plan
-    choice = select(problem, CPU, recall=lambda *_: wanted)
+    choice = select(problem, CPU, recall=lambda *_: (wanted, 0.5))
     assert choice.plan is wanted
-    assert choice.tuned
+    assert (choice.tuned, choice.measured) == (True, 0.5)
 
 
 @pytest.mark.parametrize(

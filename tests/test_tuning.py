@@ -20,6 +20,7 @@ from clconv.cli.group import cli
 from clconv.device import DeviceInfo
 from clconv.discovery import choose_device
 from clconv.errors import ClconvError, DeviceError, ShapeError
+from clconv.explain import explain
 from clconv.notation import parse
 from clconv.plan import Plan
 from clconv.select import Limits, select
@@ -55,6 +56,17 @@ def test_a_record_is_recalled(device: DeviceInfo, path: Path) -> None:
     assert not select(parse("3x3 16->16 @11"), device, recall=recall).tuned
 
 
+def test_explain_tells_what_share_of_the_roofline_was_measured(device: DeviceInfo, path: Path) -> None:
+    told = explain(PROBLEM, device)
+    assert told.as_dict()["measured_roofline_share"] is None
+    assert "measured" not in str(told)
+    plan, predicted = told.plan, told.as_dict()["predicted_roofline_share"]
+    save(path, device_key(device), {problem_key(PROBLEM): Record(plan.algorithm, plan.tile, 4 * plan.seconds)})
+    told = explain(PROBLEM, device)
+    assert told.as_dict()["measured_roofline_share"] == pytest.approx(predicted / 4)
+    assert f"predicted {100 * predicted:.0f} %, measured {25 * predicted:.0f} % of it" in str(told)
+
+
 def test_records_of_another_device_or_a_vanished_plan_are_left_alone(device: DeviceInfo, path: Path) -> None:
     save(path, "another device", {problem_key(PROBLEM): Record("reference", "x", 1.0)})
     assert not select(PROBLEM, device, recall=recall).tuned
@@ -82,7 +94,7 @@ def test_times_of_a_device_that_differs_in_one_thing_are_not_taken(what: str, pa
     one = DeviceInfo("one", "Portable Computing Language", driver="3.0", compute_units=2)
     plan = select(PROBLEM, one, Limits("reference")).plan
     save(path, device_key(one), {problem_key(PROBLEM): Record(plan.algorithm, plan.tile, 1.0)})
-    assert recall(PROBLEM, one, [plan]) == plan
+    assert recall(PROBLEM, one, [plan]) == (plan, 1.0)
     assert recall(PROBLEM, replace(one, **OTHERS[what]), [plan]) is None
 
 
@@ -90,14 +102,14 @@ def test_records_of_the_user_go_before_those_of_the_package(device: DeviceInfo, 
     theirs, own = select(PROBLEM, device).candidates[:2]
     for where, plan in ((store.SHIPPED / "a.json", theirs), (path, own)):
         save(where, device_key(device), {problem_key(PROBLEM): Record(plan.algorithm, plan.tile, 1.0)})
-    assert recall(PROBLEM, device, [theirs, own]) == own
+    assert recall(PROBLEM, device, [theirs, own]) == (own, 1.0)
 
 
 def test_a_record_names_a_tile_and_not_only_an_algorithm(device: DeviceInfo, path: Path) -> None:
     several = (list(a.plans(PROBLEM, device)) for a in ALGORITHMS if a.supports(PROBLEM, device) is None)
     plans = next(plans for plans in several if len({plan.tile for plan in plans}) > 1)
     save(path, device_key(device), {problem_key(PROBLEM): Record(plans[-1].algorithm, plans[-1].tile, 1.0)})
-    assert recall(PROBLEM, device, plans) == plans[-1]
+    assert recall(PROBLEM, device, plans) == (plans[-1], 1.0)
     save(path, device_key(device), {problem_key(PROBLEM): Record(plans[0].algorithm, "a tile of old", 1.0)})
     assert recall(PROBLEM, device, plans) is None
 

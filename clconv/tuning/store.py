@@ -202,8 +202,8 @@ def _known(device: str, path: Path | None) -> dict[str, Record]:
     return records
 
 
-def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> Plan | None:
-    """Return the candidate that a tuned record names for this device, or None.
+def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> tuple[Plan, float] | None:
+    """Return the candidate that a tuned record names for this device and the seconds it took, or None.
 
     ``CLCONV_NO_TUNING=1`` leaves records aside.
     """
@@ -213,4 +213,5 @@ def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> 
     record = records.get(problem_key(problem)) if records else None
     if record is None:
         return None
-    return next((p for p in candidates if (p.algorithm, p.tile) == (record.algorithm, record.tile)), None)
+    named = (p for p in candidates if (p.algorithm, p.tile) == (record.algorithm, record.tile))
+    return next(((plan, record.seconds) for plan in named), None)

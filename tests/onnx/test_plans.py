@@ -39,9 +39,9 @@ def test_a_record_counts_as_the_fastest_from_caches(kind: str, monkeypatch: pyte
     smallest = min(choice.candidates, key=lambda plan: plan.packed_bytes)
     recorded = largest if kind == "larger" else smallest
 
-    def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> Plan | None:
+    def recall(problem: ConvProblem, device: DeviceInfo, candidates: list[Plan]) -> tuple[Plan, float] | None:
         assert (problem, device) == (SMALL_IMAGE, DEVICE)
-        return next(plan for plan in candidates if plan == recorded)
+        return next((plan, 1.0) for plan in candidates if plan == recorded)
 
     monkeypatch.setattr(step, "recall", recall)
     assert (Plans(DEVICE).of(SMALL_IMAGE) == recorded) == (kind == "smaller")
