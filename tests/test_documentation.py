@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).parents[1]
 MODULES = (
     *("clconv.convolution", "clconv.functional", "clconv.problem"),
     *("clconv.onnx.network", "clconv.strassen", "clconv.winograd"),
@@ -26,7 +27,7 @@ def test_examples_in_docstrings(name: str) -> None:
 
 def lines_of_use(blocks: int) -> dict[str, Any]:
     """Run the README's first blocks of Python, one after the other as a reader does, and return their names."""
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:blocks]:
         exec(compile(block, "README.md", "exec"), names)
@@ -35,6 +36,26 @@ def lines_of_use(blocks: int) -> dict[str, Any]:
 
 def test_the_readme_s_convolutions() -> None:
     assert lines_of_use(1)["y"].shape == (1, 128, 56, 56)
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
+    """The rows of all tables by their first cell and, of networks, the batch; bold cells as plain ones."""
+    rows = [[cell.strip(" *`") for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return {" ".join(row[:2]) if row[1] in ("1", "8") else row[0]: row for row in reversed(rows)}
+
+
+def test_the_readme_s_summary_is_that_of_the_tables() -> None:
+    """The first row of its own, the others of the files that they link to."""
+    names = ("MobileNet V1", "MobileNet V2", "ResNet-50", "ResNeXt-50", "VGG-16, convolutions")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    summary = text[text.index("| device |") : text.index("### Layers")]
+    links = re.findall(r"^\| \[.*?\]\((.*?)\)[^|]*\|(.*)\|$", summary, re.MULTILINE)
+    assert len(links) == 4
+    for link, cells in links:
+        tables = rows_of(text if link == "#layers" else (ROOT / link).read_text(encoding="utf-8"))
+        mean = tables["geometric mean over all distinct layers"]
+        want = [mean[2], mean[4], *(tables[f"{name} 1"][3] if f"{name} 1" in tables else "" for name in names)]
+        assert [cell.strip() for cell in cells.split("|")] == want, link
 
 
 @pytest.mark.slow  # a whole ResNeXt-50 is built and compiled
