@@ -141,7 +141,9 @@ class Program:
     def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
         """Return the least seconds that each step took on a queue that records times.
 
-        The program's buffers are one call's at a time: those before are waited for, and others wait until this is done.
+        A round is enqueued as a call is, with no waiting between steps, for which threads would go to sleep and have to be
+        woken within the next step's time. The program's buffers are one call's at a time: those before are waited for, and
+        others wait until this is done.
         """
         best = [float("inf")] * len(self.commands)
         with self.lock:
@@ -149,15 +151,16 @@ class Program:
                 with contextlib.suppress(cl.Error):  # told where the results are read
                     self._last.wait()
             for _ in range(rounds):
-                for place, commands in enumerate(self.commands):
-                    events = []
+                events: list[list[cl.Event]] = []
+                for commands in self.commands:
+                    events.append([])
                     for command in commands:
                         for index, which in command.rebind:
                             command.kernel.set_arg(index, external[which])
-                        events.append(_enqueue(queue, command.kernel, command.global_size, command.local_size))
-                    events[-1].wait()
-                    seconds = sum(e.profile.end - e.profile.start for e in events) * 1e-9
-                    best[place] = min(best[place], seconds)
+                        events[-1].append(_enqueue(queue, command.kernel, command.global_size, command.local_size))
+                queue.finish()
+                for place, own in enumerate(events):
+                    best[place] = min(best[place], sum(e.profile.end - e.profile.start for e in own) * 1e-9)
         return best
 
 
