@@ -15,7 +15,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, without_dead
 from clconv.onnx.lower import VIEWS
-from clconv.onnx.lower.resize import resized_shape
+from clconv.onnx.lower.resize import resized_nearest, resized_shape
 from clconv.onnx.problems import transposed_size
 
 _OPSET = defs.onnx_opset_version()
@@ -248,8 +248,6 @@ def _proto(node: Node, schema: Any) -> onnx.NodeProto:
 
 def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:
     """Whether a node computes, always the same, from what it reads, and that is constant."""
-    if "old_nearest" in node.attributes:  # today's operator has no name for it
-        return False
     if not defs.has(node.op) or node.op in _DRAWN or any(isinstance(v, onnx.GraphProto) for v in node.attributes.values()):
         return False
     return bool(node.inputs) and all(name in constants for name in node.inputs if name)
@@ -259,6 +257,8 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
     from onnx.reference import ReferenceEvaluator
 
     feeds = {name: constants[name] for name in node.inputs if name}
+    if node.get("old_nearest"):  # today's operator has no name for it
+        return {node.output: resized_nearest(node, feeds[node.inputs[0]], feeds[node.inputs[2]])}
     whole: Shape | None = None
     if "old_axis" in node.attributes:
         a, b = node.inputs[:2]

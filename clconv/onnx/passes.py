@@ -146,7 +146,10 @@ def fold_pad(graph: Graph) -> Graph:
             pad is not None
             and amounts is not None
             and len(node.get("pads", amounts)) == len(amounts)
-            and node.text("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+            and (
+                node.text("auto_pad", "NOTSET") == "NOTSET"
+                or (node.text("auto_pad", "") == "VALID" and not any(node.get("pads", ())))
+            )
         ):
             own = node.get("pads", [0] * len(amounts))
             total = [a + b for a, b in zip(own, amounts, strict=True)]

@@ -121,7 +121,9 @@ def _scales_only(old: _Old) -> Node:
     """
     n = old.node
     old.node = Node(n.op, (n.inputs[0], "", n.inputs[1]), n.outputs, n.attributes, n.name)
-    old.attributes.update(coordinate_transformation_mode=b"asymmetric", nearest_mode=b"floor", old_nearest=1)
+    old.attributes.update(coordinate_transformation_mode=b"asymmetric", nearest_mode=b"floor")
+    if old.attributes.get("mode", b"nearest") in (b"nearest", "nearest"):
+        old.attributes["old_nearest"] = 1
     return old.done("Resize")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Graph
 
@@ -24,18 +26,22 @@ _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def check_words(graph: Graph) -> Graph:
-    """Refuse an unknown word, in whose place another one would be taken for granted.
+    """Refuse an unknown word, in whose place another one would be taken for granted; an empty ``auto_pad`` is none.
 
     Raises
     ------
     UnsupportedError
         Naming the node and the attribute.
     """
+    nodes = []
     for node in graph.nodes:
+        if node.text("auto_pad", "-") == "":
+            node = replace(node, attributes={k: v for k, v in node.attributes.items() if k != "auto_pad"})
+        nodes.append(node)
         for attribute, words in _WORDS.get(node.op, {}).items():
             word = node.text(attribute, words[0])
             if word not in words:
                 raise UnsupportedError(
                     f"the node {node.name!r} ({node.op}) has the {attribute} {word!r}; use one of {', '.join(words)}"
                 )
-    return graph
+    return graph.with_nodes(nodes)

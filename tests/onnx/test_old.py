@@ -151,3 +151,21 @@ def test_the_nearest_place_before_there_were_modes_for_it(
     feeds = {"x": np.zeros(1, np.float32)} | ({} if constant else {"k": k})
     y = clconv.onnx.load(model(specs, inputs, ["y"], constants, opset=opset))(feeds)
     np.testing.assert_array_equal(y[0, 0], want)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("use", ["added", "filter"])
+def test_what_was_resized_before_there_were_modes_for_it_stays_constant(use: str, dtype: str, mode: str) -> None:
+    """Computed at load: in another type only constants are converted, and filters have to be constant."""
+    k = numbers(2, 2, 2, 1)
+    constants = {"k": k, "s": np.array([1, 1, 2, 3], np.float32)}
+    specs = [node("Upsample", "k s", "u", mode=mode)]
+    specs.append(node("Add", "x u", "y") if use == "added" else node("ConvTranspose", "x u", "y"))
+    shape = [2, 2, 4, 3] if use == "added" else [1, 2, 1, 1]
+    x = np.ones(shape, np.float32).astype(dtype)
+    y = clconv.onnx.load(model(specs, {"x": list(shape)}, ["y"], constants, opset=9), dtype=dtype)(x).astype("d")
+    if mode == "nearest":
+        large = k.repeat(2, 2).repeat(3, 3)
+        want = large + 1 if use == "added" else large.sum(0, keepdims=True)
+        np.testing.assert_allclose(y, want, rtol=2e-3 if dtype == "float16" else 1e-6)

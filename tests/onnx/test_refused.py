@@ -45,6 +45,18 @@ def test_two_ways_of_padding(mode: str, pads: list[int], op: str) -> None:
     refused([spec], {"w": W} if op == "Conv" else {}, words)
 
 
+def test_two_ways_of_padding_behind_a_border_of_zeros() -> None:
+    """Which convolutions do by themselves, but not such a one."""
+    spec = [node("Pad", "x p", "a"), node("Conv", "a w", "y", auto_pad="VALID", pads=[1] * 4)]
+    refused(spec, {"w": W, "p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, "by its auto_pad VALID .*; leave one of them out")
+
+
+def test_an_empty_way_of_padding_is_none() -> None:
+    spec = node("MaxPool", "x", "y", auto_pad="", pads=[1] * 4, kernel_shape=[3, 3])
+    net = clconv.onnx.load(model([spec], {"x": ["N", *X.shape[1:]]}, ["y"], {}))
+    assert net(X).shape == X.shape
+
+
 @pytest.mark.parametrize("shape", [(3,), (3, 10), (1, 2, 10)])
 def test_a_matrix_that_cannot_be_added(shape: tuple[int, ...]) -> None:
     nodes = [node("Flatten", "x", "f"), node("Gemm", "f w c", "y")]
@@ -169,7 +181,7 @@ RESIZE: dict[str, Any] = {"s": np.array([1, 1, 2, 2], np.float32)}
         ("x w", {"w": W}, "Conv", {"auto_pad": "SAME"}, 17),
         ("x w", {"w": numbers(4, 2, 3, 3)}, "ConvTranspose", {"auto_pad": "same_upper"}, 17),
         ("x", {}, "MaxPool", {"auto_pad": "FULL", **POOL}, 17),
-        ("x", {}, "AveragePool", {"auto_pad": "", **POOL}, 17),
+        ("x", {}, "AveragePool", {"auto_pad": "none", **POOL}, 17),
         ("x", {}, "Gelu", {"approximate": "erf"}, 20),
         ("x p", {"p": np.ones(8, np.int64)}, "Pad", {"mode": "mirror"}, 17),
         ("x _ s", RESIZE, "Resize", {"mode": "bilinear"}, 17),

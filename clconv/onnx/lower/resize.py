@@ -84,6 +84,15 @@ def resized_shape(node: Node, shape: Shape, scales: Array) -> Shape:
     return tuple(sizes)
 
 
+def resized_nearest(node: Node, image: Array, scales: Array) -> Array:
+    """Return a constant image with its sizes multiplied with scales, made of its nearest elements."""
+    counts = resized_shape(node, image.shape, scales)
+    for axis, (count, scale) in enumerate(zip(counts, scales.tolist(), strict=True)):
+        places, _ = table(node, image.shape[axis], count, scale)
+        image = np.take(image, places[:, 0].astype(np.int64), axis)
+    return image
+
+
 def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array, Array]:
     """Return, for each of ``count`` places on a new axis, old places and their weights: two arrays ``(count, taps)``."""
     mode = node.text("mode", "nearest")
