@@ -42,6 +42,18 @@ def test_what_is_transparent_is_white(mode: str, tmp_path: Path) -> None:
     assert (pixels[1, 1] < 255).all()
 
 
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0abc\0", b"\xff" * 40])
+def test_what_a_camera_wrote_may_be_damaged(exif: bytes, tmp_path: Path) -> None:
+    Image.fromarray(COLOURS).save(tmp_path / "x.png", exif=exif)
+    assert (read(tmp_path / "x.png") == COLOURS).all()
+
+
+def test_grey_of_16_bits_is_grey(tmp_path: Path) -> None:
+    ramp = np.arange(0, 65536, 4096, dtype=np.uint16).reshape(4, 4)
+    Image.fromarray(ramp).save(tmp_path / "x.png")
+    assert (read(tmp_path / "x.png") == (ramp // 256)[:, :, None]).all()
+
+
 def test_a_file_that_is_no_picture_gets_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"nothing")
     with pytest.raises(ShapeError, match=r"x\.png is no picture that pillow can read \(.*\); give a JPEG or PNG file"):
