@@ -140,14 +140,17 @@ def _why_none(limits: Limits, over: list[Plan], refused: list[tuple[str, str]]) 
     """Say what is too tight, where only the caller's limits are, and which limit would do; else all reasons."""
     if not over:
         return "; ".join(f"{name} {reason}" for name, reason in refused) + '; use algorithm="auto"'
-    exact, small = min(over, key=lambda plan: plan.error_factor), min(over, key=lambda plan: plan.workspace)
-    if limits.error_factor is not None and exact.error_factor > limits.error_factor:
-        return f"the least error factor is {exact.error_factor:g}, that of {exact.algorithm}; allow that"
-    if limits.workspace is not None and small.workspace > limits.workspace:
-        return f"the least scratch memory is {small.workspace} bytes, that of {small.algorithm}; allow that"
+    small = [plan for plan in over if limits.workspace is None or plan.workspace <= limits.workspace]
+    plan = min(small or over, key=lambda plan: (plan.error_factor, plan.workspace))
+    factor = math.ceil(100 * plan.error_factor) / 100  # not rounded down: it is to be passed as a limit
+    if small:
+        return f"the least error factor is {factor:.12g}, that of {plan.algorithm}; allow that"
+    exact = [plan for plan in over if limits.error_factor is None or plan.error_factor <= limits.error_factor]
+    if exact:
+        plan = min(exact, key=lambda plan: plan.workspace)
+        return f"the least scratch memory is {plan.workspace} bytes, that of {plan.algorithm}; allow that"
     return (
-        f"{exact.algorithm} has an error factor of {exact.error_factor:g} and needs {exact.workspace} bytes of scratch memory; "
-        "lift one of the limits"
+        f"{plan.algorithm} has an error factor of {factor:.12g} and needs {plan.workspace} bytes of scratch memory; allow both"
     )
 
 

@@ -134,6 +134,12 @@ def test_limits() -> None:
     with pytest.raises(UnsupportedError, match=rf"error_factor=0\.5: the least error factor is {least:g}, that of \S+; allow"):
         select(problem, CPU, Limits(error_factor=0.5))
     assert select(problem, CPU, Limits(error_factor=least)).plan.error_factor == least
+    roomy = replace(CPU, local_mem_bytes=1 << 20)
+    for text, family in (("1x1 257->255 @28 nhwc", "split"), ("3x3 17->31 @13", "split"), ("3x3 64->64 @56", "winograd")):
+        with pytest.raises(UnsupportedError, match="the least error factor is") as caught:
+            select(parse(text), roomy, Limits(family, error_factor=0.5))
+        told = float(str(caught.value).split("the least error factor is ")[1].split(",")[0])
+        assert select(parse(text), roomy, Limits(family, error_factor=told)).plan.error_factor <= told
     scratch = min(p.workspace for p in select(problem, CPU, Limits("winograd")).candidates)
     with pytest.raises(UnsupportedError, match=f"the least scratch memory is {scratch} bytes, that of .*winograd_simd; allow"):
         select(problem, CPU, Limits("winograd", workspace=scratch - 1))
