@@ -82,7 +82,7 @@ def conv2d(
         ``"auto"``, a family (``"direct"``, ``"winograd"``, ``"strassen"``, ``"split"``, ``"reference"``) or a name that
         ``clconv explain`` prints.
     workspace : int, optional
-        Most scratch memory of the call, in bytes.
+        Most scratch memory of the call, in bytes; the packed filter is not counted.
     error_factor : float, optional
         Largest error bound that is accepted, in units of ``eps * conv(|x|, |w|)``.
     out : array, optional

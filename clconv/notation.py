@@ -175,4 +175,5 @@ def _value(name: str, text: str) -> int | str | tuple[int, int]:
         return (int(match[1]), int(match[2]))
     if name in ("pad", "padding") and text in ("same", "same_lower", "valid"):
         return text
-    raise ShapeError(f"{name} is followed by {text!r}, it takes a number; {_HELP}")
+    takes = "a number" if name in ("groups", "batch") else "a number, or two as in 2x1"
+    raise ShapeError(f"{name} is followed by {text!r}, it takes {takes}; {_HELP}")

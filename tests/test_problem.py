@@ -146,6 +146,7 @@ def test_words_and_notation_mean_the_same(text: str, same: str) -> None:
         ("3x3 4->4 @8 leaky_relu", 'leaky_relu is followed by nothing, it takes a number; write it like "leaky_relu 0.1"'),
         ("3x3 4->4 @8 clip 0 bias", "clip is followed by '0 bias', it takes 2 numbers; write it like \"clip 0 6\""),
         ("3x3 4->4 @8 clip 6 0", "swap them"),
+        ("3x3 4->4 @8 pad 1x1x1", "pad is followed by '1x1x1', it takes a number, or two as in 2x1"),
         ("3x3 4->4 @8 groups 2x2", "groups is followed by '2x2', it takes a number"),
         ("3x3 4->4 @8 stride 2x0", r"stride=\(2, 0\) must be at least 1"),
         ("3x3 4->4 @8 relu 6", "the word '6' is not understood"),
