@@ -69,7 +69,7 @@ def load(
     Raises
     ------
     ClconvError
-        If the file is damaged, or a node computes nothing from its constants.
+        If the file is damaged, or a node cannot be computed from its constants.
     ShapeError
         If a node contradicts itself.
     UnsupportedError
