@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyopencl as cl
 
-from clconv.discovery import require_own_process
 from clconv.errors import DeviceError
+from clconv.fork import require_own_process
 
 if TYPE_CHECKING:
     from clconv.runtime import Runtime

@@ -1,4 +1,4 @@
-"""What an algorithm may know of a device: limits and habits, in numbers. No OpenCL here."""
+"""What an algorithm may know of a device: limits and habits, in numbers. OpenCL is asked in ``DeviceInfo.of`` alone."""
 
 from __future__ import annotations
 

@@ -2,122 +2,23 @@
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import importlib.util
 import os
-import shutil
-import stat
-import sys
-import sysconfig
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clconv import caller
 from clconv.device import DeviceInfo
+from clconv.drivers import linker, pinning, prepare_runtimes
 from clconv.errors import DeviceError
+from clconv.fork import require_own_process
 
 if TYPE_CHECKING:
     import pyopencl as cl
 
-_INTEL_LIBRARIES = ("libintlc.so.5", "libimf.so", "libsvml.so", "libirng.so", "libtbb.so.12", "libhwloc.so.15")
 _lock = threading.RLock()
-_problems: list[str] = []
 _beside: dict[int, cl.CommandQueue] = {}  # by the default queue's address, which is kept
 _contexts: list[cl.Context] = []  # of default queues: with Intel's runtime, a queue does not keep its context alive
-
-
-class _Process:
-    """Whether OpenCL was used here, and whether that was before this process was forked from another."""
-
-    used = False
-    forked = False
-
-
-def _after_fork() -> None:
-    _Process.forked = _Process.used
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def in_own_process() -> bool:
-    """Whether the driver's threads are here, see :func:`require_own_process`."""
-    return not _Process.forked
-
-
-def require_own_process() -> None:
-    """Raise a DeviceError in a process forked from one that used OpenCL: without the driver's threads it would never end."""
-    if _Process.forked:
-        raise DeviceError(
-            "this process was forked from one that had used OpenCL, whose threads did not come along; start processes by "
-            "'spawn' or 'forkserver' (multiprocessing.set_start_method), or before the first convolution"
-        )
-    _Process.used = True
-
-
-def runtime_problems() -> tuple[str, ...]:
-    """Return a sentence for each OpenCL runtime that pip installed here and that cannot be used."""
-    _prepare_runtimes()
-    return tuple(_problems)
-
-
-@contextmanager
-def _pinning() -> Iterator[None]:
-    """Have PoCL bind each of its threads to a processor of its own, unless the user has decided. It starts them in here.
-
-    Left to itself, the system at times wakes two of them on the same processor, and a kernel takes twice as long. Where
-    this process may not use every processor, numbering them from 0 would be wrong, so nothing is done. Nor is it for child
-    processes, which may use other processors than this one.
-    """
-    everywhere = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == os.cpu_count()
-    if not everywhere or "POCL_AFFINITY" in os.environ:
-        yield
-        return
-    os.environ["POCL_AFFINITY"] = "1"
-    try:
-        yield
-    finally:
-        del os.environ["POCL_AFFINITY"]
-
-
-@cache
-def _prepare_runtimes() -> None:
-    """Make the OpenCL runtimes that pip put into this environment visible to the loader, before its first call.
-
-    PoCL and Oclgrind are found by pyopencl itself. Intel's wheel names a path of its build machine in its .icd
-    file and expects its libraries on the search path; both are mended here.
-    """
-    library = Path(sysconfig.get_path("data")) / "lib" / "libintelocl.so"
-    if not sys.platform.startswith("linux") or not library.exists() or "OCL_ICD_VENDORS" in os.environ:
-        return
-    try:
-        for name in _INTEL_LIBRARIES:
-            ctypes.CDLL(str(library.parent / name), mode=ctypes.RTLD_GLOBAL)
-        folder = Path(tempfile.gettempdir()) / f"clconv-icd-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise OSError(f"the folder {folder} belongs to another user")
-        system = Path("/etc/OpenCL/vendors")
-        lines = {"clconv-intel.icd": str(library)}
-        for icd in sorted(system.glob("*.icd")) if system.is_dir() else ():
-            lines[icd.name] = icd.read_text().strip()
-        for name, line in lines.items():
-            temporary = folder / f".{name}.{os.getpid()}"
-            temporary.write_text(line + "\n")
-            temporary.replace(folder / name)
-        os.environ["OCL_ICD_VENDORS"] = str(folder)
-    except OSError as error:
-        _problems.append(
-            f"Intel's OpenCL runtime is installed but cannot be loaded: {error}; "
-            "reinstall it with: pip install --force-reinstall intel-opencl-rt intel-cmplr-lib-rt"
-        )
 
 
 def devices() -> list[cl.Device]:
@@ -131,11 +32,11 @@ def devices() -> list[cl.Device]:
     """
     with _lock:
         require_own_process()
-        _prepare_runtimes()
+        prepare_runtimes()
         import pyopencl as cl
 
         found: list[cl.Device] = []
-        with _pinning(), caller.asking():
+        with pinning(), caller.asking():
             try:
                 platforms = cl.get_platforms()
             except cl.Error:  # the loader reports an empty list as an error
@@ -176,7 +77,7 @@ def choose_device(wish: str | None = None) -> cl.Device:
         fitting = [(d, i) for d, i in found if wish.lower() in f"{i.platform} {i.name}".lower()]
         fitting.sort(key=lambda pair: pair[1].is_simulator)
     else:
-        fitting = sorted(real, key=lambda pair: (pair[1].is_cpu, pair[1].is_pocl and not _linker()))
+        fitting = sorted(real, key=lambda pair: (pair[1].is_cpu, pair[1].is_pocl and not linker()))
     if fitting:
         return fitting[0][0]
     if not found:
@@ -198,9 +99,9 @@ def _default_queue(choice: tuple[str | None, str | None]) -> cl.CommandQueue:
 
     clconv_device, pyopencl_ctx = choice
     if not clconv_device and pyopencl_ctx:
-        _prepare_runtimes()
+        prepare_runtimes()
         try:
-            with _pinning():
+            with pinning():
                 chosen = cl.create_some_context(interactive=False).devices
         except (cl.Error, RuntimeError, ValueError) as error:
             raise DeviceError(
@@ -248,26 +149,3 @@ def default_queue() -> cl.CommandQueue:
         require_own_process()
         pyopencl_ctx = os.environ.get("PYOPENCL_CTX")
         return _default_queue((os.environ.get("CLCONV_DEVICE"), None if pyopencl_ctx == caller.USUAL else pyopencl_ctx))
-
-
-def _linker() -> str | None:
-    """Path of ``ld``, or of one that pip brought; None if there is neither."""
-    found = shutil.which("ld")
-    if found or importlib.util.find_spec("ziglang") is None:
-        return found
-    folder = Path(tempfile.mkdtemp(prefix="clconv-ld-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # programs that are saved at the end are linked before
-    script = folder / "ld"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ziglang ld.lld "$@"\n')
-    script.chmod(stat.S_IRWXU)
-    os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH", ""), str(folder))))
-    return str(script)
-
-
-def require_linker(device: DeviceInfo) -> None:
-    """Raise a DeviceError before PoCL fails obscurely for want of the program ``ld``."""
-    if device.is_pocl and device.is_cpu and _linker() is None:
-        raise DeviceError(
-            "PoCL links its kernels with the program ld, which is not on the PATH; install it with: "
-            "apt-get install binutils (or pip install ziglang), or choose another device with CLCONV_DEVICE"
-        )

@@ -16,8 +16,10 @@ import pyopencl as cl
 from clconv import binaries, caller
 from clconv.buffers import allocate
 from clconv.device import DeviceInfo
-from clconv.discovery import beside, in_own_process, require_linker, require_own_process
+from clconv.discovery import beside
+from clconv.drivers import require_linker
 from clconv.errors import DeviceError, KernelBuildError
+from clconv.fork import in_own_process, require_own_process
 from clconv.plan import Launch, Plan
 from clconv.source import expand, located, options
 

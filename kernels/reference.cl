@@ -10,7 +10,8 @@
  * w                OC ICG KH KW, or KH KW ICG OC
  * bias             OC
  *
- * Work-items: (ow, oh, n * OC + oc); ow is rounded up to whole work-groups.
+ * Work-groups: side by side along a row of y, which is rounded up to whole ones, then row after row, channel after channel, image after
+ * image; all in one dimension, for the other ones end at 65535 on some devices.
  *
  *        x, channel ic of group g            y, channel oc
  *        +----------------------+            +-----------------+
@@ -38,11 +39,13 @@ __kernel void conv_reference(__global const real *restrict x, __global const rea
                              __global real *restrict y, const int IC, const int IH, const int IW, const int OC,
                              const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL,
                              const acc_t act_a, const acc_t act_b) {
-  const int ow = get_global_id(0);      /* 0 .. OW-1, and a few more */
-  const int oh = get_global_id(1);      /* 0 .. OH-1 */
-  const int n = get_global_id(2) / OC;  /* 0 .. N-1 */
-  const int oc = get_global_id(2) % OC; /* 0 .. OC-1 */
-  const int ic0 = oc / OCG * ICG;       /* first input channel of the group */
+  const uint width = get_local_size(0), groups = (OW + width - 1) / width; /* in a row */
+  const ulong row = get_group_id(0) / groups;                             /* 0 .. N*OC*OH-1 */
+  const int ow = get_group_id(0) % groups * width + get_local_id(0);      /* 0 .. OW-1, and a few more */
+  const int oh = row % OH;                                                /* 0 .. OH-1 */
+  const int oc = row / OH % OC;                                           /* 0 .. OC-1 */
+  const int n = row / OH / OC;                                            /* 0 .. N-1 */
+  const int ic0 = oc / OCG * ICG;                                         /* first input channel of the group */
   if (ow >= OW) return;
 
   acc_t sum = 0;

@@ -30,10 +30,15 @@ SLOW_FLOPS = MOST_FLOPS // 2
 COMMON = ("KH", "KW", "SH", "SW", "DH", "DW", "HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "UNALIGNED_VECTORS")
 
 
-def problems(names: Iterable[str], types: Sequence[str] = ("float32", "float32", "float16")) -> Iterator[ConvProblem]:
-    """Each shape in both layouts, with types and epilogues in turn."""
+LAYOUTS = ("NCHW", "NHWC")
+
+
+def problems(
+    names: Iterable[str], types: Sequence[str] = ("float32", "float32", "float16"), *, in_turn: bool = False
+) -> Iterator[ConvProblem]:
+    """Each shape in both layouts, or in one of them in turn, with types and epilogues in turn."""
     for index, shape in enumerate(names):
-        for layout in ("NCHW", "NHWC"):
+        for layout in LAYOUTS[index // 2 % 2 :][:1] if in_turn else LAYOUTS:
             yield problem_of(shape, layout=layout, dtype=types[index % len(types)], **EPILOGUES[index % 2])
 
 
@@ -80,18 +85,18 @@ def smallest(algorithm: Algorithm, info: DeviceInfo, dtype: str, layout: str) ->
 
 
 def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every: bool = False) -> Iterator[Plan]:
-    """The rule's plan for each small shape, then each launch that was not among them once, on the smallest problem that has it.
+    """The rule's plan for each small shape in a layout, then each launch that was not among them once, on the smallest problem.
 
-    Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans one in eight for the small shapes, one in
+    Or only the tiles that a processor with AVX-512 gets beside them. Of slow plans one in four for the small shapes, one in
     three of the others, one for each kind of problem, and the smallest of each type in each layout; or all.
     """
     seen: set[object] = set()
     met: set[object] = set()  # kinds of problems, types in layouts that ran
     turn = 0  # of slow plans among the others
-    for number, problem in enumerate(problems(SMALL)):
+    for number, problem in enumerate(problems(SMALL, in_turn=not every)):
         if algorithm.supports(problem, info) is None:
             plan = next(p for p in algorithm.plans(problem, info) if over_limit(p, info) is None)
-            if every or not slow(plan) or (number % 8 == 2 and problem.flops <= SLOW_FLOPS):
+            if every or not slow(plan) or (number % 4 == 1 and problem.flops <= SLOW_FLOPS):
                 seen |= variants(plan)
                 met |= traits(problem)
                 if not avx512:
@@ -110,7 +115,7 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every
                         if (device is wide or not avx512) and (every or first or not slow(plan) or turn % 3 == 1):
                             met |= traits(problem)
                             yield plan
-    for dtype, layout in itertools.product(("float32", "float64", "float16"), ("NCHW", "NHWC")):
+    for dtype, layout in itertools.product(("float32", "float64", "float16"), LAYOUTS):
         if turn and not avx512 and (dtype, layout) not in met and (last := smallest(algorithm, info, dtype, layout)):
             yield last
 

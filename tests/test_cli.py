@@ -172,12 +172,12 @@ def test_check_prints_json_that_any_program_reads(monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_linker_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from clconv import discovery
+    from clconv import discovery, drivers
     from clconv.device import DeviceInfo
 
     if not DeviceInfo.of(discovery.default_queue().device).is_pocl:
         pytest.skip("only PoCL needs a linker")
-    monkeypatch.setattr(discovery, "_linker", lambda: None)
+    monkeypatch.setattr(drivers, "linker", lambda: None)
     with pytest.raises(DeviceError, match="with the program ld"):
         CliRunner().invoke(cli, ["check"], catch_exceptions=False)
     result = CliRunner().invoke(cli, ["devices", "--json"])

@@ -11,7 +11,8 @@ import pytest
 
 from clconv import DeviceError, devices
 from clconv.device import DeviceInfo
-from clconv.discovery import choose_device, require_linker
+from clconv.discovery import choose_device
+from clconv.drivers import require_linker
 from tests.conftest import find_devices
 
 ROOT = Path(__file__).parents[1]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clconv.onnx.lower import LOWERINGS, VIEWS
+
 ROOT = Path(__file__).parents[1]
 MODULES = (
     *("clconv.convolution", "clconv.functional", "clconv.problem"),
@@ -44,6 +46,15 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {" ".join(row[:2]) if row[1] in ("1", "8") else row[0]: row for row in reversed(rows)}
 
 
+def test_the_readme_names_the_nodes_of_networks() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (nodes,) = re.findall(r"\* Nodes: (.*?); and arithmetic", text, re.DOTALL)
+    named = re.findall(r"[A-Z]\w+", nodes)
+    made_by_passes = {"InvertedResidual", "Separable", "Shuffle"}
+    made_into_others = {"Dropout", "Upsample"}
+    assert sorted(named) == sorted({*LOWERINGS, *VIEWS} - made_by_passes | made_into_others)
+
+
 def test_the_readme_s_summary_is_that_of_the_tables() -> None:
     """The first row of its own, the others of the files that they link to."""
     names = ("MobileNet V1", "MobileNet V2", "ResNet-50", "ResNeXt-50", "VGG-16, convolutions")
@@ -54,7 +65,7 @@ def test_the_readme_s_summary_is_that_of_the_tables() -> None:
     for link, cells in links:
         tables = rows_of(text if link == "#layers" else (ROOT / link).read_text(encoding="utf-8"))
         mean = tables["geometric mean over all distinct layers"]
-        want = [mean[2], mean[4], *(tables[f"{name} 1"][3] if f"{name} 1" in tables else "" for name in names)]
+        want = [mean[2], mean[4], *(tables[f"{name} 1"][3] if f"{name} 1" in tables else "not measured" for name in names)]
         assert [cell.strip() for cell in cells.split("|")] == want, link
 
 

@@ -1,4 +1,4 @@
-"""Host side of kernels/pack_filter.cl and kernels/pack_strassen.cl: filters in blocks of output channels."""
+"""Host side of the kernels/pack_*.cl: filters in blocks of output channels, and in tiles for a matrix unit."""
 
 from __future__ import annotations
 

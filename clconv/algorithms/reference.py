@@ -40,7 +40,7 @@ class Reference(Algorithm):
                 *size_arguments(problem, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
                 *epilogue_arguments(problem),
             ),
-            global_size=(round_up(problem.OW, width), problem.OH, problem.N * problem.OC),
+            global_size=(round_up(problem.OW, width) * problem.OH * problem.OC * problem.N, 1, 1),
             local_size=(width, 1, 1),
         )
         return (

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from clconv import selfcheck
 from clconv.device import DeviceInfo
-from clconv.discovery import default_queue, require_linker
+from clconv.discovery import default_queue
+from clconv.drivers import require_linker
 from clconv.errors import DeviceError, ShapeError
 from clconv.plan import Plan
 from clconv.selfcheck import Outcome

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from clconv.device import DeviceInfo
-from clconv.discovery import default_queue, require_linker, runtime_problems
+from clconv.discovery import default_queue
 from clconv.discovery import devices as all_devices
+from clconv.drivers import require_linker, runtime_problems
 from clconv.errors import DeviceError
 
 

@@ -35,7 +35,7 @@ _FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--labels", type=_FILE, help="A class name per line.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Repeat the picture, or draw as many.")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Store tensors and weights in this type.")
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Element type of the images in memory.")
 @click.option(
     "--algorithm", type=click.Choice(["auto", "direct"]), default="auto", show_default=True, help="direct: least rounding."
 )

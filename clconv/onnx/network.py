@@ -52,7 +52,7 @@ def load(
     ----------
     source : path, bytes or onnx.ModelProto
     dtype : {"float32", "float16"}, optional
-        Element type to store tensors and weights in, if it is to differ from the model's. Sums are float32 in both.
+        Element type of the images in memory, if it is to differ from the model's. Packed weights and sums are float32 in both.
     algorithm : {"auto", "direct"}
         ``"direct"`` rules out methods that are faster and round more: Winograd's, Strassen's, and split elements.
     queue : pyopencl.CommandQueue, optional

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from clconv.discovery import in_own_process
+from clconv.fork import in_own_process
 from clconv.onnx.arena import Arena
 from clconv.onnx.bell import Bell
 from clconv.onnx.bound import BoundLaunch

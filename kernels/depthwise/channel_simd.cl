@@ -4,7 +4,7 @@
  *                                x[n, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL, c] * w[kh, kw, c*M + m] )
  *
  * x           N IH IW C
- * packed      ceil(C/VEC) M KH KW VEC, elements of acc_t, written by pack_depthwise from w (KH KW 1 C*M)
+ * packed      ceil(C/VEC) M KH KW VEC, elements of acc_t, written by pack_multiplied from w (KH KW 1 C*M)
  * y, residual N OH OW C*M
  *
  * Work-items: (NV*VEC channels, band of output rows, n). Each goes down its band row by row; the rows of x under the current one are
@@ -18,14 +18,12 @@
  *
  * Per tile: KH*SPAN_W vectors of x are read (a pixel serves the KW outputs that use it) and KH*KW of the filter, TILE_OW are written.
  *
- * Macros: types.clh, vector.clh, index.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of channels of a
+ * Macros: types.clh, vector.clh, ring.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of channels of a
  * work-item); TILE_OW (outputs side by side, at most OW).
  */
 #include "include/types.clh"
 #include "include/vector.clh"
-#include "include/index.clh"
 #include "include/epilogue.clh"
-#include "include/border.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
@@ -136,7 +134,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_s
 /* packed[cb, m, kh, kw, i] = w[kh, kw, (cb*VEC + i)*M + m], 0 behind the last channel.
  *
  * Work-items: (i, kh*KW + kw, cb*M + m). */
-__kernel void pack_depthwise(__global const real *restrict w, __global acc_t *restrict packed, const int C, const int M) {
+__kernel void pack_multiplied(__global const real *restrict w, __global acc_t *restrict packed, const int C, const int M) {
   const int i = get_global_id(0);
   const int tap = get_global_id(1);
   const int c = get_global_id(2) / M * VEC + i;

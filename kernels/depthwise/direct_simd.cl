@@ -16,16 +16,16 @@
  * are written. The mask costs no instruction of its own on AVX, where `and` reads memory as a load does. Only tiles at the two ends
  * of the tensor, where a vector would reach over the end, are read lane by lane.
  *
- * Macros: wide.clh, types.clh, vector.clh, index.clh, border.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has
+ * Macros: wide.clh, types.clh, vector.clh, border.clh, epilogue.clh, write_rows.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has
  * at least so many rows).
  */
 #include "include/wide.clh"
 
 #include "include/types.clh"
 #include "include/vector.clh"
-#include "include/index.clh"
 #include "include/epilogue.clh"
 #include "include/border.clh"
+#include "write_rows.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
@@ -33,10 +33,6 @@
 #if SW > 2
 #error "SW must be 1 or 2; panel_simd.cl takes any stride"
 #endif
-#ifndef TILE_OH
-#error "TILE_OH must be set by the plan"
-#endif
-
 #define SPAN_H ((TILE_OH - 1) * SH + (KH - 1) * DH + 1) /* rows of the image under a tile */
 #define SPAN_W (SW * VEC + (KW - 1) * DW)               /* elements read from such a row, no more */
 
@@ -107,8 +103,7 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
     for (int m = 0; m < M; m++) {
       const int oc = c * M + m;
       const long plane = ((long)n * C * M + oc) * OH * OW;
-      /* What this work-item writes ends here. Where a row is shorter than a vector, what is stored behind it is overwritten
-       * by the next row's store. */
+      /* What this work-item writes ends here; see write_rows. */
       const long end = BANDS == 1 ? ((long)n * C + c1) * M * OH * OW : plane + (long)oh1 * OW;
       __global const real *taps = w + oc * KH * KW;
       acc_t b = 0;
@@ -135,20 +130,14 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
             tile(acc, row, taps, mask);
           }
           UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = NATURAL(acc[i]);
-          if (HAS_RESIDUAL)
-            UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] += load_within(residual + at + i * OW, end - at - i * OW);
-          UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = activate_vec(acc[i], act_a, act_b);
-          if (end - at >= (TILE_OH - 1) * OW + VEC) {
-            UNROLL for (int i = 0; i < TILE_OH; i++) STORE_VEC(y + at + i * OW, acc[i]);
-          } else {
-            UNROLL for (int i = 0; i < TILE_OH; i++)
-              STORE_VEC_SOME(y + at + i * OW, acc[i], (int)(end - at) - i * OW);
-          }
+          write_rows(acc, residual, y, at, end, OW, act_a, act_b);
         }
       }
     }
   }
 }
+
+WIDE_END
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_direct_simd(
     __global const real *restrict x, __global const real *restrict w, __global const real *restrict zeros,

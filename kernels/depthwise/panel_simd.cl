@@ -17,19 +17,16 @@
  * Per tile: KW * SPAN_H vectors are read from the panel, KH*KW elements of w, and TILE_OH vectors are written.
  * direct_simd.cl does without the panel where no element needs converting and the stride is 1 or 2.
  *
- * Macros: types.clh, vector.clh, index.clh, panel.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OH (a band has at least so many rows).
+ * Macros: types.clh, vector.clh, panel.clh, epilogue.clh, write_rows.clh; KH KW SH SW DH DW; TILE_OH (a band has at least so many rows).
  */
 #include "include/types.clh"
 #include "include/vector.clh"
-#include "include/index.clh"
 #include "include/epilogue.clh"
 #include "include/panel.clh"
+#include "write_rows.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
-#endif
-#ifndef TILE_OH
-#error "TILE_OH must be set by the plan"
 #endif
 
 /* Rows of the panel under a tile. */
@@ -65,8 +62,7 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
     for (int m = 0; m < M; m++) {
       const int oc = c * M + m;
       const long plane = ((long)n * C * M + oc) * OH * OW;
-      /* What this work-item writes ends here. Where a row is shorter than a vector, what is stored behind it is overwritten
-       * by the next row's store. */
+      /* What this work-item writes ends here; see write_rows. */
       const long end = BANDS == 1 ? ((long)n * C + c1) * M * OH * OW : plane + (long)oh1 * OW;
       acc_t b = 0;
       if (HAS_BIAS) b = LOAD(bias, oc);
@@ -79,15 +75,7 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
           UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = VEC_OF(b);
           UNROLL for (int kw = 0; kw < KW; kw++)
             column(acc, panel + (oh - oh0) * SH * PITCH + ow + PANEL_TAP(kw), w + oc * KH * KW + kw, PITCH);
-          if (HAS_RESIDUAL)
-            UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] += load_within(residual + at + i * OW, end - at - i * OW);
-          UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = activate_vec(acc[i], act_a, act_b);
-          if (end - at >= (TILE_OH - 1) * OW + VEC) {
-            UNROLL for (int i = 0; i < TILE_OH; i++) STORE_VEC(y + at + i * OW, acc[i]);
-          } else {
-            UNROLL for (int i = 0; i < TILE_OH; i++)
-              STORE_VEC_SOME(y + at + i * OW, acc[i], (int)(end - at) - i * OW);
-          }
+          write_rows(acc, residual, y, at, end, OW, act_a, act_b);
         }
       }
     }

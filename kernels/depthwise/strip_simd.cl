@@ -20,13 +20,12 @@
  * A processor asks by itself for what lies behind what is read, which here is read much later. So each channel's image is asked
  * for during the one before, line by line, at the pace at which outputs are made.
  *
- * Macros: wide.clh, types.clh, vector.clh, index.clh, border.clh, epilogue.clh, prefetch.clh; KH KW SH SW DH DW, DH is 1.
+ * Macros: wide.clh, types.clh, vector.clh, border.clh, epilogue.clh, prefetch.clh; KH KW SH SW DH DW, DH is 1.
  */
 #include "include/wide.clh"
 
 #include "include/types.clh"
 #include "include/vector.clh"
-#include "include/index.clh"
 #include "include/epilogue.clh"
 #include "include/border.clh"
 #include "include/prefetch.clh"

@@ -9,11 +9,12 @@
  * bias             OC
  *
  * Work-items: (pixel block, block of output channels of the group, n*PARTS + part of the groups), one a work-group. Each
- * computes PIXELS pixels, joined across rows, of BLOCKS * OC_BLOCK output channels, in GROUPS groups one after the other; include/channel_tile.clh has the picture, the loop, the macros.
+ * computes PIXELS pixels, joined across rows, of BLOCKS * OC_BLOCK output channels, of one group at a time, GROUPS of them;
+ * include/channel_tile.clh has the picture, the loop, the macros.
  *
  *   x   | group 0 | group 1 | ...        y   | group 0 | group 1 | ...
  *            |                                    ^
- *            +---- panel of ICG channels ---------+       a work-item sees one group alone
+ *            +---- panel of ICG channels ---------+       one group at a time
  *
  * Traffic: a work-item reads the part of x that its pixels need once and its filters once.
  */
@@ -24,8 +25,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_channel_sim
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel,
     __local acc_t *restrict sums, __local int *restrict table, const int N, const int IC,
     const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
-    const int PL, const int GROUPS, const int PIXELS, const int BLOCKS, const int IC_BLOCK, const int TOGETHER, const int CS, const int RS, const int PS,
-    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+    const int PL, const int GROUPS, const int PIXELS, const int BLOCKS, const int IC_BLOCK, const int TOGETHER,
+    const int CS, const int RS, const int PS, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int parts = (OC / OCG + GROUPS - 1) / GROUPS;
   const int p0 = get_global_id(0) * PIXELS;     /* 0 .. OH*OW-1 */

@@ -31,7 +31,7 @@
  *
  * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, index.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of
  * channels of a work-item); GROUP; PARTS (1, 2, 4); TILE_OW (outputs side by side, at most OW).
  */
 #include "include/wide.clh"
@@ -39,7 +39,6 @@
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/lanes.clh"
-#include "include/index.clh"
 #include "include/epilogue.clh"
 #include "include/border.clh"
 

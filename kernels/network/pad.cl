@@ -8,7 +8,7 @@
  *
  * Work-items: (row i2, row block i0 * Y1 + i1); each writes one row of Y3 elements.
  *
- *      v v v v v v      r: outside, the middle is copied as it is
+ *      v v v v v v      v: outside, the middle is copied as it is
  *      v [x x x] v
  *      v [x x x] v
  *      v v v v v v

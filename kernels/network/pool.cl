@@ -23,18 +23,11 @@
 #include "include/vector.clh"
 #include "include/border.clh"
 #include "combine.clh"
+#include "window.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
-
-/* Number of k in 0 .. K-1 with low <= at + k * step < high. */
-static inline int taps(const int at, const int K, const int step, const int low, const int high) {
-  const int first = at < low ? (low - at + step - 1) / step : 0;
-  const int room = high > at ? (high - at + step - 1) / step : 0; /* k below this are below high */
-  const int last = room < K ? room : K;
-  return last > first ? last - first : 0;
-}
 
 /* VEC outputs from the combined row, all of whose neighbours are inside; p points at the first one's first neighbour. */
 static inline vec across(__local const acc_t *p) {
@@ -94,7 +87,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool(
 #if MODE == 1
     const int rows = high - low;
 #elif MODE == 2
-    const int rows = taps(at, KH, DH, -PT, IH + PB);
+    const int rows = taps_within(at, KH, DH, -PT, IH + PB);
 #endif
     __global real *py = y + (plane * OH + oh) * OW;
     int ow = 0;
@@ -115,9 +108,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool(
         if (iw >= 0 && iw < IW) v = COMBINE(v, row[iw]);
       }
 #if MODE == 1
-      v = v / (acc_t)(rows * taps(left, KW, DW, 0, IW));
+      v = v / (acc_t)(rows * taps_within(left, KW, DW, 0, IW));
 #elif MODE == 2
-      v = v / (acc_t)(rows * taps(left, KW, DW, -PL, IW + PR));
+      v = v / (acc_t)(rows * taps_within(left, KW, DW, -PL, IW + PR));
 #endif
       STORE(py, ow, v);
       ow++;

@@ -21,16 +21,11 @@
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "combine.clh"
+#include "window.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
-
-/* The first k in 0 .. K with at + k*step >= low, which may be K. */
-static inline int first_tap(const int at, const int K, const int step, const int low) {
-  const int k = at < low ? (low - at + step - 1) / step : 0;
-  return k < K ? k : K;
-}
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool_channels(
     __global const real *restrict x, __global real *restrict y, const int C, const int IH, const int IW, const int OH,

@@ -17,17 +17,11 @@
 #include "include/types.clh"
 #include "include/index.clh"
 #include "combine.clh"
+#include "window.clh"
 
 #if !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW) || !defined(ITEMS)
 #error "SH, SW, DH, DW and ITEMS must be set by the plan"
 #endif
-
-/* Places at, at+step, .. of K that are within low .. high-1. */
-static inline int count_within(const int at, const int K, const int step, const int low, const int high) {
-  int count = 0;
-  for (int k = 0; k < K; k++) count += at + k * step >= low && at + k * step < high;
-  return count;
-}
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pool_simt(
     __global const real *restrict x, __global real *restrict y, const int N, const int C, const int IH, const int IW,
@@ -59,9 +53,9 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pool_simt(
     }
   }
 #if MODE == 1
-  v /= (acc_t)(count_within(top, KH, DH, 0, IH) * count_within(left, KW, DW, 0, IW));
+  v /= (acc_t)(taps_within(top, KH, DH, 0, IH) * taps_within(left, KW, DW, 0, IW));
 #elif MODE == 2
-  v /= (acc_t)(count_within(top, KH, DH, -PT, IH + PB) * count_within(left, KW, DW, -PL, IW + PR));
+  v /= (acc_t)(taps_within(top, KH, DH, -PT, IH + PB) * taps_within(left, KW, DW, -PL, IW + PR));
 #endif
   STORE(y, item, v);
 }

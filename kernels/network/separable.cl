@@ -4,7 +4,7 @@
  *   y[n, oh, ow, oc] = act( bias[oc] + residual[n, oh, ow, oc] + sum over ic of d[n, oh, ow, ic] * w[oc, ic] )
  *
  * x            N IH IW IC
- * taps         KH KW TAP_PITCH, from pack_depthwise of depthwise/pixel_simd.cl: VEC zeros, IC elements, zeros
+ * taps         KH KW TAP_PITCH, from pack_taps of depthwise/pixel_simd.cl: VEC zeros, IC elements, zeros
  * packed       BLOCKS IC OCB, from pack_filter.cl; or BLOCKS 7 ICH OCB, from pack_strassen.cl  (macro STRASSEN)
  * shift, bias  IC, OC
  * residual, y  N OH OW OC

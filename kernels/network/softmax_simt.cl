@@ -23,7 +23,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void softmax_simt(__
                                                                               __global real *restrict y, const int R,
                                                                               const int INNER) {
   __local acc_t maxima[ITEMS], sums[ITEMS];
-  const int lid = get_local_id(0); /* 0 .. ITEMS-1 */
+  const uint lid = get_local_id(0); /* 0 .. ITEMS-1 */
   const int blocks = (INNER + COLUMNS - 1) / COLUMNS;
   const int column = lid % COLUMNS, share = lid / COLUMNS;
   const int i = (int)(get_group_id(0) % blocks) * COLUMNS + column; /* 0 .. INNER-1, and the tail of the last block */

@@ -1,4 +1,4 @@
-/* Direct convolution in N C H W for CPUs, for few input channels (the first layer of a network): pixels in vectors.
+/* Direct convolution in N C H W for CPUs, for images whose rows fill vectors: pixels in vectors.
  *
  *   y[n, oc, oh, ow] = act( bias[oc] + residual[n, oc, oh, ow]
  *                           + sum over ic, kh, kw of x[n, ic, oh*SH + kh*DH - PT, ow*SW + kw*DW - PL] * w[oc, ic, kh, kw] )

@@ -19,10 +19,10 @@
  *
  * x, y, residual   N C H W, or N H W C        (macro NHWC)
  * w                OC ICG 3 3, or 3 3 ICG OC
- * U                G Q SIDE*SIDE panels ICB*VEC OC_BLOCK    ICB = ceil(ICG / VEC), OCB = ceil(OCG / OC_BLOCK), tails 0; in panels of
- *                                                           `panels` blocks, Q = ceil(OCB / panels), the last of a group with the rest
+ * U                G Q SIDE*SIDE panels ICB*VEC OC_BLOCK    ICB = ceil(ICG / VEC), OCB = ceil(OCG / OC_BLOCK), tails 0; Q panels of
+ *                                                           panel_blocks blocks a group, the last with the rest
  * V                SIDE*SIDE ICB tiles VEC               of one group and one run of tiles
- * M                PANELS SIDE*SIDE tiles OC_BLOCK
+ * M                panel_blocks SIDE*SIDE tiles OC_BLOCK
  *
  * Per tile and pair of channels SIDE*SIDE multiply-adds; per tile and input channel SIDE*SIDE elements of V are written, and as many of M
  * per output channel; U is read once per run of tiles.
@@ -78,8 +78,10 @@ static inline segment segment_at(const long tile, const long end, const sizes s)
   return r;
 }
 
-/* Panels of `panels` blocks of OC_BLOCK that hold OCG output channels. */
-static inline int panels_of(const int OCG, const int panels) { return (OCG + panels * OC_BLOCK - 1) / (panels * OC_BLOCK); }
+/* Panels of `panel_blocks` blocks of OC_BLOCK that hold OCG output channels. */
+static inline int panels_of(const int OCG, const int panel_blocks) {
+  return (OCG + panel_blocks * OC_BLOCK - 1) / (panel_blocks * OC_BLOCK);
+}
 
 static inline int least(const int a, const int b) { return a < b ? a : b; }
 
@@ -134,16 +136,16 @@ ITEM void input_run(__global const real *restrict x, __local acc_t *strip, PANEL
     }
 }
 
-/* The outputs of the tiles first .. last-1, group g, for the panels q0 .. q1-1 of PANELS blocks of output channels. */
+/* The outputs of the tiles first .. last-1, group g, for the panels q0 .. q1-1 of panel_blocks blocks of output channels. */
 ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __local acc_t *m, __local acc_t *strip,
                      __global const real *restrict bias, __global const real *restrict residual, __global real *restrict y,
-                     const sizes s, const int g, const long first, const long last, const int q0, const int q1, const int panels,
-                     const acc_t act_a, const acc_t act_b) {
+                     const sizes s, const int g, const long first, const long last, const int q0, const int q1,
+                     const int panel_blocks, const acc_t act_a, const acc_t act_b) {
   const int tiles = last - first, slab = slab_of(tiles * OC_BLOCK);
   const int ICB = (s.ICG + VEC - 1) / VEC, OCB = (s.OCG + OC_BLOCK - 1) / OC_BLOCK, v_slab = slab_of(ICB * VEC * tiles);
   const long u_block = (long)ICB * VEC * OC_BLOCK;
   for (int q = q0; q < q1; q++) {
-    const int b0 = q * panels, count = least(panels, OCB - b0);
+    const int b0 = q * panel_blocks, count = least(panel_blocks, OCB - b0);
     __global const acc_t *uq = u + ((long)g * OCB + b0) * FREQUENCIES * u_block;
     __global const acc_t *end = uq + count * FREQUENCIES * u_block;
     for (int f = 0; f < FREQUENCIES; f++)
@@ -167,13 +169,13 @@ ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __l
 
 /* U, one element of w a work-item: (o in the block, ic, g*OCB + block of output channels). */
 __kernel void winograd_filter(__global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG,
-                              const int OCG, const int OCB, const int panels) {
+                              const int OCG, const int OCB, const int panel_blocks) {
   const int o = get_global_id(0);           /* 0 .. OC_BLOCK-1 */
   const int ic = get_global_id(1);          /* 0 .. ICB*VEC-1 */
   const int g = get_global_id(2) / OCB;     /* 0 .. G-1 */
   const int b = get_global_id(2) % OCB;     /* 0 .. OCB-1 */
   const int ICP = get_global_size(1), ocg = b * OC_BLOCK + o;
-  const int b0 = b / panels * panels, count = OCB - b0 < panels ? OCB - b0 : panels; /* the panel of b */
+  const int b0 = b / panel_blocks * panel_blocks, count = least(panel_blocks, OCB - b0); /* the panel of b */
   acc_t mid[3][SIDE];
   ROLLED for (int k = 0; k < 3; k++) {
     acc_t t[3] = {0, 0, 0};
@@ -198,16 +200,16 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
     __global const real *restrict x, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *v, __local acc_t *m, __local acc_t *strip,
     const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
-    const int PT, const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b
-    BELL_PARAMETERS) {
+    const int PT, const int PL, const int TY, const int TX, const int N, const int panel_blocks, const acc_t act_a,
+    const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
-  const int Q = panels_of(OCG, panels);
+  const int Q = panels_of(OCG, panel_blocks);
   input_run(x, strip, v, s, g, first, last, 0, (ICG + VEC - 1) / VEC);
-  output_run(u, v, m, strip, bias, residual, y, s, g, first, last, share * Q / shares, (share + 1) * Q / shares, panels,
+  output_run(u, v, m, strip, bias, residual, y, s, g, first, last, share * Q / shares, (share + 1) * Q / shares, panel_blocks,
              act_a, act_b);
 }
 
@@ -232,7 +234,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
     __global const acc_t *restrict v, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *m, __local acc_t *strip, const int IC,
     const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
-    const int PL, const int TY, const int TX, const int N, const int panels, const acc_t act_a, const acc_t act_b
+    const int PL, const int TY, const int TX, const int N, const int panel_blocks, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
@@ -240,9 +242,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
   const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
   const long size = (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + runs - 1) / runs)); /* of V of a run */
-  const int Q = panels_of(OCG, panels);
+  const int Q = panels_of(OCG, panel_blocks);
   output_run(u, v + (g * runs + run) * size, m, strip, bias, residual, y, s, g, first, last, share * Q / shares,
-             (share + 1) * Q / shares, panels, act_a, act_b);
+             (share + 1) * Q / shares, panel_blocks, act_a, act_b);
 }
 
 #endif

@@ -62,7 +62,7 @@ class DepthwiseChannelSimd(Algorithm):
         count = bands(p, device, chunks)
         pack = Launch(
             kernel=self.kernel,
-            entry="pack_depthwise",
+            entry="pack_multiplied",
             macros=macros,
             arguments=("w", "packed", *size_arguments(p, "IC", "OCG")),
             global_size=(vec, p.KH * p.KW, blocks * p.OCG),

@@ -56,7 +56,7 @@ class DepthwisePixelSimd(Algorithm):
         pitch = _pitch(p, vec)
         launch = Launch(
             kernel=self.kernel,
-            entry="pack_depthwise",
+            entry="pack_taps",
             macros=(
                 *common_macros(p, device),
                 *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(avx512))),

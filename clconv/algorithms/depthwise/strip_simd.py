@@ -33,7 +33,7 @@ Of larger ones, 224 x 224 pixels take as long as in tiles along the rows, 1000 x
 
 
 class DepthwiseStripSimd(Algorithm):
-    """Several channels, or a band of rows of one, a work-item; borders are masked in registers."""
+    """Strips of a vector's width, down several channels or a band of one: each row is read once, the next channel asked for."""
 
     name = "depthwise/strip_simd"
     family = "direct"

@@ -1,4 +1,4 @@
-"""Host side of kernels/standard/pixel_simd.cl: few input channels in NCHW, pixels in vectors, on CPUs."""
+"""Host side of kernels/standard/pixel_simd.cl: NCHW, pixels in vectors, on CPUs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clconv.algorithms.base import (
     common_macros,
     direct_error_factor,
     epilogue_arguments,
-    round_up,
     rounds,
     size_arguments,
 )
 from clconv.algorithms.channel_tile import boost, lanes_of
 from clconv.algorithms.packing import pack_filter
+from clconv.algorithms.panel import panel_bytes, phase
 from clconv.algorithms.reasons import too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -97,7 +97,7 @@ class PixelSimd(Algorithm):
             arguments=(
                 *("x", "packed", "bias", "residual", "y", Local(_panel(p, cut))),
                 *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "PT", "PL"),
-                *(Int(cut.item_rows), Int(cut.item_blocks), Int(_phase(p, cut.vec))),
+                *(Int(cut.item_rows), Int(cut.item_blocks), Int(phase(p, cut.vec))),
                 *epilogue_arguments(p),
             ),
             global_size=_items(p, cut),
@@ -119,15 +119,9 @@ def _items(p: ConvProblem, cut: _Cut) -> tuple[int, int, int]:
     return ceil_div(p.OH, cut.item_rows), ceil_div(ceil_div(p.OC, cut.block), cut.item_blocks), p.N
 
 
-def _phase(p: ConvProblem, vec: int) -> int:
-    """Elements of one column sequence of a panel's row, slack included; see include/panel.clh."""
-    return round_up(p.OW + (p.KW - 1) * p.DW // p.SW, vec) + vec
-
-
 def _panel(p: ConvProblem, cut: _Cut) -> int:
     """Bytes of the panel of a work-item."""
-    rows = (cut.item_rows - 1) * p.SH + p.EKH
-    return p.IC * rows * p.SW * _phase(p, cut.vec) * accumulator_bytes(p)
+    return panel_bytes(p, cut.vec, cut.item_rows)
 
 
 def _cycles(p: ConvProblem, device: DeviceInfo, cut: _Cut) -> float:

@@ -42,12 +42,12 @@ PARTS_OF_LINES = 4
 
 @dataclass(frozen=True)
 class Blocking:
-    """How the work is cut: runs of tiles, shares and panels of output channels, V in local memory or not."""
+    """How the work is cut: runs of tiles, shares of the panels of output channels, blocks a panel, V in local memory or not."""
 
     tile: int
     runs: int
     shares: int
-    panels: int
+    panel_blocks: int
     fused: bool
 
 
@@ -86,9 +86,9 @@ def blockings(problem: ConvProblem, device: DeviceInfo, tile: int) -> Iterator[B
         for shares in (1 << i for i in range((2 * units).bit_length())):
             if shares > 1 and runs * shares * problem.G > 8 * units and shares > 2:
                 break
-            for panels in (1, 2, 4):
+            for panel_blocks in (1, 2, 4):
                 for fused in (True, False):
-                    blocking = Blocking(tile, runs, shares, panels, fused)
+                    blocking = Blocking(tile, runs, shares, panel_blocks, fused)
                     if sum(local_bytes(problem, device, blocking)) <= device.local_mem_bytes:
                         yield blocking
 
@@ -100,7 +100,7 @@ def local_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) ->
     pixels, step = side(blocking.tile, problem.SH), blocking.tile * problem.SH
     strip = pixels * (STRIP // step * step + pixels - step) * vec * size
     v, m = slab_bytes(problem, device, blocking)
-    return (v if blocking.fused else 0, m * blocking.panels, strip)
+    return (v if blocking.fused else 0, m * blocking.panel_blocks, strip)
 
 
 def slab_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> tuple[int, int]:
@@ -124,12 +124,12 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     frequencies = side(b.tile, p.SH) ** 2
     ic_blocks, oc_blocks = ceil_div(p.ICG, vec), ceil_div(p.OCG, 2 * vec)
     most = ceil_div(p.N * ceil_div(p.OH, b.tile) * ceil_div(p.OW, b.tile), b.runs)
-    share = min(oc_blocks, ceil_div(ceil_div(oc_blocks, b.panels), b.shares) * b.panels)
+    share = min(oc_blocks, ceil_div(ceil_div(oc_blocks, b.panel_blocks), b.shares) * b.panel_blocks)
     # A part of t tiles takes t cycles a step for its 2*t multiply-adds, if loads and latencies leave it at that.
     parts = ceil_div(most, 8 if device.avx512 else 6)
     even, more = divmod(most, parts)
     steps = more * max(even + 1.0, 4.0) + (parts - more) * max(float(even), 4.0)
-    multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panels
+    multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panel_blocks
     if device.full_avx512:
         multiply *= FULL_AVX512.get(side(b.tile, p.SH), 1.0)
     v, m = slab_bytes(p, device, b)
@@ -141,12 +141,12 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     waves = ceil_div(b.runs * b.shares * p.G, device.compute_units)
     if b.fused:
         item += transform
-        if v + m * b.panels > 0.7 * device.l2_bytes:
+        if v + m * b.panel_blocks > 0.7 * device.l2_bytes:
             item += 0.3 * share * v / 16
         return waves * (item + 2000) + 30e3 + images
-    item += 0.05 * v * (1 if v < device.l2_bytes else min(share / b.panels, 16) / 4)
+    item += 0.05 * v * (1 if v < device.l2_bytes else min(share / b.panel_blocks, 16) / 4)
     live = v * min(b.runs, ceil_div(device.compute_units, b.shares))  # V of the runs that are at work at the same time
-    item += far_cycles(v * share / b.panels, live, device)
+    item += far_cycles(v * share / b.panel_blocks, live, device)
     first = ceil_div(b.runs * ic_blocks * p.G, device.compute_units) * (transform + 0.1 * v) / ic_blocks
     return waves * (item + 2000) + first + 60e3 + images
 
@@ -182,7 +182,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         *(Int(ty), Int(tx), Int(problem.N)),
     )
     v_bytes, m_bytes, strip = map(Local, local_bytes(problem, device, blocking))
-    last = (Int(blocking.panels), *epilogue_arguments(problem))
+    last = (Int(blocking.panel_blocks), *epilogue_arguments(problem))
     work = (blocking.runs, blocking.shares, problem.G)
     one = (1, 1, 1)
     launches: tuple[Launch, ...]
@@ -199,7 +199,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         kernel,
         "winograd_filter",
         macros,
-        ("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(ocb), Int(blocking.panels)),
+        ("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(ocb), Int(blocking.panel_blocks)),
         (oc_block, icb * vec, problem.G * ocb),
         (oc_block, 1, 1),
     )
@@ -209,8 +209,8 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         launches=launches,
         packing=Packing(pack, problem.G * frequencies * icb * vec * ocb * oc_block * size),
         scratch_bytes=() if blocking.fused else (problem.G * blocking.runs * slab_bytes(problem, device, blocking)[0],),
-        tile=f"F({tile}x{tile}, 3x3), {blocking.runs} runs of {most} tiles, {blocking.shares} shares, {blocking.panels} panels"
-        + ("" if blocking.fused else ", two steps"),
+        tile=f"F({tile}x{tile}, 3x3); runs: {blocking.runs} of {most} tiles; shares: {blocking.shares}; "
+        f"blocks a panel: {blocking.panel_blocks}{'' if blocking.fused else '; two steps'}",
         seconds=seconds,
         error_factor=error_factor(problem, tile),
         winograd=tile,

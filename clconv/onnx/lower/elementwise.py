@@ -44,7 +44,7 @@ def emit_unary(to: Lowering, x: str, y: str, function: Activation, dtype: str) -
 
 
 def lower_binary(node: Node, to: Lowering) -> None:
-    """Two tensors; more of them for Max and Min, one after the other."""
+    """Two tensors; more of them for Max, Min and Sum, one after the other."""
     if len(node.inputs) < 2:
         lower_identity_of(node, to)
         return

@@ -1,0 +1,37 @@
+"""A process that was forked from one that had used OpenCL, whose threads did not come along."""
+
+from __future__ import annotations
+
+import os
+
+from clconv.errors import DeviceError
+
+
+class _Process:
+    """Whether OpenCL was used here, and whether that was before this process was forked from another."""
+
+    used = False
+    forked = False
+
+
+def _after_fork() -> None:
+    _Process.forked = _Process.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def in_own_process() -> bool:
+    """Whether the driver's threads are here, see :func:`require_own_process`."""
+    return not _Process.forked
+
+
+def require_own_process() -> None:
+    """Raise a DeviceError in a process forked from one that used OpenCL: without the driver's threads it would never end."""
+    if _Process.forked:
+        raise DeviceError(
+            "this process was forked from one that had used OpenCL, whose threads did not come along; start processes by "
+            "'spawn' or 'forkserver' (multiprocessing.set_start_method), or before the first convolution"
+        )
+    _Process.used = True
