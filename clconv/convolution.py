@@ -63,7 +63,7 @@ class Convolution:
     workspace : int, optional
         Most scratch memory of a call, in bytes.
     error_factor : float, optional
-        Largest error bound that is accepted, in units of ``eps * conv(|x|, |w|)``.
+        Largest bound of the error that is accepted, a number as :meth:`explain` prints it.
     queue : pyopencl.CommandQueue, optional
         Where everything runs; :func:`default_queue` if left out. It is kept until Python ends, see :func:`conv2d`.
 

@@ -77,6 +77,7 @@ class Explanation:
             "workspace_bytes": plan.workspace,
             "packed_bytes": plan.packed_bytes,
             "error_factor": plan.error_factor,
+            "error_bound": plan.bound,
             "predicted_roofline_share": self._share(plan.seconds),
             "measured_roofline_share": None if self.choice.measured is None else self._share(self.choice.measured),
             "other_candidates": self._others,
@@ -107,7 +108,7 @@ class Explanation:
             f"  kernels     {', '.join(dict.fromkeys(f'kernels/{launch.kernel}' for launch in plan.launches))}",
             f"  roofline    {self.intensity:.1f} FLOP/byte, {bound} bound; {shares} of it",
             f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
-            f"  error       at most {plan.error_factor:g} eps * conv(|x|, |w|)",
+            f"  error       at most {plan.bound}",
         ]
         if self.in_caller:
             lines.append("  thread      that of the caller, for NumPy arrays: to wake the driver's own would take longer")

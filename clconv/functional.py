@@ -84,7 +84,7 @@ def conv2d(
     workspace : int, optional
         Most scratch memory of the call, in bytes; the packed filter is not counted.
     error_factor : float, optional
-        Largest error bound that is accepted, in units of ``eps * conv(|x|, |w|)``.
+        Largest bound of the error that is accepted, a number as ``clconv explain`` prints it.
     out : array, optional
         Takes the result.
     queue : pyopencl.CommandQueue, optional

@@ -101,7 +101,8 @@ class Plan:
     seconds : float
         Predicted time of one call; only the order of candidates matters.
     error_factor : float
-        ``|y - exact| <= error_factor * eps * conv(|x|, |w|)`` before the activation, in float32's (float64's) eps.
+        Bound of the error before the activation, in units that :attr:`bound` names: float32's (float64's) eps times the sum of
+        all products' sizes, or of the largest ones where sums of elements are multiplied.
     winograd : int
         Outputs along one side of a Winograd tile; 0 for a direct method. Its bound looks at whole tiles.
     strassen : tuple of 3 int, optional
@@ -119,6 +120,20 @@ class Plan:
     error_factor: float
     winograd: int = 0
     strassen: tuple[int, int, int] | None = None
+
+    @property
+    def bound(self) -> str:
+        """The bound of the error before the activation and before the result is rounded into its element type, for people.
+
+        Winograd's and Strassen's methods multiply sums of elements: an output may err where all that it is made of is 0.
+        """
+        eps = "eps(float64)" if self.problem.dtype == "float64" else "eps(float32)"
+        size = "conv(|x|, |w|)"
+        if self.winograd:
+            size = "max |x| of the pixels under a tile * sum |w| of the output channel"
+        elif self.strassen:
+            size = "max |x| of two pixels * the larger sum |w| of two output channels"
+        return f"{self.error_factor:g} {eps} * {size}"
 
     @property
     def packed_bytes(self) -> int:

@@ -36,8 +36,8 @@ class Limits:
     workspace : int, optional
         Most scratch memory of one call, in bytes.
     error_factor : float, optional
-        Largest ``error_factor`` of a plan; rules out Winograd, Strassen and split elements where they lose too much. (What
-        very large, very small, infinite elements and NaN do to them: see :func:`clconv.conv2d`.)
+        Largest ``error_factor`` of a plan, see :class:`clconv.plan.Plan`; rules out Winograd, Strassen and split elements where
+        they lose too much. (What very large, very small, infinite elements and NaN do to them: see :func:`clconv.conv2d`.)
 
     Raises
     ------

@@ -17,7 +17,7 @@ from clconv.bench.picture import draw_ratios, draw_sweep
 from clconv.bench.process import Process
 from clconv.bench.readme import write as write_readme
 from clconv.bench.results import LayerResult, Results
-from clconv.bench.resume import resumed
+from clconv.bench.resume import require_alike, resumed
 from clconv.bench.timing import measure_machine, measure_round
 from clconv.bench.workloads import Layer, distinct_layers
 
@@ -68,10 +68,13 @@ def bench_layers(
         date=datetime.date.today().isoformat(),
         versions=machine.versions({p.name: p.version for p in found}),
     )
+    for record in earlier:
+        require_alike(record, results, ("batch", "threads"), "measure both alike")
     if resume and json_file is not None and json_file.exists():
         results = resumed(Results.load(json_file), results, ("batch", "threads", "layouts", "versions"))
     ours = tuple(lay if a == "auto" else f"{lay} {a}" for a in algorithms for lay in layouts if a != "none")
-    ended = _measure(results, layers, found, ours, budget, json_file, console)
+    on = [record.machine for record in earlier]
+    ended = _measure(results, layers, found, ours, on, budget, json_file, console)
     for record in earlier:
         results.adopt(record)
     if sweep:
@@ -115,6 +118,7 @@ def _measure(
     layers: list[Layer],
     found: list[peers.Peer],
     ours: tuple[str, ...],
+    on: list[machine.Machine | None],
     budget: float | None,
     json_file: Path | None,
     console: Console,
@@ -139,7 +143,7 @@ def _measure(
         processes += [(stack.enter_context(Process(p, results.threads)), p.variants_in(results.layouts)) for p in found]
         try:
             tell("limits of the device")
-            results.machine = measure_machine(us, results.machine)
+            results.machine = measure_machine(us, results.machine, on)
             for layer in todo:
                 if time.monotonic() > end:
                     return f"the budget is spent after {done} of {whole} visits to a layer"

@@ -34,7 +34,7 @@ class Process:
     threads : int
         Threads that the library may use.
     timeout : float
-        Seconds after which a request is given up.
+        Seconds after which a request is given up, beside those that it asks to be timed for.
     """
 
     def __init__(self, peer: Peer, threads: int, timeout: float = 120.0) -> None:
@@ -65,7 +65,7 @@ class Process:
         try:
             child.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             child.stdin.flush()
-            line = child.stdout.readline() if self._ready(child.stdout) else None
+            line = child.stdout.readline() if self._ready(child.stdout, 3 * float(arguments.get("seconds", 0))) else None
         except BrokenPipeError:
             line = b""
         if not line:
@@ -86,9 +86,9 @@ class Process:
                 with contextlib.suppress(BrokenPipeError):  # a request that nobody read
                     pipe.close()
 
-    def _ready(self, pipe: IO[bytes]) -> bool:
+    def _ready(self, pipe: IO[bytes], longer: float) -> bool:
         """Wait for an answer; False if it is too late. Windows cannot wait for a pipe: there it waits for ever."""
-        return os.name == "nt" or bool(select.select([pipe], [], [], self.timeout)[0])
+        return os.name == "nt" or bool(select.select([pipe], [], [], self.timeout + longer)[0])
 
     def _start(self) -> subprocess.Popen[bytes]:
         threads = str(self.threads)

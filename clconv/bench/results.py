@@ -14,6 +14,7 @@ from pathlib import Path
 from clconv.bench.case import TOLERANCE, decode, encode
 from clconv.bench.machine import Machine
 from clconv.bench.peers import OURS, layout_of
+from clconv.bench.resume import adopted_versions
 from clconv.bench.workloads import Layer
 from clconv.errors import ClconvError
 
@@ -114,7 +115,7 @@ class Results:
             if name in earlier.layers:
                 old = earlier.layers[name].timings
                 result.timings.update({p: t for p, t in old.items() if p != OURS.name and p not in result.timings})
-        self.versions.update({k: v for k, v in earlier.versions.items() if k not in self.versions})
+        self.versions |= adopted_versions(earlier, self, earlier.versions.keys() - self.versions.keys())
 
     def save(self, path: Path) -> None:
         """Write JSON; a reader finds the old file or the new one, never half of it."""

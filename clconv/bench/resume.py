@@ -1,8 +1,8 @@
-"""To go on with an earlier run that was kept as JSON."""
+"""To go on with an earlier run that was kept as JSON, or to take others' times from it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from clconv.errors import ClconvError
@@ -13,6 +13,8 @@ class Run(Protocol):
 
     rounds: int
     seconds: float
+    date: str
+    versions: dict[str, str]
 
 
 R = TypeVar("R", bound=Run)
@@ -32,9 +34,22 @@ def resumed(earlier: R, now: R, alike: Sequence[str]) -> R:
     ClconvError
         If one of these is not.
     """
+    require_alike(earlier, now, alike, "start anew without --resume")
+    earlier.rounds, earlier.seconds = now.rounds, now.seconds
+    if (first := earlier.date.split(" to ")[0]) != now.date:
+        earlier.date = f"{first} to {now.date}"
+    return earlier
+
+
+def require_alike(earlier: R, now: R, alike: Sequence[str], what_to_do: str) -> None:
+    """Raise a ClconvError if an attribute of an earlier run differs."""
     for what in alike:
         before, after = getattr(earlier, what), getattr(now, what)
         if before != after:
-            raise ClconvError(f"the earlier run has {what} {before}, this one {after}; start anew without --resume")
-    earlier.rounds, earlier.seconds = now.rounds, now.seconds
-    return earlier
+            raise ClconvError(f"the earlier run has {what} {before}, this one {after}; {what_to_do}")
+
+
+def adopted_versions(earlier: R, now: R, names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of libraries whose times an earlier run stands for, with its date where that is another."""
+    when = "" if earlier.date == now.date else f" of {earlier.date}"
+    return {name: f"{earlier.versions[name]}{when}" for name in names if name in earlier.versions}

@@ -93,12 +93,14 @@ def judge(lines: dict[str, list[Point]], results: Results) -> dict[str, list[Poi
     """Return the measured points with their times; cliffs, and grouped slower than dense, are flagged."""
     judged = {}
     allowance = results.machine.call_us / 1e3 if results.machine else 0.0
+    times = {p.layer.name: _times(p, results) for points in lines.values() for p in points if p.layer.name in results.layers}
+    every = [replace(p, ms=times[p.layer.name]) for points in lines.values() for p in points if p.layer.name in times]
     for title, points in lines.items():
-        measured = [replace(p, ms=_times(p, results), flags={}) for p in points if p.layer.name in results.layers]
+        measured = [replace(p, ms=times[p.layer.name], flags={}) for p in points if p.layer.name in times]
         for layout in results.layouts:
             known = [p for p in measured if layout in p.ms]
             _flag_cliffs(known, layout, allowance)
-            _flag_groups(known, layout, allowance)
+            _flag_groups(known, every, layout, allowance)
         if measured:
             judged[title] = measured
     return judged
@@ -118,13 +120,13 @@ def _flag_cliffs(points: list[Point], layout: str, allowance: float) -> None:
                 point.flags[layout] = f"{point.ms[layout] / neighbourly:.1f}x its neighbour's time per FLOP"
 
 
-def _flag_groups(points: list[Point], layout: str, allowance: float) -> None:
-    """Compare grouped points with a dense one of the same channels, filter and image in the same series."""
+def _flag_groups(points: list[Point], every: list[Point], layout: str, allowance: float) -> None:
+    """Compare grouped points with a dense one of the same channels, filter and image, in whatever series."""
 
     def size(p: ConvProblem) -> tuple[object, ...]:
         return (p.x_shape, p.OC, p.KH, p.KW, p.stride, p.dilation)
 
-    dense = {size(q.layer.problem): q.ms[layout] for q in points if q.layer.problem.G == 1}
+    dense = {size(q.layer.problem): q.ms[layout] for q in every if q.layer.problem.G == 1 and layout in q.ms}
     for point in points:
         p = point.layer.problem
         if p.G > 1 and size(p) in dense and point.ms[layout] > dense[size(p)] + allowance:

@@ -21,13 +21,15 @@ Tell = Callable[[str], None]
 _MACHINE_SECONDS = 0.15
 
 
-def measure_machine(process: Process, earlier: machine.Machine | None = None) -> machine.Machine:
+def measure_machine(
+    process: Process, earlier: machine.Machine | None = None, others: Iterable[machine.Machine | None] = ()
+) -> machine.Machine:
     """Measure the device's limits in our process; of two measurements the faster numbers are nearer to the truth.
 
     Raises
     ------
     ClconvError
-        If there is no device, or its limits cannot be measured.
+        If there is no device, its limits cannot be measured, or an earlier run was made on another.
     """
     try:
         answer = process.ask("machine", seconds=_MACHINE_SECONDS)
@@ -35,7 +37,13 @@ def measure_machine(process: Process, earlier: machine.Machine | None = None) ->
         raise ClconvError(f"the device's limits cannot be measured ({death}); see clconv devices") from death
     if "failed" in answer:
         raise ClconvError(f"the device's limits cannot be measured ({answer['failed']}); see clconv devices")
-    return machine.Machine.of(answer).faster(earlier)
+    found = machine.Machine.of(answer)
+    for run in (earlier, *others):
+        if run is not None and run.device != found.device:
+            raise ClconvError(
+                f"the earlier run was made on {run.device}, this one is on {found.device}; measure both on one device"
+            )
+    return found.faster(earlier)
 
 
 def measure_round(result: LayerResult, processes: Iterable[tuple[Process, Sequence[str]]], seconds: float, tell: Tell) -> None:

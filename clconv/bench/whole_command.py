@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clconv.bench import machine, peers
 from clconv.bench.process import Process
 from clconv.bench.readme import replace
-from clconv.bench.resume import resumed
+from clconv.bench.resume import require_alike, resumed
 from clconv.bench.timing import measure_machine
 from clconv.bench.whole import cases_of, measure
 from clconv.bench.whole_results import NetworkResults
@@ -72,9 +72,12 @@ def bench_networks(
         date=datetime.date.today().isoformat(),
         versions=machine.versions({peer.name: peer.version for peer in found}),
     )
+    for record in earlier:
+        require_alike(record, results, ("threads",), "measure both alike")
     if resume and json_file is not None and json_file.exists():
         results = resumed(NetworkResults.load(json_file), results, ("threads", "versions"))
-    ended = _measure(results, cases, [peers.OURS, *found], json_file, console)
+    on = [record.machine for record in earlier]
+    ended = _measure(results, cases, [peers.OURS, *found], on, json_file, console)
     for record in earlier:
         results.adopt(record)
     console.print(report(results))
@@ -88,6 +91,7 @@ def _measure(
     results: NetworkResults,
     cases: list[tuple[str, int]],
     everyone: list[peers.Peer],
+    on: list[machine.Machine | None],
     json_file: Path | None,
     console: Console,
 ) -> str:
@@ -111,7 +115,7 @@ def _measure(
         progress.refresh()
         try:
             with Process(peers.OURS, results.threads) as us:
-                results.machine = measure_machine(us, results.machine)
+                results.machine = measure_machine(us, results.machine, on)
             measure(results, cases, everyone, tell, keep)
         except KeyboardInterrupt:
             results.timings = [t for t in results.timings if t.medians or t.failed]

@@ -14,6 +14,7 @@ from pathlib import Path
 from clconv.bench.case import TOLERANCE
 from clconv.bench.machine import Machine
 from clconv.bench.peers import OURS
+from clconv.bench.resume import adopted_versions
 from clconv.errors import ClconvError
 
 FORMAT = 1
@@ -111,8 +112,7 @@ class NetworkResults:
         for t in earlier.timings:
             if t.library != OURS.name and (t.network, t.batch) in self.cases and self.of(t.network, t.batch, t.library) is None:
                 self.timings.append(t)
-                if t.library in earlier.versions:
-                    self.versions.setdefault(t.library, earlier.versions[t.library])
+                self.versions = adopted_versions(earlier, self, [t.library]) | self.versions
 
     def save(self, path: Path) -> None:
         """Write the results as JSON, at once or not at all."""

@@ -17,7 +17,7 @@ from clconv.select import Limits
 @click.argument("problem", nargs=-1, required=True)
 @click.option("--algorithm", default="auto", help="auto, a family (direct, winograd, strassen, split, reference) or a name.")
 @click.option("--workspace", type=int, help="Most scratch memory, in bytes.")
-@click.option("--error-factor", type=float, help="Largest bound on rounding, in eps * conv(|x|, |w|).")
+@click.option("--error-factor", type=float, help="Largest bound of the error, a number as printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(problem: tuple[str, ...], algorithm: str, workspace: int | None, error_factor: float | None, as_json: bool) -> None:
     """Say what would run for PROBLEM and why.

@@ -28,7 +28,7 @@ def _fake_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"torch": fake("torch", "NCHW", "NHWC packed"), "ncnn": fake("ncnn", "NCHW wrong")}
     known["absent"] = Peer("absent", "no_such_module:load", ("NCHW",), ("no_such_module",), "no-such-distribution")
     monkeypatch.setattr(peers, "PEERS", known)
-    monkeypatch.setattr(layers, "measure_machine", lambda process, earlier: MACHINE)
+    monkeypatch.setattr(layers, "measure_machine", lambda process, earlier, others: MACHINE)
 
 
 def _run(*arguments: str) -> Result:
@@ -108,10 +108,21 @@ def test_a_budget_ends_the_run_in_time() -> None:
 def test_times_of_an_earlier_run_stand_for_the_libraries(tmp_path: Path) -> None:
     path = tmp_path / "earlier.json"
     results(ratio=3.0).save(path)
-    result = _run("--against", str(path), "--layout", "NCHW")
+    result = _run("--against", str(path), "--layout", "NCHW", "--threads", "2")
     assert result.exit_code == 0
     line = next(line for line in result.output.splitlines() if "pw1x1s1_512_1024_7" in line)
     assert "torch 1.541" in line  # 51.4 MFLOP at 100 GFLOP/s, three times
+
+
+@pytest.mark.parametrize(("what", "other"), [("batch", 8), ("threads", 16)])
+def test_an_earlier_run_has_to_be_alike(what: str, other: object, tmp_path: Path) -> None:
+    path = tmp_path / "earlier.json"
+    earlier = results(ratio=3.0)
+    setattr(earlier, what, other)
+    earlier.save(path)
+    result = _run("--against", str(path), "--layout", "NCHW", "--threads", "2")
+    assert result.exit_code == 1
+    assert f"the earlier run has {what} {other}, this one" in result.output
 
 
 def test_picture_and_readme(tmp_path: Path) -> None:

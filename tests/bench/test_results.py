@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clconv import ClconvError
 from clconv.bench.results import Results, Timing
-from tests.bench.records import results
+from clconv.bench.resume import resumed
+from clconv.bench.timing import measure_machine
+from tests.bench.records import MACHINE, results
 
 
 def test_json_keeps_everything(tmp_path: Path) -> None:
@@ -70,3 +74,32 @@ def test_adopting_an_earlier_run_takes_the_others_only() -> None:
     assert [r.ratio("NCHW") for r in now.layers.values()] == [pytest.approx(3.0)] * len(now.layers)
     assert now.versions == {"clconv": "1.2", "torch": "3.4", "ncnn": "5.6"}
     assert now.peers == ["ncnn", "litert", "torch"]
+
+
+def test_what_is_adopted_from_another_day_has_its_date() -> None:
+    now, earlier = results(ratio=2.0), results(ratio=3.0)
+    earlier.date, earlier.versions["ncnn"] = "1999-12-31", "5.6"
+    now.adopt(earlier)
+    assert now.versions["ncnn"] == "5.6 of 1999-12-31"
+    assert now.versions["clconv"] == "1.2"
+
+
+def test_an_earlier_run_on_another_device_is_no_measure() -> None:
+    class Told:
+        def ask(self, do: str, seconds: float) -> dict[str, Any]:
+            return MACHINE.record()
+
+    process: Any = Told()
+    another = dataclasses.replace(MACHINE, device="another")
+    assert measure_machine(process, MACHINE, [MACHINE, None]) == MACHINE
+    for arguments in ((another,), (None, [another])):
+        with pytest.raises(ClconvError, match="the earlier run was made on another, this one is on"):
+            measure_machine(process, *arguments)
+
+
+def test_a_resumed_run_has_both_days() -> None:
+    now, earlier = results(ratio=2.0), results(ratio=3.0)
+    now.date, earlier.date = "2000-01-02", "2000-01-01"
+    assert resumed(earlier, now, ()).date == "2000-01-01 to 2000-01-02"
+    now.date = "2000-01-03"
+    assert resumed(earlier, now, ()).date == "2000-01-01 to 2000-01-03"

@@ -50,6 +50,11 @@ def test_grouped_slower_than_dense_is_flagged() -> None:
     assert flags["groups, 128 channels, 3x3 at 28"] == {"2": "slower than dense by 1.10"}
 
 
+def test_the_dense_twin_may_be_in_another_series() -> None:
+    flags, _ = _slow_down("g16_3x3s1_64_64_28", 20.0)  # a sixteenth of the work of the dense one
+    assert "slower than dense by 1.25" in flags["filter, 16 groups of 4 at 28"].values()
+
+
 def test_a_call_of_a_few_microseconds_is_forgiven_what_an_empty_kernel_takes() -> None:
     name = "pw1x1s1_64_64_7"  # 0.4 MFLOP, 4 us
     assert "image, pointwise, 64 channels" in _slow_down(name, 3.0)[0]

@@ -61,7 +61,7 @@ def _told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "PEERS", known)
     monkeypatch.setattr(whole, "Process", Told)
     monkeypatch.setattr(whole_command, "Process", Told)
-    monkeypatch.setattr(whole_command, "measure_machine", lambda process, earlier: MACHINE)
+    monkeypatch.setattr(whole_command, "measure_machine", lambda process, earlier, others: MACHINE)
     monkeypatch.setattr(memory, "peak_mib", lambda library, model, batch, threads: 100.0 * batch * model.is_file())
 
 
