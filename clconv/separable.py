@@ -44,6 +44,8 @@ def depthwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str =
     """
     x, w = as_tensor(x, "x"), as_tensor(w, "w")
     channels, w = _depthwise_filter(x, w, layout)
+    if options.pop("groups", channels) != channels:
+        raise ShapeError(f"groups is the number of channels of a depthwise convolution, {channels}; leave it out")
     return conv2d(x, w, bias, groups=channels, layout=layout, **options)
 
 
@@ -152,6 +154,9 @@ def separable_conv2d(
     limits: dict[str, Any] = {"algorithm": algorithm, "workspace": workspace, "error_factor": error_factor}
     first: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": channels, "layout": layout}
     between_shape = ConvProblem(x.shape, depthwise_w.shape, dtype=dtype, **first).output_shape
+    made, taken = (between_shape[1], pointwise_w.shape[1]) if layout == "NCHW" else (between_shape[3], pointwise_w.shape[2])
+    if made != taken:
+        raise ShapeError(f"pointwise_w takes {taken} channels and depthwise_w makes {made}; they must be as many")
     last = ConvProblem(between_shape, pointwise_w.shape, layout=layout, dtype=dtype, activation=activation)
     check(depthwise_w, "depthwise_w", depthwise_w.shape, dtype, "x")
     check(pointwise_w, "pointwise_w", pointwise_w.shape, dtype, "x")

@@ -116,8 +116,10 @@ def check(value: Tensor, name: str, shape: tuple[int, ...], dtype: str, like: st
         raise ShapeError(f"{name} has the element type {got} and {like} has {dtype}; convert one to the other's")
 
 
-def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others: Sequence[Tensor] = ()) -> None:
-    """Raise a ShapeError unless ``out`` can take the result: kind, shape, type, memory of its own."""
+def check_out(
+    out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others: Sequence[Tensor] = (), *, like: str = "x"
+) -> None:
+    """Raise a ShapeError unless ``out`` can take the result: kind, shape, type (that of ``like``), memory of its own."""
     if type(out) is np.ndarray and type(x) is np.ndarray and out.shape == shape and out.dtype == x.dtype:
         flags = out.flags  # the usual case, without detours
         if (
@@ -128,18 +130,18 @@ def check_out(out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others
             return
     if is_device_array(x) != is_device_array(out) or not (is_device_array(out) or isinstance(out, np.ndarray)):
         want = "pyopencl.array.Array" if is_device_array(x) else "numpy.ndarray"
-        raise ShapeError(f"out is a {type(out).__name__}; it must be a {want}, as x is")
+        raise ShapeError(f"out is a {type(out).__name__}; it must be a {want}, as the inputs are")
     if is_device_array(out):
         _check_memory(out, "out")
     _check_mask(out, "out", "data")
-    check(out, "out", shape, dtype, "x")
+    check(out, "out", shape, dtype, like)
     if not out.flags.c_contiguous:
         raise ShapeError(f"out has the strides {out.strides}; it must be contiguous")
     if isinstance(out, np.ndarray) and not out.flags.writeable:
         raise ShapeError("out is read-only; pass an array that can be written")
     for other in (x, *others):
         if other is not None and _overlap(out, other):
-            raise ShapeError("out shares memory with an input; pass an array of its own")
+            raise ShapeError("out shares memory with an input or another output; pass an array of its own")
 
 
 def _check_mask(value: object, name: str, instead: str) -> None:

@@ -279,3 +279,15 @@ def test_a_convolution_takes_the_options_that_some_image_fits(options: dict[str,
 def test_options_that_no_image_fits(options: dict[str, Any], words: str) -> None:
     with pytest.raises(clconv.ShapeError, match=words):
         clconv.Convolution(W, **options)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_separable_filters_that_do_not_fit_each_other(layout: str) -> None:
+    nchw = layout == "NCHW"
+    x = np.zeros((1, 4, 8, 8) if nchw else (1, 8, 8, 4), "f")
+    taps = np.zeros((4, 1, 3, 3) if nchw else (3, 3, 4, 1), "f")
+    with pytest.raises(clconv.ShapeError, match="groups is the number of channels of a depthwise convolution, 4; leave it out"):
+        clconv.depthwise_conv2d(x, taps, layout=layout, groups=2)
+    mixing = np.zeros((6, 5) if nchw else (5, 6), "f")
+    with pytest.raises(clconv.ShapeError, match="pointwise_w takes 5 channels and depthwise_w makes 4; they must be as many"):
+        clconv.separable_conv2d(x, taps, mixing, layout=layout)

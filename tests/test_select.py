@@ -79,8 +79,11 @@ def test_gpus_get_kernels_for_gpus() -> None:
         assert select(problem_of(shape), CPU).plan.algorithm.endswith("_simd")
 
 
-def test_a_new_image_size_compiles_nothing() -> None:
-    """The batch, the channels' number and the image's size are arguments: macros depend on them only through the tile."""
+def test_sizes_are_no_macros() -> None:
+    """For a new image another tile may be compiled, and nothing else.
+
+    The batch, the channels' number and the image's size are arguments: macros depend on them only through the tile.
+    """
     words = ("3x3 64->64", "3x3 3->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise")
     for algorithm in ALGORITHMS:
         builds: dict[tuple[str, str], set[object]] = defaultdict(set)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,17 @@ def test_times_that_are_none_are_refused(seconds: str) -> None:
     assert "Invalid value for '--seconds'" in result.output
 
 
+def test_a_stopped_search_says_so_by_its_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stopped(*_: object, **__: object) -> Iterator[object]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("clconv.cli.tune.search", stopped)
+    result = CliRunner().invoke(cli, ["tune", "1x1 8->8 @8", "--store", str(tmp_path / "t.json")])
+    assert result.exit_code == 130
+    assert "Stopped; what was found is kept." in result.output
+
+
 def test_candidates_hold_the_rule_s_choice(device: DeviceInfo) -> None:
     assert candidates(PROBLEM, device)[0] == select(PROBLEM, device).plan
     assert len(candidates(PROBLEM, device, thorough=True)) >= len(candidates(PROBLEM, device))
@@ -301,21 +313,30 @@ def test_processors_of_one_name_have_records_of_their_own(device: DeviceInfo) ->
     assert len({device_key(kind) for kind in kinds}) == 3
 
 
-def test_shipped_records_are_found_on_the_device_that_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+SHIPPED_FOR = {
+    "pthread-Intel(R) Xeon(R) Processor | 3.0-rc2 | 2 units | amx": {
+        "local_mem_bytes": 2 << 20, "avx512": True, "full_avx512": True, "amx": True,
+    },
+    "pthread-AMD EPYC | 3.0-rc2 | 2 units | avx512": {"local_mem_bytes": 1 << 20, "avx512": True, "l2_bytes": 1 << 20},
+    "pthread-AMD EPYC | 3.0-rc2 | 2 units": {"local_mem_bytes": 1 << 19, "l2_bytes": 1 << 19, "clock_mhz": 2445},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", SHIPPED_FOR)
+def test_shipped_records_are_found_on_the_device_that_they_are_of(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records name plans as explain does: one that is worded anew would be lost without a word, as under another key."""
-    xeon = DeviceInfo(
-        "pthread-Intel(R) Xeon(R) Processor", "Portable Computing Language", driver="3.0-rc2", max_work_group_size=4096,
-        local_mem_bytes=2 << 20, unaligned_vectors=True, avx512=True, full_avx512=True, amx=True,
-    )  # fmt: skip
-    key = "Portable Computing Language | pthread-Intel(R) Xeon(R) Processor | 3.0-rc2 | 2 units | amx"
-    assert device_key(xeon) == key
+    facts: Any = {"driver": "3.0-rc2", "max_work_group_size": 4096, "unaligned_vectors": True, **SHIPPED_FOR[key]}
+    device = DeviceInfo(key.split(" | ")[0], "Portable Computing Language", **facts)
+    assert device_key(device) == f"Portable Computing Language | {key}"
     shipped = Path(clconv.__file__).parent / "tuning" / "records"
-    assert any(key in load(file) for file in shipped.glob("*.json"))
+    (records,) = [found for file in shipped.glob("*.json") if (found := load(file).get(device_key(device)))]
     monkeypatch.setattr(store, "SHIPPED", shipped)
     store._known.cache_clear()
-    for layer in distinct_layers():
-        for layout in ("NCHW", "NHWC"):
-            assert select(layer.problem_in(layout), xeon, recall=recall).tuned, (layer.name, layout)
+    problems = [layer.problem_in(layout) for layer in distinct_layers() for layout in ("NCHW", "NHWC")]
+    kept = [problem for problem in problems if problem_key(problem) in records]
+    assert len(kept) == len(records)
+    for problem in kept:
+        assert select(problem, device, recall=recall).tuned, problem
 
 
 def test_a_relative_path_is_of_the_folder_where_it_was_read_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

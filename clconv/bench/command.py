@@ -160,10 +160,16 @@ def bench_command(
             raise click.UsageError("a sweep has no table for a README; leave out --readme, --json and --picture keep the sweep")
         if resume and json_file is None:
             raise click.UsageError("--resume goes on with the file of --json; name that too")
+        if sweep:
+            _refuse(
+                context,
+                ("against", "networks"),
+                "means nothing to a sweep, which is our own over problems of its own; leave it out",
+            )
         if readme is not None:
             place(readme, "networks" if whole else "bench")  # before a measurement, not after it
         if whole:
-            _refuse(context, LAYERS_ONLY)
+            _refuse(context, LAYERS_ONLY, "is for layers; leave it out, or leave out --networks")
             ended = bench_networks(
                 networks,
                 batches,
@@ -205,8 +211,9 @@ def bench_command(
         raise SystemExit(130)
 
 
-def _refuse(context: click.Context, names: tuple[str, ...]) -> None:
-    """Refuse options that were given and that whole networks do not have."""
+def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
+    """Refuse options that were given and that mean nothing here."""
     given = [name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
     if given:
-        raise click.UsageError(f"--{given[0]} is for layers; leave it out, or leave out --networks")
+        option = next(p.opts[0] for p in context.command.params if p.name == given[0])
+        raise click.UsageError(f"{option} {why}")

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -61,8 +62,9 @@ def tune(
     if path is None:
         raise ClconvError("there is no home folder for tuning records; name a file with --store or CLCONV_TUNING")
     if problem:
-        if layout is not None or only:
-            raise ShapeError("--layout and --only choose among networks' layers; PROBLEM names its own layout, leave them out")
+        named = click.get_current_context().get_parameter_source("networks") == ParameterSource.COMMANDLINE
+        if layout is not None or only or named:
+            raise ShapeError("--networks, --layout and --only choose among networks' layers; leave them out beside a PROBLEM")
         parsed = parse(" ".join(problem))
         problems = [parsed if batch is None else parsed.with_batch(batch)]
     else:
@@ -78,6 +80,7 @@ def tune(
     console = Console()
     console.print(f"{device.name}: {len(left)} of {len(problems)} problems to search, records in {path}")
     findings: list[Finding] = []
+    stopped = False
     failures: dict[ConvProblem, str] = {}  # of each problem the first one: that of the rule's choice
     total = sum(len(candidates(p, device, thorough=thorough)) for p in left)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -97,8 +100,11 @@ def tune(
     except KeyboardInterrupt:
         console.print("Stopped; what was found is kept.")
         failures.clear()  # the last problem was not done
+        stopped = True
     if findings:
         console.print(_table(findings))
+    if stopped:
+        raise SystemExit(130)
     for failed, reason in failures.items():
         raise ClconvError(
             f"nothing could be measured for {len(failures)} of {len(left)} problems, {_short(failed)} the first ({reason}); "

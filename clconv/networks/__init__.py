@@ -8,6 +8,7 @@ image's ``size``, the number of ``classes`` and a ``seed``, and returns an ``onn
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import onnx
@@ -53,8 +54,10 @@ def build(name: str, *, size: int = 224, classes: int = 1000, seed: int = 0, **o
     Raises
     ------
     ShapeError
-        If the name is unknown.
+        If the name is unknown, or a number makes no such network.
     """
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ShapeError(f"seed={seed!r} draws no weights; use a whole number from 0 on")
     net, output = _describe(name, size, classes, options)
     return net.model(output, seed)
 
@@ -74,6 +77,13 @@ def parameters(name: str, *, size: int = 224, classes: int = 1000, **options: An
 def _describe(name: str, size: int, classes: int, options: dict[str, Any]) -> tuple[Builder, str]:
     if name not in _DESCRIPTIONS:
         raise ShapeError(f"network {name!r} is unknown; use one of {', '.join(NETWORKS)}")
+    least = 32 if name == "vgg16" else 1  # VGG-16 halves its image five times and rounds down
+    for what, number, smallest in (("size", size, least), ("classes", classes, 1)):
+        if not isinstance(number, Integral) or isinstance(number, bool) or number < smallest:
+            raise ShapeError(f"{what}={number!r} makes no {name}; use a whole number from {smallest} on")
+    width = options.get("width", 1.0)
+    if not isinstance(width, (int, float)) or not 1 / 32 <= width <= 32:
+        raise ShapeError(f"width={width!r} makes no {name}; use a number from 1/32 to 32")
     return _DESCRIPTIONS[name](size, classes, **options)
 
 

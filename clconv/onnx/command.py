@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
 from clconv.onnx.graph import Port
@@ -60,8 +61,11 @@ def run_command(
     """
     try:
         names = _labels(labels)
-        net = load(model, dtype=dtype, algorithm=algorithm)
-        inputs = _inputs(net, source, normalise, batch)
+        with Console(stderr=True).status(f"loading {model.name}") as status:
+            net = load(model, dtype=dtype, algorithm=algorithm)
+            inputs = _inputs(net, source, normalise, batch)
+            status.update("building kernels, packing weights")
+            net(inputs)
         results, seconds = _timed(lambda: net(inputs))
         outputs = results if isinstance(results, tuple) else (results,)
         click.echo(
@@ -178,7 +182,10 @@ def _compare(model: Path, inputs: dict[str, Array], outputs: tuple[Array, ...], 
         i.name: inputs[i.name].astype(np.float32 if i.type == "tensor(float)" else inputs[i.name].dtype)
         for i in session.get_inputs()
     }
-    theirs, other = _timed(lambda: session.run(None, feeds))
+    try:
+        theirs, other = _timed(lambda: session.run(None, feeds))
+    except Exception as error:  # of classes that onnxruntime keeps to itself: a batch that the model does not leave open, say
+        raise ShapeError(f"onnxruntime does not run the model on these inputs ({' '.join(str(error).split())})") from error
     off = max(_off(a, b) for a, b in zip(outputs, theirs, strict=True))
     click.echo(f"onnxruntime: {1e3 * other:.2f} ms, {other / seconds:.2f} times ours")
     click.echo(f"the results differ by {off:.1e} of the largest output")

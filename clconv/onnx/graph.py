@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -137,8 +136,10 @@ class Graph:
 
     @property
     def parameters(self) -> int:
-        """Numbers in the floating-point constants: weights, biases, statistics."""
-        return sum(int(np.size(a)) for a in self.constants.values() if a.dtype.kind == "f")
+        """Numbers that training changes: floating-point tensors, neither statistics of batches nor single numbers."""
+        statistics = {name for node in self.nodes if node.op == "BatchNormalization" for name in node.inputs[3:5]}
+        weights = [a for name, a in self.constants.items() if a.dtype.kind == "f" and a.ndim and name not in statistics]
+        return sum(a.size for a in weights)
 
 
 def without_dead(graph: Graph) -> Graph:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 import onnx
 import pyopencl as cl
 
-from clconv.buffers import allocate, host_buffer
+from clconv.buffers import host_buffer
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
+from clconv.onnx.call import outputs_of, run_on_device, run_on_host
 from clconv.onnx.graph import Array, Graph, Port, Shape, without_dead
 from clconv.onnx.infer import specialise
 from clconv.onnx.inputs import Inputs
@@ -32,8 +34,8 @@ from clconv.onnx.report import Profile, Report
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
 from clconv.onnx.store import Store
-from clconv.runtime import read_back, runtime_of, settle
-from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array
+from clconv.runtime import runtime_of
+from clconv.tensors import Tensor, empty, is_device_array
 
 _KEPT = 16  # programs, one per set of input shapes; the least recently used one goes
 
@@ -152,7 +154,7 @@ class Network:
         """Refuse to be pickled or copied."""
         raise TypeError("a Network holds memory of a device and cannot be pickled or copied; load the model again")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Run the network.
 
         Parameters
@@ -160,12 +162,15 @@ class Network:
         *args, **kwargs : array
             The inputs in the model's order or by their names; or one dictionary by names. NumPy arrays or
             ``pyopencl.array.Array``, of any batch size.
+        out : array or sequence of arrays, optional
+            Takes the output, or all of them in the model's order; made anew if left out. (An input that has this name can be
+            given by its place or in a dictionary.)
 
         Returns
         -------
         array or tuple of arrays
-            The output, or all of them in the model's order, of the kind of the inputs. A device array may still be computed
-            when it is returned: its events say when.
+            ``out``, or the output, or all of them in the model's order, of the kind of the inputs. A device array may still be
+            computed when it is returned: its events say when.
 
         Raises
         ------
@@ -174,9 +179,9 @@ class Network:
         """
         tensors = self._inputs.tensors(args, kwargs)
         program = self._program_for(tensors)
-        results = (
-            self._run_device(program, tensors) if tensors and is_device_array(tensors[0]) else self._run_numpy(program, tensors)
-        )
+        results = None if out is None else outputs_of(out, program, tensors, self.outputs)
+        run = run_on_device if tensors and is_device_array(tensors[0]) else run_on_host
+        results = run(program, self.queue, tensors, results)
         return results[0] if len(results) == 1 else tuple(results)
 
     def explain(self, *args: Any, **kwargs: Any) -> Report:
@@ -222,8 +227,8 @@ class Network:
         ShapeError
             As for a call; for device arrays and fewer than one round, too.
         """
-        if rounds < 1:
-            raise ShapeError(f"rounds={rounds} measures nothing; use 1 or more")
+        if not isinstance(rounds, Integral) or rounds < 1:
+            raise ShapeError(f"rounds={rounds!r} measures nothing; use a whole number from 1 on")
         tensors = self._inputs.tensors(args, kwargs)
         if any(map(is_device_array, tensors)):
             raise ShapeError("the inputs of a profile are device arrays; pass NumPy arrays, as x.get() gives them")
@@ -263,47 +268,6 @@ class Network:
             graph = fuse_separable(graph, info, plans.seconds, direct=plans.direct)
             graph = read_planes(graph, plans.of)
         return Program(graph, self._graph.constants, self._store, stay_awake=self._stay_awake)
-
-    def _run_numpy(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
-        runtime, queue = self._runtime, self.queue
-        results = [empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
-        into = [host_buffer(runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
-        # Held until the results are read: OpenCL does not keep the buffers of a running kernel alive.
-        external = [*(host_buffer(runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors), *into]
-        try:
-            event = program.run(queue, external)
-            if event is not None:
-                for buffer, result in zip(into, results, strict=True):
-                    if result.size:
-                        read_back(runtime, queue, buffer, result, event)
-        except BaseException:
-            settle(queue)
-            raise
-        return results
-
-    def _run_device(self, program: Program, tensors: Sequence[Any]) -> list[Any]:
-        import pyopencl.array
-
-        runtime, queue = self._runtime, self.queue
-        wait: list[cl.Event] = []
-        external: list[Any] = []
-        for port, tensor in zip(self.inputs, tensors, strict=True):
-            check_context(tensor, f"the input {port.name!r}", runtime.context)
-            buffer, events = input_buffer(tensor, queue)
-            external.append(buffer)
-            wait.extend(events)
-        results = [pyopencl.array.Array(queue, s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
-        external += [r.base_data if r.size else allocate(runtime.context, 1) for r in results]
-        try:
-            event = program.run(queue, external, wait or None)
-            if event is not None:
-                for result in results:
-                    result.add_event(event)
-                runtime.queue_state(queue).hold(event, (tensors, external))
-        except BaseException:
-            runtime.queue_state(queue).hold_all((program, tensors, external))
-            raise
-        return results
 
 
 def _trim() -> None:

@@ -41,8 +41,7 @@ def _run(*arguments: str) -> Result:
         "1",
         "--threads",
         "1",
-        "--against",
-        "torch",
+        *(() if "--sweep" in arguments else ("--against", "torch")),
     )
     return CliRunner().invoke(command.bench_command, [*few, *arguments], env={"COLUMNS": "200"})
 
@@ -132,6 +131,13 @@ def test_picture_and_readme(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert (tmp_path / "p.png").stat().st_size > 1000
     assert "`dw3x3s2_512_512_14`" in readme.read_text()
+
+
+@pytest.mark.parametrize("option", ["--against", "--of"])
+def test_a_sweep_takes_no_option_that_means_nothing_to_it(option: str) -> None:
+    result = _run("--sweep", option, {"--against": "torch", "--of": "vgg16"}[option])
+    assert result.exit_code == 2
+    assert f"{option} means nothing to a sweep" in " ".join(result.output.split())
 
 
 def test_sweep_prints_and_draws(tmp_path: Path) -> None:

@@ -42,6 +42,25 @@ def test_a_built_model_has_as_many_numbers_as_it_counts() -> None:
     assert total - statistics == PUBLISHED["mobilenet_v2"]
 
 
+def test_a_loaded_network_has_the_published_number_of_parameters() -> None:
+    assert clconv.onnx.load(networks.build("mobilenet_v1")).parameters == PUBLISHED["mobilenet_v1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mobilenet_v1", {"width": 0}, "width=0 makes no mobilenet_v1"),
+        ("mobilenet_v2", {"size": "a"}, "size='a' makes no mobilenet_v2; use a whole number from 1 on"),
+        ("vgg16", {"size": 8}, "size=8 makes no vgg16; use a whole number from 32 on"),
+        ("resnet50", {"classes": -1}, "classes=-1 makes no resnet50"),
+        ("resnext50", {"seed": -1}, "seed=-1 draws no weights"),
+    ],
+)
+def test_numbers_that_make_no_network(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        networks.build(name, **options)
+
+
 def test_seeds_make_the_weights() -> None:
     first, again, other = (networks.mobilenet_v1(size=32, width=0.25, seed=s).SerializeToString() for s in (1, 1, 2))
     assert first == again

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pyopencl as cl
 import pyopencl.array
+import pytest
 
 import clconv.onnx
 from tests.onnx.models import model, node, numbers
@@ -30,3 +32,10 @@ def test_a_profile_waits_for_calls_that_are_not_done() -> None:
         gate.set_status(cl.command_execution_status.COMPLETE)
     profile.join()
     np.testing.assert_array_equal(y.get(), want)
+
+
+@pytest.mark.parametrize("rounds", [0, -1, 1.5, "a", None])
+def test_rounds_are_a_whole_number(rounds: Any) -> None:
+    net = clconv.onnx.load(model([node("Relu", "x", "y")], {"x": [1, 3]}, ["y"]))
+    with pytest.raises(clconv.ShapeError, match=f"rounds={rounds!r} measures nothing; use a whole number from 1 on"):
+        net.profile(numbers(1, 3), rounds=rounds)

@@ -203,3 +203,18 @@ def test_unknown_words(inputs: str, constants: dict[str, Any], op: str, attribut
 @pytest.mark.parametrize(("width", "pads"), [(0, [0, 1, 0, 1]), (3, [0, -3, 0, 2])])
 def test_the_border_of_nothing(width: int, pads: list[int], mode: str) -> None:
     refused([node("Pad", "x p", "y", mode=mode)], {"p": np.array(pads)}, "no elements", np.zeros((1, width), np.float32))
+
+
+def test_forms_that_are_not_offered_are_listed_together_when_the_model_is_loaded() -> None:
+    nodes = [
+        node("Conv", "x w", "c"),
+        node("AveragePool", "c", "p", kernel_shape=[2, 2, 2]),
+        node("MaxPool", "z", "m places", kernel_shape=[2, 2]),
+        node("Einsum", "p", "e", equation="abcde->acdeb"),
+    ]
+    constants = {"w": numbers(4, 2, 3, 3, 3)}
+    proto = model(nodes, {"x": ["N", 2, 8, 8, 8], "z": ["N", 2, 8, 8]}, ["e", "m", "places"], constants, opset=17)
+    with pytest.raises(clconv.UnsupportedError, match=r"^4 nodes of the model are not supported: ") as caught:
+        clconv.onnx.load(proto)
+    for part in ("(Conv over 3 spatial axes", "(AveragePool over 3 spatial axes", "(MaxPool, which also returns", "(Einsum)"):
+        assert part in str(caught.value)

@@ -89,14 +89,27 @@ def check_supported(graph: Graph, late: bool = False) -> None:
     """
     known = {*LOWERINGS, *VIEWS} if late else {*LOWERINGS, *VIEWS, *FOLDED}
     dependent = () if late else _dependent(graph)
-    missing = [node for node in graph.nodes if node.op not in known or node in dependent]
+    missing = []
+    for node in graph.nodes:
+        if node.op not in known or node in dependent:
+            missing.append((node, ", which only works on sizes and constants" if node.op in FOLDED else ""))
+        elif form := _form(node, graph):
+            missing.append((node, form))
     if missing:
-        names = ", ".join(
-            f"{node.name!r} ({node.op}{', which only works on sizes and constants' if node.op in FOLDED else ''})"
-            for node in missing
-        )
+        names = ", ".join(f"{node.name!r} ({node.op}{why})" for node, why in missing)
         verb = " of the model is" if len(missing) == 1 else "s of the model are"
         raise UnsupportedError(f"{len(missing)} node{verb} not supported: {names}")
+
+
+def _form(node: Node, graph: Graph) -> str:
+    """Return what of a node's form is not offered, as far as it can be told without shapes."""
+    filt = graph.constant(node.input(1)) if node.op in ("Conv", "ConvTranspose") else None
+    axes = len(node.get("kernel_shape", ())) if filt is None else filt.ndim - 2
+    if node.op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool") and axes > 2:
+        return f" over {axes} spatial axes, where 1 or 2 are supported"
+    if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1]:
+        return ", which also returns where its maxima are"
+    return ""
 
 
 def _dependent(graph: Graph) -> list[Node]:
