@@ -100,6 +100,11 @@ class DeviceInfo:
         """Rough estimate of the memory bandwidth in bytes/s; the order of candidate plans depends little on it."""
         return 30e9 * self.compute_units if self.is_cpu else 10e9 * self.compute_units
 
+    @property
+    def roofline(self) -> str:
+        """Both limits, for people: estimates, which ``clconv bench`` measures."""
+        return f"{self.peak_flops / 1e9:.0f} GFLOP/s at the driver's {self.clock_mhz} MHz, {self.bandwidth / 1e9:.0f} GB/s"
+
     @classmethod
     def of(cls, device: cl.Device) -> DeviceInfo:
         """Read the facts from an OpenCL device."""

@@ -106,7 +106,7 @@ class Explanation:
             f"  algorithm   {plan.algorithm}, {'from a tuned record' if self.choice.tuned else 'by rule'}",
             f"  tile        {plan.tile}",
             f"  kernels     {', '.join(dict.fromkeys(f'kernels/{launch.kernel}' for launch in plan.launches))}",
-            f"  roofline    {self.intensity:.1f} FLOP/byte, {bound} bound; {shares} of it",
+            f"  roofline    {self.intensity:.1f} FLOP/byte, {bound} bound; {shares} of it ({self.device.roofline})",
             f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
             f"  error       at most {plan.bound}",
         ]

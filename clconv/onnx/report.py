@@ -129,5 +129,6 @@ class Profile:
         lines.append(
             f"{self.total * 1e3:8.3f} ms in {len(steps)} steps, {self.report.flops / max(self.total, 1e-9) / 1e9:.1f} GFLOP/s"
         )
+        lines.append(f"  the roofline is an estimate: {self.report.device.roofline}")
         lines.append(_memory(self.report))
         return "\n".join(lines)
