@@ -160,7 +160,7 @@ def bench_command(
             raise click.UsageError("a sweep has no table for a README; leave out --readme, --json and --picture keep the sweep")
         if resume and json_file is None:
             raise click.UsageError("--resume goes on with the file of --json; name that too")
-        if sweep:
+        if sweep and not whole:
             _refuse(
                 context,
                 ("against", "networks"),

@@ -64,7 +64,9 @@ def tune(
     if problem:
         named = click.get_current_context().get_parameter_source("networks") == ParameterSource.COMMANDLINE
         if layout is not None or only or named:
-            raise ShapeError("--networks, --layout and --only choose among networks' layers; leave them out beside a PROBLEM")
+            raise ShapeError(
+                "--networks, --layout and --only choose among networks' layers; PROBLEM names its own layout, leave them out"
+            )
         parsed = parse(" ".join(problem))
         problems = [parsed if batch is None else parsed.with_batch(batch)]
     else:
