@@ -61,7 +61,7 @@ def choose_device(wish: str | None = None) -> cl.Device:
     Returns
     -------
     pyopencl.Device
-        A GPU before a CPU; a simulator only if it is asked for by name.
+        A GPU before a CPU, PoCL, for which the kernels were made, before other drivers of it; a simulator only if it is named.
 
     Raises
     ------
@@ -71,13 +71,14 @@ def choose_device(wish: str | None = None) -> cl.Device:
     found = [(d, DeviceInfo.of(d)) for d in devices()]
     wish = os.environ.get("CLCONV_DEVICE", "") if wish is None else wish
     real = [(d, i) for d, i in found if not i.is_simulator]
+    real.sort(key=lambda pair: (pair[1].is_cpu, pair[1].is_pocl and not linker(), not pair[1].is_pocl))
     if wish.lower() in ("cpu", "gpu"):
         fitting = [(d, i) for d, i in real if i.is_cpu == (wish.lower() == "cpu")]
     elif wish:
         fitting = [(d, i) for d, i in found if wish.lower() in f"{i.platform} {i.name}".lower()]
         fitting.sort(key=lambda pair: pair[1].is_simulator)
     else:
-        fitting = sorted(real, key=lambda pair: (pair[1].is_cpu, pair[1].is_pocl and not linker()))
+        fitting = real
     if fitting:
         return fitting[0][0]
     if not found:

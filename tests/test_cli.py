@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from clconv import DeviceError, ShapeError, UnsupportedError
 from clconv.cli.group import cli
 from clconv.discovery import devices as all_devices
+from tests.test_discovery import run_python
 
 
 def clconv(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -260,13 +261,13 @@ def test_check_emulates_no_tile_of_a_matrix_unit_twice() -> None:
 
 
 @pytest.mark.parametrize("package", ["PIL", "matplotlib"])
-def test_a_command_without_its_packages_says_which(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    for module in ("demo", "picture"):
-        monkeypatch.delitem(sys.modules, f"clconv.cli.{module}", raising=False)
-    result = CliRunner().invoke(cli, ["demo"])
-    assert result.exit_code == 1
-    assert f'clconv demo needs {package}; install it with: pip install "clconv[demo]"' in " ".join(result.output.split())
+def test_a_command_without_its_packages_says_which(package: str) -> None:
+    """In a process of its own: a package that could not be imported half way stays broken."""
+    done = run_python(
+        f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = ['demo']; import clconv.cli; clconv.cli.main()"
+    )
+    assert done.returncode == 1
+    assert f'clconv demo needs {package}; install it with: pip install "clconv[demo]"' in " ".join(done.stderr.split())
 
 
 def test_the_list_of_commands_needs_no_packages(monkeypatch: pytest.MonkeyPatch) -> None:

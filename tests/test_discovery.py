@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clconv import DeviceError, devices
+from clconv import DeviceError, devices, discovery
 from clconv.device import DeviceInfo
 from clconv.discovery import choose_device
 from clconv.drivers import require_linker
@@ -35,6 +35,27 @@ def test_a_simulator_is_never_the_default() -> None:
     if not find_devices(simulator=False):
         pytest.skip("there is no real device")
     assert not DeviceInfo.of(choose_device("")).is_simulator
+
+
+def test_gpus_come_before_cpus_and_pocl_before_other_drivers_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = {
+        "simulator": DeviceInfo("simulator", "Oclgrind", is_simulator=True),
+        "other": DeviceInfo("other", "Intel(R) OpenCL"),
+        "pocl": DeviceInfo("pocl", "Portable Computing Language"),
+        "gpu": DeviceInfo("gpu", "Vendor", is_cpu=False),
+    }
+    monkeypatch.setattr(DeviceInfo, "of", lambda name: made_up[name])
+    for there, links, wish, want in (
+        (["simulator", "other", "pocl", "gpu"], True, "", "gpu"),
+        (["simulator", "other", "pocl", "gpu"], True, "cpu", "pocl"),
+        (["simulator", "other", "pocl"], True, "", "pocl"),
+        (["simulator", "other", "pocl"], False, "", "other"),
+        (["simulator", "pocl"], False, "", "pocl"),
+        (["other", "pocl"], True, "intel", "other"),
+    ):
+        monkeypatch.setattr(discovery, "devices", lambda there=there: there)
+        monkeypatch.setattr(discovery, "linker", lambda links=links: "ld" if links else None)
+        assert choose_device(wish) == want  # names stand for devices
 
 
 def test_wishes() -> None:
