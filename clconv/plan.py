@@ -133,7 +133,8 @@ class Plan:
             size = "max |x| of the pixels under a tile * sum |w| of the output channel"
         elif self.strassen:
             size = "max |x| of two pixels * the larger sum |w| of two output channels"
-        return f"{self.error_factor:g} {eps} * {size}"
+        added = "".join(f" + |{name}|" for name in ("bias", "residual") if getattr(self.problem, name))
+        return f"{self.error_factor:g} {eps} * {f'({size}{added})' if added else size}"
 
     @property
     def packed_bytes(self) -> int:

@@ -39,9 +39,9 @@ __kernel void conv_reference(__global const real *restrict x, __global const rea
                              __global real *restrict y, const int IC, const int IH, const int IW, const int OC,
                              const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL,
                              const acc_t act_a, const acc_t act_b) {
-  const uint width = get_local_size(0), groups = (OW + width - 1) / width; /* in a row */
-  const ulong row = get_group_id(0) / groups;                             /* 0 .. N*OC*OH-1 */
-  const int ow = get_group_id(0) % groups * width + get_local_id(0);      /* 0 .. OW-1, and a few more */
+  const uint width = get_local_size(0), parts = (OW + width - 1) / width; /* work-groups of a row */
+  const ulong row = get_group_id(0) / parts;                              /* 0 .. N*OC*OH-1 */
+  const int ow = get_group_id(0) % parts * width + get_local_id(0);       /* 0 .. OW-1, and a few more */
   const int oh = row % OH;                                                /* 0 .. OH-1 */
   const int oc = row / OH % OC;                                           /* 0 .. OC-1 */
   const int n = row / OH / OC;                                            /* 0 .. N-1 */

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyopencl as cl
 import pytest
@@ -29,6 +31,8 @@ def test_one_pixel_alone(text: str, algorithm: str, words: str, layout: str, cpu
     problem = parse(f"{text} {layout}")
     plan = select(problem, DeviceInfo.of(cpu_queue.device), Limits(algorithm)).plan
     assert plan.bound == f"{plan.error_factor:g} eps(float32) * {words}"
+    more = replace(plan, problem=replace(problem, bias=True, residual=True))
+    assert more.bound == f"{plan.error_factor:g} eps(float32) * ({words} + |bias| + |residual|)"
     rng = np.random.default_rng(3)
     x = np.zeros(problem.x_shape, np.float32)
     first = (0, slice(None), 0, 0) if layout == "nchw" else (0, 0, 0)

@@ -65,7 +65,8 @@ class Process:
         try:
             child.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             child.stdin.flush()
-            line = child.stdout.readline() if self._ready(child.stdout, 3 * float(arguments.get("seconds", 0))) else None
+            longer = 3 * float(arguments.get("seconds", 0))  # with a warm-up, and a last call that runs over
+            line = child.stdout.readline() if self._ready(child.stdout, longer) else None
         except BrokenPipeError:
             line = b""
         if not line:

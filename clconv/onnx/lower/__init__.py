@@ -103,9 +103,12 @@ def check_supported(graph: Graph, late: bool = False) -> None:
 
 def _form(node: Node, graph: Graph) -> str:
     """Return what of a node's form is not offered, as far as it can be told without shapes."""
+    if node.op not in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
+        return ""
     filt = graph.constant(node.input(1)) if node.op in ("Conv", "ConvTranspose") else None
-    axes = len(node.get("kernel_shape", ())) if filt is None else filt.ndim - 2
-    if node.op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool") and axes > 2:
+    sizes = node.get("kernel_shape") if filt is None else filt.shape[2:]
+    axes = None if sizes is None else len(sizes)  # a filter that is computed is looked at when its shape is known
+    if axes not in (None, 1, 2):
         return f" over {axes} spatial axes, where 1 or 2 are supported"
     if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1]:
         return ", which also returns where its maxima are"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clconv.errors import ShapeError, UnsupportedError
+from clconv.errors import ShapeError
 from clconv.onnx.graph import Node
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
 from clconv.onnx.problems import window_padding
@@ -19,12 +19,6 @@ def lower_pool(node: Node, to: Lowering) -> None:
     x, y = node.inputs[0], node.output
     dtype = to.floating(node, x)
     filt = [int(k) for k in node.attributes["kernel_shape"]]
-    if len(filt) not in (1, 2):
-        raise UnsupportedError(
-            f"the node {node.name!r} ({node.op}) has {len(filt)} spatial axes; pooling over 1 or 2 is supported"
-        )
-    if len(node.outputs) > 1 and node.outputs[1]:
-        raise UnsupportedError(f"the node {node.name!r} ({node.op}) also returns where its maxima are, which is not supported")
     ones = [1] * len(filt)
     stride, dilation = list(node.get("strides", ones)), list(node.get("dilations", ones))
     channels_last = node.get("layout") == "NHWC"
