@@ -13,7 +13,7 @@ from typing import Any
 
 import pyopencl as cl
 
-from clconv import binaries, caller
+from clconv import binaries, caller, source
 from clconv.buffers import allocate
 from clconv.device import DeviceInfo
 from clconv.discovery import beside
@@ -21,7 +21,7 @@ from clconv.drivers import require_linker
 from clconv.errors import DeviceError, KernelBuildError
 from clconv.fork import in_own_process, require_own_process
 from clconv.plan import Launch, Plan
-from clconv.source import expand, located, options
+from clconv.source import located, options
 
 _COMPLETE = cl.command_execution_status.COMPLETE
 _give_up_processor = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -167,7 +167,7 @@ class Runtime:
 
     def _build(self, kernel: str, opts: tuple[str, ...]) -> cl.Program:
         require_linker(self.info)
-        text = expand(kernel)
+        text, opts = source.program(kernel, opts, self.info)
         kept = binaries.place(self.device, self.info, text, opts)
         if kept is not None and (found := binaries.load(kept, self.context, self.device, opts)) is not None:
             return found

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from clconv.device import DeviceInfo
 from clconv.errors import ClconvError
 from clconv.plan import Launch
 
@@ -19,6 +20,8 @@ _COUNTED = re.compile(r"<kernel>:(\d+)")
 
 BUILD_OPTIONS = ("-cl-std=CL1.2", "-cl-mad-enable")
 """Contraction into multiply-adds is allowed, nothing else: NaN and infinity stay what they are."""
+
+_DECLARATIONS, _NO_HEADER = "include/builtins.clh", "-D_OPENCL_H_"
 
 
 @cache
@@ -85,6 +88,25 @@ def _resolve(kernel: str, name: str) -> str:
     """Find an include beside the file that asks for it, else below the kernels' folder."""
     beside = (Path(kernel).parent / name).as_posix()
     return beside if (KERNEL_DIR / beside).is_file() else name
+
+
+def program(kernel: str, opts: tuple[str, ...], device: DeviceInfo) -> tuple[str, tuple[str, ...]]:
+    """Return the text and the build options that a device's driver gets for a kernel file.
+
+    For PoCL they are with declarations of our own: to read its header takes it 0.1 s a program. That is known of the one
+    that comes with the installation, and not of those from 4 on.
+
+    Parameters
+    ----------
+    kernel : str
+        File relative to the kernels' folder.
+    opts : tuple of str
+        What :func:`options` returned.
+    device : DeviceInfo
+    """
+    if device.is_pocl and device.driver.startswith("3."):
+        return expand(_DECLARATIONS) + expand(kernel), (*opts, _NO_HEADER)
+    return expand(kernel), opts
 
 
 def options(launch: Launch) -> tuple[str, ...]:

@@ -79,9 +79,12 @@ def test_what_the_driver_does_not_allocate_is_a_device_error(queue: cl.CommandQu
 
 
 def test_a_kernel_that_does_not_build_tells_all(monkeypatch: pytest.MonkeyPatch, queue: cl.CommandQueue) -> None:
-    from clconv import runtime
+    from clconv import source
 
-    monkeypatch.setattr(runtime, "expand", lambda kernel: f'#line 7 "kernels/{kernel}"\nthere is no such kernel\n')
+    def broken(kernel: str) -> str:
+        return '#line 7 "kernels/reference.cl"\nthere is no such kernel\n' if kernel == "reference.cl" else expand(kernel)
+
+    monkeypatch.setattr(source, "expand", broken)
     out = np.full((1, 6, 6, 6), 5.0, np.float32)
     context = cl.Context([queue.device])
     with pytest.raises(clconv.KernelBuildError, match=r"the kernel reference.cl does not build on") as caught:

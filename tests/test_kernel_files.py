@@ -11,7 +11,7 @@ import pytest
 from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
 from clconv.plan import Launch
-from clconv.source import BUILD_OPTIONS, KERNEL_DIR, expand
+from clconv.source import BUILD_OPTIONS, KERNEL_DIR, expand, program
 from tests.shapes import NASTY, problem_of
 
 FILES = sorted(p for p in KERNEL_DIR.rglob("*") if p.suffix in (".cl", ".clh"))
@@ -70,6 +70,28 @@ def test_documents_name_every_kernel(kernel: str) -> None:
         assert word.search((KERNEL_DIR.parent / "README.md").read_text(encoding="utf-8"))
 
 
+BUILTINS = KERNEL_DIR / "include" / "builtins.clh"
+
+
+def test_only_functions_that_a_kernel_calls_are_declared_for_pocl() -> None:
+    """The reverse needs no test: PoCL does not build a kernel that calls one without a declaration."""
+    text = BUILTINS.read_text()
+    declared = {*re.findall(r"\b(\w+)\([a-z_]+[^()]*\);", text), *re.findall(r"^FOR_TYPES\(\w+, (\w+)\)", text, re.MULTILINE)}
+    code = [re.sub(r"/\*.*?\*/", "", p.read_text(), flags=re.DOTALL) for p in FILES if p != BUILTINS]
+    assert {"get_global_id", "barrier", "exp", "pow"} <= declared
+    assert [name for name in sorted(declared) if not any(re.search(rf"\b{name}\(", each) for each in code)] == []
+
+
+def test_other_drivers_than_that_pocl_get_the_kernel_alone() -> None:
+    kernel, opts, pocl = "reference.cl", BUILD_OPTIONS, "Portable Computing Language"
+    for platform, driver in (("NVIDIA CUDA", "3.0"), (pocl, "7.1"), (pocl, "30")):
+        assert program(kernel, opts, DeviceInfo("made up", platform, driver)) == (expand(kernel), opts)
+    text, with_more = program(kernel, opts, DeviceInfo("made up", pocl, "3.0-rc2"))
+    assert text.endswith(expand(kernel))
+    assert BUILTINS.read_text().splitlines()[-3] in text
+    assert with_more == (*opts, "-D_OPENCL_H_")
+
+
 def launches() -> dict[tuple[str, str], Launch]:
     """One launch of every kernel function that the plans for the list of shapes name, on a device with all extras."""
     info = DeviceInfo("made up", "Portable Computing Language", unaligned_vectors=True, avx512=True)
@@ -98,11 +120,12 @@ def test_a_missing_macro_is_said_by_name(kernel: str, entry: str, queue: cl.Comm
     macros = tuple((n, int(info.unaligned_vectors) if n == "UNALIGNED_VECTORS" else v) for n, v in macros)
     named = 0
     for missing in (name for name, _ in macros if name not in UNREAD):
-        options = [*BUILD_OPTIONS, *(f"-D{name}={value}" for name, value in macros if name != missing)]
+        options = (*BUILD_OPTIONS, *(f"-D{name}={value}" for name, value in macros if name != missing))
+        text, options = program(kernel, options, info)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", cl.CompilerWarning)
-                cl.Program(queue.context, expand(kernel)).build(options, devices=[queue.device])
+                cl.Program(queue.context, text).build(list(options), devices=[queue.device])
         except cl.Error as error:
             errors = [line for line in str(error).splitlines() if "#error" in line or "must be set" in line]
             word = "REAL" if missing.startswith("REAL") else missing
