@@ -175,6 +175,8 @@ def infer(
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ShapeError(f"the node {node.name!r} ({node.op}) does not take {got}: {reason}") from error
     results: dict[str, tuple[str, Shape]] = {}
+    if op == "GroupNormalization":  # a function of other nodes, which ONNX's inference does not look into
+        found = {node.output: types[node.inputs[0]]}
     for output in filter(None, node.outputs):
         tensor = found[output].tensor_type if output in found else None
         dims = list(tensor.shape.dim) if tensor is not None and tensor.HasField("shape") else None

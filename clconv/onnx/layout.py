@@ -13,11 +13,11 @@ from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.onnx.lower.elementwise import BINARY
 from clconv.onnx.problems import TO_LAST, conv_problem
+from clconv.onnx.rewrite import TO_FIRST, is_transpose
 from clconv.onnx.step import itemsize
 from clconv.problem import ConvProblem
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-_TO_FIRST = (0, 3, 1, 2)
 _AXIS = {0: 0, 1: 3, 2: 1, 3: 2}
 
 
@@ -58,7 +58,7 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
         reads = [node.inputs[0]]
         if node.input(3) and node.input(3) not in graph.constants:
             reads.append(node.input(3))
-    elif node.op in _POOLS or node.op in UNARY or node.op == "Split":
+    elif node.op in _POOLS or node.op in UNARY or node.op in ("ChannelNormalization", "Split"):
         reads = [node.inputs[0]]
         if node.op == "MaxPool" and any(node.outputs[1:]):
             return None
@@ -109,8 +109,7 @@ def _regions(graph: Graph) -> list[_Region]:
 
 def _gain(graph: Graph, region: _Region, seconds: Callable[[ConvProblem], float], bandwidth: float) -> float:
     """Return the seconds that a region saves in N H W C."""
-    moved = sum(math.prod(graph.shapes[name]) * itemsize(graph.dtypes[name]) for name in (*region.enter, *region.leave))
-    gain = -2 * moved / bandwidth
+    gain = -2 * _moved(graph, region) / bandwidth
     for index in region.nodes:
         node = graph.nodes[index]
         if node.op == "Conv":
@@ -119,6 +118,35 @@ def _gain(graph: Graph, region: _Region, seconds: Callable[[ConvProblem], float]
             gain += seconds(conv_problem(node, shape, filt, dtype))
             gain -= seconds(conv_problem(node.having(layout="NHWC"), _last(shape), filt, dtype))
     return gain
+
+
+def _moved(graph: Graph, region: _Region) -> int:
+    """Return the bytes that reorders move at the edges of a region; a Transpose that stands there already saves its own."""
+    inside = {graph.nodes[index].output for index in region.nodes}
+    made, readers = graph.producers(), _readers(graph)
+    outside = {*graph.outputs, *graph.aliases.values()}
+    moved = 0
+    for name in region.enter:
+        size = math.prod(graph.shapes[name]) * itemsize(graph.dtypes[name])
+        if not is_transpose(made.get(name), TO_FIRST):
+            moved += size
+        elif name not in outside and all(node.output in inside for node in readers[name]):
+            moved -= size
+    for name in region.leave:
+        size = math.prod(graph.shapes[name]) * itemsize(graph.dtypes[name])
+        others = [node for node in readers.get(name, ()) if node.output not in inside]
+        there = others and name not in outside and all(is_transpose(node, TO_LAST) for node in others)
+        moved += -len(others) * size if there else size
+    return moved
+
+
+def _readers(graph: Graph) -> dict[str, list[Node]]:
+    """Return the nodes that read each value."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    return readers
 
 
 def _last(shape: Shape) -> Shape:
@@ -154,7 +182,7 @@ class _Change:
             self.nodes.append(self._turned(node))
             for name in node.outputs:
                 if name in self.leave:
-                    self._reorder(_new(name), name, _TO_FIRST)
+                    self._reorder(_new(name), name, TO_FIRST)
         note = f"choose layout: {len(self.inside)} nodes in N H W C, {self.reorders} reorders"
         return self.old.with_nodes(
             self.nodes, note, shapes=self.shapes, dtypes=self.dtypes, constants=self.constants, aliases=self.aliases
@@ -177,7 +205,7 @@ class _Change:
         attributes: dict[str, Any] = {"layout": "NHWC"}
         if node.op in ("Concat", "Split"):
             attributes["axis"] = _AXIS[int(node.get("axis", 0)) % 4]
-        keep = (1, 2) if node.op == "Conv" else ()
+        keep = (1, 2) if node.op in ("ChannelNormalization", "Conv") else ()
         inputs = tuple(name if not name or i in keep else self._input(name, node) for i, name in enumerate(node.inputs))
         outputs = tuple(self._name(name) for name in node.outputs)
         return replace(node, inputs=inputs, outputs=outputs).having(**attributes)

@@ -31,6 +31,7 @@ from clconv.onnx.precision import converted
 from clconv.onnx.program import Program
 from clconv.onnx.read import graph_of
 from clconv.onnx.report import Profile, Report
+from clconv.onnx.rewrite import cancel_transposes
 from clconv.onnx.separable import fuse_separable
 from clconv.onnx.spill import Spill
 from clconv.onnx.store import Store
@@ -263,7 +264,7 @@ class Network:
         graph = run(known, AFTER)
         if not any(0 in shape for shape in graph.shapes.values()):
             plans, info = self._store.plans, self._runtime.info
-            graph = choose_layout(graph, plans.seconds, info.bandwidth)
+            graph = cancel_transposes(choose_layout(graph, plans.seconds, info.bandwidth))
             graph = fuse_inverted(graph, info, plans.seconds, direct=plans.direct)
             graph = fuse_separable(graph, info, plans.seconds, direct=plans.direct)
             graph = read_planes(graph, plans.of)

@@ -17,6 +17,8 @@ from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import Array, Graph, Node, without_dead
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
+from clconv.onnx.lower.pooling import REDUCE
+from clconv.onnx.rewrite import normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.words import check_words
 
@@ -27,7 +29,7 @@ _TAKES_ACTIVATION = ("Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "Batc
 
 
 _STEERING = {
-    **dict.fromkeys(("Reshape", "Expand", "Split", "Squeeze", "Unsqueeze", "ReduceMean", "ConvTranspose"), (1,)),
+    **dict.fromkeys(("Reshape", "Expand", "Split", "Squeeze", "Unsqueeze", "ConvTranspose", "Gather", *REDUCE), (1,)),
     "Clip": (1, 2),
     "Pad": (1, 2, 3),
     "Slice": (1, 2, 3, 4),
@@ -296,7 +298,10 @@ def fuse_activation(graph: Graph) -> Graph:
 
 
 BEFORE: tuple[Pass, ...] = (check_words, mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
-AFTER: tuple[Pass, ...] = (own_outputs, drop_views, fuse_shuffle, fuse_residual, fuse_activation, without_dead)
+AFTER: tuple[Pass, ...] = (
+    *(own_outputs, plain_powers, pool_means, drop_views, normalise_channels),
+    *(fuse_shuffle, fuse_residual, fuse_activation, without_dead),
+)
 
 
 def run(graph: Graph, passes: tuple[Pass, ...]) -> Graph:

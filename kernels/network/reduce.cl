@@ -1,6 +1,6 @@
-/* Mean or maximum along one axis (neighbouring axes are joined by the host):
+/* Mean, sum, largest or smallest element, or norm, along one axis (neighbouring axes are joined by the host):
  *
- *   y[o, i] = mean or max over r of x[o, r, i]
+ *   y[o, i] = mean, sum, .. over r of x[o, r, i]
  *
  * x    OUTER x R x INNER
  * y    OUTER x INNER
@@ -14,17 +14,11 @@
  *
  * Each element of x is read once.
  *
- * Macros: types.clh, vector.clh, combine.clh; MODE (0 maximum, 1 mean).
+ * Macros: types.clh, vector.clh, reduction.clh.
  */
 #include "include/types.clh"
 #include "include/vector.clh"
-#include "combine.clh"
-
-#if MODE
-#define FINISH(T, v) ((v) / (T)((acc_t)R))
-#else
-#define FINISH(T, v) (v)
-#endif
+#include "reduction.clh"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(__global const real *restrict x,
                                                                          __global real *restrict y, const int OUTER,
@@ -37,8 +31,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(__globa
     int r = 0;
     for (; r + 2 * VEC <= R; r += 2 * VEC) {
       const vec u = LOAD_VEC(p + r), v = LOAD_VEC(p + r + VEC);
-      s = COMBINE(s, u);
-      t = COMBINE(t, v);
+      s = COMBINE(s, TAKE(u));
+      t = COMBINE(t, TAKE(v));
     }
     vec_lanes lanes;
     lanes.v = COMBINE(s, t);
@@ -46,7 +40,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(__globa
     UNROLL for (int i = 0; i < VEC; i++) sum = COMBINE(sum, lanes.s[i]);
     for (; r < R; r++) {
       const acc_t u = LOAD(p, r);
-      sum = COMBINE(sum, u);
+      sum = COMBINE(sum, TAKE(u));
     }
     STORE(y, o, FINISH(acc_t, sum));
   }
@@ -64,12 +58,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_columns(__gl
   if (some >= VEC)
     for (int r = 0; r < R; r++) {
       const vec u = LOAD_VEC(p + (long)r * INNER);
-      sum = COMBINE(sum, u);
+      sum = COMBINE(sum, TAKE(u));
     }
   else
     for (int r = 0; r < R; r++) {
       const vec u = LOAD_VEC_SOME(p + (long)r * INNER, some);
-      sum = COMBINE(sum, u);
+      sum = COMBINE(sum, TAKE(u));
     }
   STORE_VEC_SOME(y + o * INNER + i, FINISH(vec, sum), some);
 }

@@ -1,6 +1,6 @@
-/* Mean or maximum along one axis, several work-items a result (GPUs):
+/* Mean, sum, largest or smallest element, or norm, along one axis, several work-items a result (GPUs):
  *
- *   y[o, i] = mean or max over r of x[o, r, i]
+ *   y[o, i] = mean, sum, .. over r of x[o, r, i]
  *
  * x    OUTER x R x INNER
  * y    OUTER x INNER
@@ -13,22 +13,16 @@
  *
  * Each element of x is read once; neighbours read neighbouring elements, along r where INNER is 1, else along i.
  *
- * Macros: types.clh, combine.clh; MODE (0 maximum, 1 mean); ITEMS (work-items of a work-group), SHARES (of them a column).
+ * Macros: types.clh, reduction.clh; ITEMS (work-items of a work-group), SHARES (of them a column).
  */
 #include "include/types.clh"
-#include "combine.clh"
+#include "reduction.clh"
 
 #if !defined(ITEMS) || !defined(SHARES)
 #error "ITEMS and SHARES must be set by the plan"
 #endif
 
 #define COLUMNS (ITEMS / SHARES)
-
-#if MODE
-#define FINISH(v) ((v) / (acc_t)R)
-#else
-#define FINISH(v) (v)
-#endif
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void reduce_simt(__global const real *restrict x,
                                                                              __global real *restrict y, const int R,
@@ -42,7 +36,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void reduce_simt(__g
   if (i < INNER)
     for (int r = lid / COLUMNS; r < R; r += SHARES) {
       const acc_t u = LOAD(x, (o * R + r) * INNER + i);
-      v = COMBINE(v, u);
+      v = COMBINE(v, TAKE(u));
     }
   results[lid] = v;
   barrier(CLK_LOCAL_MEM_FENCE);
@@ -51,5 +45,5 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void reduce_simt(__g
     const acc_t u = results[share * COLUMNS + lid];
     v = COMBINE(v, u);
   }
-  STORE(y, o * INNER + i, FINISH(v));
+  STORE(y, o * INNER + i, FINISH(acc_t, v));
 }

@@ -18,12 +18,19 @@ BOUND = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}
 SPLIT_BOUND = 5e-5
 """The same for three products of split elements, each of which may lack 2**-15 of itself."""
 
+_OPSETS = {
+    "Gelu": 20,
+    "GroupNormalization": 21,
+    **dict.fromkeys(("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"), 18),
+}
+"""Versions of ONNX's operators from which on these are as the cases below have them; of the others, 17."""
+
 Case = tuple[onnx.NodeProto, list[tuple[int, ...]], dict[str, Array]]
 
 
 def cases() -> dict[str, Case]:
     """Return node, shapes of the inputs ``a b ...`` and constants, by name."""
-    return {**_elementwise(), **_pooling(), **_movement(), **_products()}
+    return {**_elementwise(), **_pooling(), **_normalised(), **_movement(), **_products()}
 
 
 def channels_last_cases() -> list[str]:
@@ -89,8 +96,39 @@ def _pooling() -> dict[str, Case]:
     made["GlobalMaxPool"] = (node("GlobalMaxPool", "a", "y"), [(2, 5, 5, 5)], {})
     for axes in ([1], [2, 3], [0, 2], [-1], [0, 1, 2, 3]):
         made[f"ReduceMean {axes}"] = (node("ReduceMean", "a", "y", axes=axes), [(2, 5, 3, 7)], {})
+    for op in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"):
+        made[f"{op} row"] = (node(op, "a axes", "y"), [(3, 29)], {"axes": np.array([-1])})
+        made[f"{op} columns"] = (node(op, "a axes", "y", keepdims=0), [(2, 5, 19)], {"axes": np.array([1])})
+    made["ReduceSumSquare apart"] = (node("ReduceSumSquare", "a axes", "y"), [(2, 5, 3, 7)], {"axes": np.array([0, 2])})
+    made["ReduceL2 none"] = (
+        node("ReduceL2", "a axes", "y", noop_with_empty_axes=1),
+        [(2, 9)],
+        {"axes": np.array([], np.int64)},
+    )
     for axis in (0, 1, 2):
         made[f"Softmax {axis}"] = (node("Softmax", "a", "y", axis=axis), [(3, 5, 19)], {})
+    return made
+
+
+def _normalised() -> dict[str, Case]:
+    """With means far from 0, which a variance made of a sum of squares would not survive."""
+    made: dict[str, Case] = {}
+
+    def add(name: str, op: str, shape: tuple[int, ...], size: tuple[int, ...], shift: bool = True, **attributes: Any) -> None:
+        spec = node(op, "a scale shift" if shift else "a scale", "y", **attributes)
+        constants = {"scale": numbers(*size, seed=3), "shift": numbers(*size, seed=4)}
+        made[name] = (spec, [shape], constants if shift else {"scale": constants["scale"]})
+
+    add("LayerNormalization", "LayerNormalization", (3, 5, 21), (21,))
+    add("LayerNormalization without a shift", "LayerNormalization", (7, 8), (8,), False, epsilon=1e-3)
+    add("LayerNormalization over images", "LayerNormalization", (2, 3, 5, 7), (3, 5, 7), axis=1)
+    add("LayerNormalization with one scale", "LayerNormalization", (2, 3, 5), (1,))
+    add("LayerNormalization of one", "LayerNormalization", (4, 1), (1,))
+    for shape in ((2, 5, 7, 9), (3, 4, 1, 1), (2, 3, 33)):
+        add(f"InstanceNormalization {shape}", "InstanceNormalization", shape, shape[1:2])
+        add(f"GroupNormalization {shape}", "GroupNormalization", shape, shape[1:2], num_groups=shape[1])
+    add("GroupNormalization of two", "GroupNormalization", (3, 6, 3, 5), (6,), num_groups=2)
+    add("GroupNormalization of one", "GroupNormalization", (2, 6, 5), (6,), num_groups=1)
     return made
 
 
@@ -107,6 +145,10 @@ def _movement() -> dict[str, Case]:
         made[f"Concat {axis}"] = (node("Concat", "a b c", "y", axis=axis), shapes, {})
     steps = {"starts": np.array([3, -2]), "ends": np.array([0, 99]), "axes": np.array([1, 3]), "steps": np.array([-2, 1])}
     made["Slice"] = (node("Slice", "a starts ends axes steps", "y"), [(2, 4, 3, 7)], steps)
+    for axis, numbers_ in ((0, [1]), (2, [2, -1, 0, 0]), (-1, [6, 4, 2, 0, 1, 3])):
+        made[f"Gather {axis}"] = (node("Gather", "a indices", "y", axis=axis), [(2, 4, 3, 7)], {"indices": np.array(numbers_)})
+    made["Gather one"] = (node("Gather", "a indices", "y", axis=1), [(2, 4, 3)], {"indices": np.array(-2)})
+    made["Gather table"] = (node("Gather", "a indices", "y"), [(12,)], {"indices": np.arange(12).reshape(1, 3, 4)})
     made["Expand"] = (node("Expand", "a shape", "y"), [(3, 1)], {"shape": np.array([2, 3, 17])})
     for mode in ("nearest", "linear", "cubic"):
         for scales in ((2, 2), (1.5, 0.6)):
@@ -172,7 +214,7 @@ def deviation(name: str, dtype: str, queue: Any = None) -> float:
         n: (a.astype(dtype) if a.dtype.kind == "f" and not spec.op_type.startswith("Resize") else a)
         for n, a in constants.items()
     }
-    opset = 20 if spec.op_type == "Gelu" else 17
+    opset = _OPSETS.get(spec.op_type, 17)
     sizes: dict[str, list[int | str | None]] = {n: list(a.shape) for n, a in feeds.items()}
     proto = model([spec], sizes, ["y"], held, dtype=ELEMENT[dtype], opset=opset)
     if spec.op_type == "Resize":

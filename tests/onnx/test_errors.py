@@ -119,12 +119,12 @@ def test_nodes_that_work_on_sizes_alone_are_named_with_the_others() -> None:
         node("Greater", "x k", "g"),
         node("Where", "g x k", "w"),
         node("LogSoftmax", "w", "s"),
-        node("ReduceMax", "s", "y", axes=[1]),
+        node("ReduceProd", "s", "y", axes=[1]),
         node("Shape", "w", "n"),
         node("Gather", "n i", "z"),
     ]
     proto = model(nodes, {"x": ["N", 3]}, ["y", "z"], {"k": np.array(0.5, np.float32), "i": np.array(1)})
-    names = r"'the Greater of g' \(Greater, which only works on .*'the Where of w'.*\(LogSoftmax\), 'the ReduceMax of y' \("
+    names = r"'the Greater of g' \(Greater, which only works on .*'the Where of w'.*\(LogSoftmax\), 'the ReduceProd of y' \("
     with pytest.raises(clconv.UnsupportedError, match=rf"4 nodes of the model are not supported: {names}"):
         clconv.onnx.load(proto)
 

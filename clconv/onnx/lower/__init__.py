@@ -12,6 +12,7 @@ from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv, lower_conv_transpose
 from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_unary
+from clconv.onnx.lower.gather import lower_gather
 from clconv.onnx.lower.inverted import lower_inverted
 from clconv.onnx.lower.matrix import lower_gemm, lower_matmul
 from clconv.onnx.lower.movement import (
@@ -24,7 +25,8 @@ from clconv.onnx.lower.movement import (
     lower_split,
     lower_transpose,
 )
-from clconv.onnx.lower.pooling import lower_global_pool, lower_pool, lower_reduce_mean, lower_softmax
+from clconv.onnx.lower.normalization import lower_channel_norm, lower_group_norm, lower_instance_norm, lower_layer_norm
+from clconv.onnx.lower.pooling import REDUCE, lower_global_pool, lower_pool, lower_reduce, lower_softmax
 from clconv.onnx.lower.resize import lower_resize
 from clconv.onnx.lower.separable import lower_separable
 from clconv.onnx.step import Lowering, Plans
@@ -34,20 +36,25 @@ Lower = Callable[[Node, Lowering], None]
 LOWERINGS: dict[str, Lower] = {
     **dict.fromkeys(UNARY, lower_unary),
     **dict.fromkeys(BINARY, lower_binary),
+    **dict.fromkeys(REDUCE, lower_reduce),
     "AveragePool": lower_pool,
     "BatchNormalization": lower_batch_norm,
+    "ChannelNormalization": lower_channel_norm,
     "Concat": lower_concat,
     "Conv": lower_conv,
     "ConvTranspose": lower_conv_transpose,
     "Expand": lower_expand,
+    "Gather": lower_gather,
     "Gemm": lower_gemm,
     "GlobalAveragePool": lower_global_pool,
     "GlobalMaxPool": lower_global_pool,
+    "GroupNormalization": lower_group_norm,
     "Identity": lower_identity,
+    "InstanceNormalization": lower_instance_norm,
+    "LayerNormalization": lower_layer_norm,
     "MatMul": lower_matmul,
     "MaxPool": lower_pool,
     "Pad": lower_pad,
-    "ReduceMean": lower_reduce_mean,
     "Resize": lower_resize,
     "InvertedResidual": lower_inverted,
     "Separable": lower_separable,
@@ -63,8 +70,8 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Nodes that change a shape and move nothing."""
 
 FOLDED = (
-    *("And", "Cast", "CastLike", "Ceil", "ConstantOfShape", "Equal", "Floor", "Gather", "Greater", "GreaterOrEqual", "Less"),
-    *("LessOrEqual", "Mod", "Not", "Or", "Range", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Round", "ScatterND"),
+    *("And", "Cast", "CastLike", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"),
+    *("LessOrEqual", "Mod", "Not", "Or", "Range", "ReduceProd", "Round", "ScatterND"),
     *("Shape", "Sign", "Size", "Tile", "Where"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""

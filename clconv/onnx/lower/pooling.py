@@ -1,4 +1,4 @@
-"""Pooling, means, softmax: many elements become one, or know of each other."""
+"""Pooling, means, sums, softmax: many elements become one, or know of each other."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import numpy as np
 
 from clconv.errors import ShapeError
 from clconv.onnx.graph import Node
-from clconv.onnx.lower.movement import emit_copy, required, strides_of
+from clconv.onnx.lower.movement import emit_copy, required
 from clconv.onnx.problems import window_padding
 from clconv.onnx.step import Int, Launch, Local, Lowering, pieces
+
+REDUCE = {"ReduceMax": 0, "ReduceMean": 1, "ReduceSum": 2, "ReduceMin": 3, "ReduceL1": 4, "ReduceSumSquare": 5, "ReduceL2": 6}
+"""Nodes that make one of the elements along some axes, and their number in kernels/network/reduction.clh."""
+
+_OF_NOTHING = {0: -np.inf, 1: np.nan, 3: np.inf}  # the others are sums
 
 
 def lower_pool(node: Node, to: Lowering) -> None:
@@ -77,14 +82,19 @@ def _pool_on_gpu(
     to.emit("network/pool_simt", launch, {"x": x, "y": y}, flops=outputs * kh * kw)
 
 
+def shares(to: Lowering, outer: int, count: int, inner: int) -> tuple[int, int]:
+    """Return how many of a GPU's work-items share the elements of the middle one of three axes, and the work-items in all."""
+    share = 1
+    while share < to.items and share * 8 <= count and to.items // share > min(inner, 32):
+        share *= 2
+    return share, outer * -(-inner // (to.items // share)) * to.items
+
+
 def _shared(to: Lowering, entry: str, dtype: str, outer: int, count: int, inner: int, **macros: int) -> Launch:
     """Return the launch of a GPU's kernel whose work-items share the elements of an axis."""
-    shares = 1
-    while shares < to.items and shares * 8 <= count and to.items // shares > min(inner, 32):
-        shares *= 2
-    groups = outer * -(-inner // (to.items // shares))
+    share, items = shares(to, outer, count, inner)
     arguments = ("x", "y", Int(count), Int(inner))
-    return to.launch_grouped(entry, to.macros(dtype, **macros, SHARES=shares), arguments, (groups * to.items,))
+    return to.launch_grouped(entry, to.macros(dtype, **macros, SHARES=share), arguments, (items,))
 
 
 def lower_global_pool(node: Node, to: Lowering) -> None:
@@ -94,24 +104,25 @@ def lower_global_pool(node: Node, to: Lowering) -> None:
         outer, count, inner = shape[0], shape[1] * shape[2], shape[3]
     else:
         outer, count, inner = math.prod(shape[:2]), math.prod(shape[2:]), 1
-    emit_reduce(node, to, node.inputs[0], node.output, outer, count, inner, node.op == "GlobalMaxPool")
+    what = "ReduceMax" if node.op == "GlobalMaxPool" else "ReduceMean"
+    emit_reduce(node, to, node.inputs[0], node.output, outer, count, inner, REDUCE[what])
 
 
-def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int, inner: int, largest: bool) -> None:
-    """Add a step that takes the mean or the maximum of the middle one of three axes.
+def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int, inner: int, mode: int) -> None:
+    """Add a step that makes one of the elements along the middle one of three axes, see :data:`REDUCE`.
 
-    Of no elements these are not a number and minus infinity.
+    The mean of no elements is not a number, the largest of none minus infinity.
     """
     dtype = to.floating(node, x)
     if 0 in to.shapes[y]:
         return
     if count == 0:
-        nothing = to.constant("nothing", np.full(1, -np.inf if largest else np.nan, dtype))
+        nothing = to.constant("nothing", np.full(1, _OF_NOTHING.get(mode, 0), dtype))
         emit_copy(to, nothing, y, (outer, inner), (0, 0), (inner, 1), op=f"{node.op} of nothing")
         return
-    macros = to.macros(dtype, MODE=int(not largest))
+    macros = to.macros(dtype, MODE=mode)
     if not to.device.is_cpu:
-        launch = _shared(to, "reduce_simt", dtype, outer, count, inner, MODE=int(not largest))
+        launch = _shared(to, "reduce_simt", dtype, outer, count, inner, MODE=mode)
         to.emit("network/reduce_simt", launch, {"x": x, "y": y}, flops=outer * count * inner)
         return
     if inner == 1:
@@ -125,8 +136,8 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
     to.emit("network/reduce", launch, {"x": x, "y": y}, flops=outer * count * inner)
 
 
-def lower_reduce_mean(node: Node, to: Lowering) -> None:
-    """Mean over some axes, one group of neighbouring ones after the other."""
+def lower_reduce(node: Node, to: Lowering) -> None:
+    """Mean, sum, largest or smallest element, or norm, over some axes, one group of neighbouring ones after the other."""
     x, shape = node.inputs[0], to.shapes[node.inputs[0]]
     axes = required(node, to, 1, "axes").reshape(-1).tolist() if node.input(1) else []
     if not axes and not node.get("noop_with_empty_axes", 0):
@@ -139,7 +150,7 @@ def lower_reduce_mean(node: Node, to: Lowering) -> None:
         else:
             groups.append([axis])
     if not groups:
-        emit_copy(to, x, node.output, shape, strides_of(shape), strides_of(shape))
+        emit_reduce(node, to, x, node.output, math.prod(shape), 1, 1, REDUCE[node.op])  # a norm of one element is none yet
         return
     sizes = list(shape)
     for index, group in enumerate(reversed(groups)):
@@ -147,7 +158,8 @@ def lower_reduce_mean(node: Node, to: Lowering) -> None:
         outer, count, inner = (math.prod(sizes[a:b]) for a, b in ((0, first), (first, last + 1), (last + 1, len(sizes))))
         sizes[first : last + 1] = [1] * len(group)
         y = node.output if index == len(groups) - 1 else to.value(f"partial{index}", tuple(sizes), to.dtypes[x])
-        emit_reduce(node, to, x, y, outer, count, inner, largest=False)
+        square_again = index > 0 and node.op == "ReduceSumSquare"
+        emit_reduce(node, to, x, y, outer, count, inner, REDUCE["ReduceSum" if square_again else node.op])
         x = y
 
 

@@ -1,0 +1,106 @@
+"""Passes that write nodes in a form that is faster, or that the layout of images needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clconv.onnx.graph import Graph, Node, Shape, without_dead
+from clconv.onnx.problems import TO_LAST
+
+TO_FIRST = (0, 3, 1, 2)
+"""The inverse of :data:`TO_LAST`."""
+
+_POOLED = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
+
+
+def is_transpose(node: Node | None, perm: tuple[int, ...]) -> bool:
+    """Whether a node permutes the axes in this way."""
+    return node is not None and node.op == "Transpose" and tuple(int(a) for a in node.get("perm", ())) == perm
+
+
+def pool_means(graph: Graph) -> Graph:
+    """Make global pooling, which works in either layout, of a mean or maximum over all pixels, as PyTorch exports it."""
+    shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)
+    nodes: list[Node] = []
+    made = 0
+    for node in graph.nodes:
+        axes = graph.constant(node.input(1)) if node.op in _POOLED and node.input(1) else None
+        shape: Shape = graph.shapes[node.inputs[0]] if node.inputs else ()
+        if axes is None or len(shape) != 4 or sorted(int(a) % 4 for a in axes.reshape(-1)) != [2, 3]:
+            nodes.append(node)
+            continue
+        made += 1
+        if node.get("keepdims", 1):
+            nodes.append(Node(_POOLED[node.op], node.inputs[:1], node.outputs, {}, node.name))
+            continue
+        pooled = f"{node.output}:pooled"
+        shapes[pooled], dtypes[pooled] = (*shape[:2], 1, 1), graph.dtypes[node.output]
+        nodes.append(Node(_POOLED[node.op], node.inputs[:1], (pooled,), {}, node.name))
+        nodes.append(Node("Reshape", (pooled,), node.outputs, {}, node.name))
+    note = f"pool means: {made} means or maxima over all pixels made global pooling" if made else ""
+    return graph.with_nodes(nodes, note, shapes=shapes, dtypes=dtypes)
+
+
+def plain_powers(graph: Graph) -> Graph:
+    """Make a product of a square and a root of a power of one half: ``pow`` takes ten times as long."""
+    nodes: list[Node] = []
+    made = 0
+    for node in graph.nodes:
+        exponent = graph.constant(node.input(1)) if node.op == "Pow" else None
+        number = float(exponent.reshape(-1)[0]) if exponent is not None and exponent.ndim == 0 else None
+        if number == 2:
+            node = Node("Mul", (node.inputs[0], node.inputs[0]), node.outputs, {}, node.name)
+        elif number == 0.5:
+            node = Node("Sqrt", node.inputs[:1], node.outputs, {}, node.name)
+        made += number in (2, 0.5)
+        nodes.append(node)
+    note = f"plain powers: {made} squares and roots written as such" if made else ""
+    return without_dead(graph.with_nodes(nodes, note))
+
+
+def normalise_channels(graph: Graph) -> Graph:
+    """Make one node of a layer normalisation between the Transpose to N H W C and the one back, as in ConvNeXt."""
+    made, uses = graph.producers(), graph.uses()
+    nodes: list[Node] = []
+    count = 0
+    for node in graph.nodes:
+        norm = made.get(node.inputs[0]) if is_transpose(node, TO_FIRST) else None
+        before = made.get(norm.inputs[0]) if norm is not None and norm.op == "LayerNormalization" else None
+        if (
+            norm is not None
+            and before is not None
+            and is_transpose(before, TO_LAST)
+            and int(norm.get("axis", -1)) in (-1, 3)
+            and uses[before.output] == uses[norm.output] == 1
+            and not any(norm.outputs[1:])
+        ):
+            attributes = {"epsilon": norm.get("epsilon", 1e-5)}
+            node = Node("ChannelNormalization", (before.inputs[0], *norm.inputs[1:]), node.outputs, attributes, norm.name)
+            count += 1
+        nodes.append(node)
+    note = f"normalise channels: {count} layer normalisations between two transpositions made one node each" if count else ""
+    return without_dead(graph.with_nodes(nodes, note))
+
+
+def cancel_transposes(graph: Graph) -> Graph:
+    """Leave out a Transpose that undoes the one before it, as where an image in N H W C is looked at with its channels last."""
+    made = graph.producers()
+    given = {port.name for port in graph.inputs} | set(graph.constants)
+    new: dict[str, str] = {}
+    nodes: list[Node] = []
+    for each in graph.nodes:
+        node = replace(each, inputs=tuple(new.get(name, name) for name in each.inputs))
+        before = made.get(node.inputs[0]) if is_transpose(node, TO_LAST) or is_transpose(node, TO_FIRST) else None
+        undone = TO_FIRST if is_transpose(node, TO_LAST) else TO_LAST
+        if (
+            before is not None
+            and is_transpose(before, undone)
+            and node.output not in graph.outputs
+            and before.inputs[0] not in given
+        ):
+            new[node.output] = new.get(before.inputs[0], before.inputs[0])
+            continue
+        nodes.append(node)
+    aliases = {name: new.get(source, source) for name, source in graph.aliases.items()}
+    note = f"cancel transpositions: {len(new)} that undo the one before them left out" if new else ""
+    return without_dead(graph.with_nodes(nodes, note, aliases=aliases))

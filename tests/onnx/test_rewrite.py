@@ -1,0 +1,142 @@
+"""Passes that write nodes in another form: what they leave, what they leave alone, and that the result is the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from pyopencl import CommandQueue
+
+import clconv.onnx
+from clconv.errors import ShapeError, UnsupportedError
+from clconv.onnx import layout, passes
+from clconv.onnx.infer import specialise
+from clconv.onnx.layout import choose_layout
+from clconv.onnx.read import graph_of
+from clconv.onnx.rewrite import cancel_transposes
+from tests.onnx.models import Array, exact, model, node, numbers
+
+SHAPE = (2, 5, 6, 7)
+FIRST, LAST = [0, 3, 1, 2], [0, 2, 3, 1]
+NORM = {"s": numbers(5, seed=1), "b": numbers(5, seed=2)}
+
+
+def left(
+    nodes: list[onnx.NodeProto], outputs: str = "y", constants: dict[str, Array] | None = None, opset: int = 18
+) -> list[str]:
+    """Return what the passes make of the nodes, and see that it computes the same as they do."""
+    proto = model(nodes, {"x": [*SHAPE]}, outputs.split(), constants, opset=18)
+    x = numbers(*SHAPE)
+    net = clconv.onnx.load(proto)
+    got: Any = net(x)
+    for y, want in zip(got if isinstance(got, (list, tuple)) else [got], exact(proto, {"x": x}), strict=True):
+        assert y.shape == want.shape
+        np.testing.assert_allclose(y, want, rtol=0, atol=2e-6 * np.abs(want).max())
+    known = specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": SHAPE})
+    return [n.op for n in passes.run(known, passes.AFTER).nodes]
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize(("op", "pool"), [("ReduceMean", "GlobalAveragePool"), ("ReduceMax", "GlobalMaxPool")])
+def test_means_over_all_pixels_become_pooling(op: str, pool: str, keep: int) -> None:
+    axes = {"axes": np.array([-1, 2]), "channel": np.array([1]), "row": np.array([3])}
+    assert left([node(op, "x axes", "y", keepdims=keep)], constants=axes) == [pool]
+    nodes = [node(op, "x axes", "m", keepdims=keep), node("Relu", "m", "y")]
+    assert left(nodes, "m y", axes) == [pool, "Relu"]
+    assert left([node(op, "x channel", "y", keepdims=keep)], constants=axes) == [op]
+    assert left([node(op, "x row", "y", keepdims=keep)], constants=axes) == [op]
+
+
+def test_squares_and_roots_are_no_powers() -> None:
+    two = {"p": np.float32(2), "h": np.float32(0.5), "c": np.float32(3), "v": np.full(7, 2, np.float32)}
+    constants = {name: np.asarray(value) for name, value in two.items()}
+    assert left([node("Pow", "x p", "y")], constants=constants) == ["Mul"]
+    assert left([node("Abs", "x", "q"), node("Pow", "q h", "y")], constants=constants) == ["Abs", "Sqrt"]
+    assert left([node("Pow", "x c", "y")], constants=constants) == ["Pow"]
+    assert left([node("Pow", "x v", "y")], constants=constants) == ["Pow"]
+
+
+def norm_between(before: list[int], after: list[int], **attributes: Any) -> list[onnx.NodeProto]:
+    spec = node("LayerNormalization", "t s b", "n", **attributes)
+    return [node("Transpose", "x", "t", perm=before), spec, node("Transpose", "n", "y", perm=after)]
+
+
+def test_a_normalisation_of_channels_is_one_node() -> None:
+    assert left(norm_between(LAST, FIRST), constants=NORM) == ["ChannelNormalization"]
+    assert left(norm_between(LAST, FIRST, axis=3, epsilon=0.1), constants=NORM) == ["ChannelNormalization"]
+    assert left(norm_between(LAST, LAST), constants=NORM) == ["Transpose", "LayerNormalization", "Transpose"]
+    all_axes = {"s": numbers(6, 7, 5, seed=1), "b": numbers(6, 7, 5, seed=2)}
+    assert "LayerNormalization" in left(norm_between(LAST, FIRST, axis=1), constants=all_axes)
+    assert "LayerNormalization" in left([*norm_between(LAST, FIRST), node("Relu", "n", "z")], "y z", NORM)
+
+
+def test_it_works_in_either_layout(monkeypatch: pytest.MonkeyPatch, queue: CommandQueue) -> None:
+    w = {"w": numbers(5, 5, 3, 3, seed=3), "v": numbers(4, 5, 1, 1, seed=4)}
+    nodes = [
+        node("Conv", "x w", "c", pads=[1, 1, 1, 1]),
+        node("Transpose", "c", "t", perm=LAST),
+        node("LayerNormalization", "t s b", "n"),
+        node("Transpose", "n", "d", perm=FIRST),
+        node("Conv", "d v", "y"),
+    ]
+    proto, x = model(nodes, {"x": ["N", 5, "H", "W"]}, ["y"], {**NORM, **w}), numbers(*SHAPE)
+    for gain in (-1.0, 1.0):
+        monkeypatch.setattr(layout, "_gain", lambda *_, gain=gain: gain)
+        net = clconv.onnx.load(proto, queue=queue)
+        assert any("3 nodes in N H W C" in note for note in net.explain(SHAPE).passes) == (gain > 0)
+        want = exact(proto, {"x": x})[0]
+        np.testing.assert_allclose(net(x), want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def test_a_transposition_that_is_there_already_saves_a_reorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As around the products of a ConvNeXt whose pixels are rows of a matrix."""
+    nodes = [
+        node("Relu", "x", "r"),
+        node("Transpose", "r", "a", perm=FIRST),
+        node("Conv", "a w", "c"),
+        node("Transpose", "c", "t", perm=LAST),
+        node("Softmax", "t", "y"),
+    ]
+    proto = model(nodes, {"x": [2, 6, 7, 5]}, ["y"], {"w": numbers(4, 5, 1, 1)})
+    known = specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": (2, 6, 7, 5)})
+    graph = choose_layout(passes.run(known, passes.AFTER), lambda _: 1.0, 1e9)  # for which neither layout is faster
+    assert [n.op for n in cancel_transposes(graph).nodes] == ["Relu", "Conv", "Softmax"]
+    x = numbers(2, 6, 7, 5)
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    np.testing.assert_allclose(clconv.onnx.load(proto)(x), exact(proto, {"x": x})[0], rtol=0, atol=1e-5)
+
+
+def test_a_transposition_of_an_output_stays() -> None:
+    nodes = [node("Relu", "x", "r"), node("Transpose", "r", "t", perm=LAST), node("Transpose", "t", "y", perm=FIRST)]
+    proto = model(nodes, {"x": [*SHAPE]}, ["y"])
+    x = numbers(*SHAPE)
+    np.testing.assert_array_equal(clconv.onnx.load(proto)(x), np.maximum(x, 0))
+
+
+def refused(spec: onnx.NodeProto, error: type[Exception], words: str, **constants: Array) -> None:
+    proto = model([spec], {"x": [2, 6, 3, 4]}, ["y"], constants, opset=21)
+    with pytest.raises(error, match=words):
+        clconv.onnx.load(proto)(numbers(2, 6, 3, 4))
+
+
+def test_what_does_not_fit_is_said() -> None:
+    five, six, two = numbers(5), numbers(6), numbers(2)
+    gather = node("Gather", "x i", "y", axis=1)
+    refused(gather, ShapeError, r"takes the elements 0 to 6 of an axis of 6", i=np.array([0, 6]))
+    many = np.array([(i * i) % 6 for i in range(400)])
+    refused(gather, UnsupportedError, r"in \d+ runs that are equally far apart, 64 are supported", i=many)
+    norm = node("InstanceNormalization", "x s b", "y")
+    refused(norm, ShapeError, r"'s' has the shape \(5,\); for .* it must be \(6,\)", s=five, b=six)
+    norm = node("GroupNormalization", "x s b", "y", num_groups=4)
+    refused(norm, ShapeError, "num_groups=4, which does not divide its 6 channels", s=six, b=six)
+    norm = node("LayerNormalization", "x s", "y", axis=2)
+    refused(norm, ShapeError, r"'s' has the shape \(2,\); for .* it must be \(3, 4\)", s=two)
+
+
+def test_sums_of_nothing() -> None:
+    x = np.empty((2, 6, 0, 4), np.float32)
+    for op, value in (("ReduceSum", 0), ("ReduceMax", -np.inf), ("ReduceMin", np.inf), ("ReduceL2", 0)):
+        proto = model([node(op, "x a", "y")], {"x": [2, 6, "H", 4]}, ["y"], {"a": np.array([2])}, opset=18)
+        np.testing.assert_array_equal(clconv.onnx.load(proto)(x), np.full((2, 6, 1, 4), value))
