@@ -47,7 +47,8 @@ def plain_powers(graph: Graph) -> Graph:
     made = 0
     for node in graph.nodes:
         exponent = graph.constant(node.input(1)) if node.op == "Pow" else None
-        number = float(exponent.reshape(-1)[0]) if exponent is not None and exponent.ndim == 0 else None
+        one = exponent is not None and exponent.size == 1 and exponent.ndim <= len(graph.shapes[node.inputs[0]])
+        number = float(exponent.reshape(-1)[0]) if exponent is not None and one else None
         if number == 2:
             node = Node("Mul", (node.inputs[0], node.inputs[0]), node.outputs, {}, node.name)
         elif number == 0.5:
@@ -85,19 +86,13 @@ def normalise_channels(graph: Graph) -> Graph:
 def cancel_transposes(graph: Graph) -> Graph:
     """Leave out a Transpose that undoes the one before it, as where an image in N H W C is looked at with its channels last."""
     made = graph.producers()
-    given = {port.name for port in graph.inputs} | set(graph.constants)
     new: dict[str, str] = {}
     nodes: list[Node] = []
     for each in graph.nodes:
         node = replace(each, inputs=tuple(new.get(name, name) for name in each.inputs))
         before = made.get(node.inputs[0]) if is_transpose(node, TO_LAST) or is_transpose(node, TO_FIRST) else None
         undone = TO_FIRST if is_transpose(node, TO_LAST) else TO_LAST
-        if (
-            before is not None
-            and is_transpose(before, undone)
-            and node.output not in graph.outputs
-            and before.inputs[0] not in given
-        ):
+        if before is not None and is_transpose(before, undone) and node.output not in graph.outputs:
             new[node.output] = new.get(before.inputs[0], before.inputs[0])
             continue
         nodes.append(node)

@@ -50,9 +50,11 @@ def test_means_over_all_pixels_become_pooling(op: str, pool: str, keep: int) -> 
 
 
 def test_squares_and_roots_are_no_powers() -> None:
-    two = {"p": np.float32(2), "h": np.float32(0.5), "c": np.float32(3), "v": np.full(7, 2, np.float32)}
+    powers = {"p": np.float32(2), "h": np.float32(0.5), "c": np.float32(3)}
+    two = {"o": np.full((1, 1), 2, np.float32), "v": np.full(7, 2, np.float32), **powers}
     constants = {name: np.asarray(value) for name, value in two.items()}
     assert left([node("Pow", "x p", "y")], constants=constants) == ["Mul"]
+    assert left([node("Pow", "x o", "y")], constants=constants) == ["Mul"]
     assert left([node("Abs", "x", "q"), node("Pow", "q h", "y")], constants=constants) == ["Abs", "Sqrt"]
     assert left([node("Pow", "x c", "y")], constants=constants) == ["Pow"]
     assert left([node("Pow", "x v", "y")], constants=constants) == ["Pow"]
@@ -90,11 +92,14 @@ def test_it_works_in_either_layout(monkeypatch: pytest.MonkeyPatch, queue: Comma
         np.testing.assert_allclose(net(x), want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
-def test_a_transposition_that_is_there_already_saves_a_reorder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As around the products of a ConvNeXt whose pixels are rows of a matrix."""
+@pytest.mark.parametrize("first", [[], [node("Relu", "x", "r")]])
+def test_a_transposition_that_is_there_already_saves_a_reorder(
+    first: list[onnx.NodeProto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As around the products of a ConvNeXt whose pixels are rows of a matrix, and of an input as Keras has it."""
     nodes = [
-        node("Relu", "x", "r"),
-        node("Transpose", "r", "a", perm=FIRST),
+        *first,
+        node("Transpose", "r" if first else "x", "a", perm=FIRST),
         node("Conv", "a w", "c"),
         node("Transpose", "c", "t", perm=LAST),
         node("Softmax", "t", "y"),
@@ -102,7 +107,7 @@ def test_a_transposition_that_is_there_already_saves_a_reorder(monkeypatch: pyte
     proto = model(nodes, {"x": [2, 6, 7, 5]}, ["y"], {"w": numbers(4, 5, 1, 1)})
     known = specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": (2, 6, 7, 5)})
     graph = choose_layout(passes.run(known, passes.AFTER), lambda _: 1.0, 1e9)  # for which neither layout is faster
-    assert [n.op for n in cancel_transposes(graph).nodes] == ["Relu", "Conv", "Softmax"]
+    assert [n.op for n in cancel_transposes(graph).nodes] == [*(n.op_type for n in first), "Conv", "Softmax"]
     x = numbers(2, 6, 7, 5)
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
     np.testing.assert_allclose(clconv.onnx.load(proto)(x), exact(proto, {"x": x})[0], rtol=0, atol=1e-5)
