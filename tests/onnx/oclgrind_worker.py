@@ -11,7 +11,7 @@ from clconv.device import DeviceInfo
 from clconv.onnx import inverted, layout, separable
 from clconv.plan import Launch
 from tests.conftest import find_devices, queue_on
-from tests.onnx import test_inverted, test_long_rows, test_on_gpus, test_planes, test_separable, test_shuffle
+from tests.onnx import test_inverted, test_long_rows, test_on_gpus, test_planes, test_rewrite, test_separable, test_shuffle
 from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
@@ -50,10 +50,14 @@ def main() -> None:
             print(operation, name, flush=True)  # noqa: T201  # as above
             assert test_long_rows.deviation(name, operation, "float32", queue) < BOUND["float32"], name
     for name, (spec, _, _) in cases().items():
-        if spec.op_type in ("MaxPool", "AveragePool", "Add", "Relu", "Transpose", "Concat", "Split"):
+        plain = spec.op_type in ("MaxPool", "AveragePool", "Add", "Relu", "Transpose", "Concat", "Split")
+        if plain or "Normalization" in spec.op_type:
             print(name, "on a GPU", flush=True)  # noqa: T201  # as above
             with test_on_gpus.taken_for_gpu(queue):
                 assert deviation(name, "float32", queue) < BOUND["float32"], name
+    assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
+    with test_on_gpus.taken_for_gpu(queue):
+        assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
     for op in ("Softmax", "ReduceMean"):
         for extent in ("rows", "short rows", "columns", "few columns"):
             print(op, "of", extent, flush=True)  # noqa: T201  # as above

@@ -17,6 +17,8 @@ from clconv.onnx.layout import choose_layout
 from clconv.onnx.read import graph_of
 from clconv.onnx.rewrite import cancel_transposes
 from tests.onnx.models import Array, exact, model, node, numbers
+from tests.onnx.nodes import BOUND
+from tests.onnx.test_on_gpus import taken_for_gpu
 
 SHAPE = (2, 5, 6, 7)
 FIRST, LAST = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -72,6 +74,21 @@ def test_a_normalisation_of_channels_is_one_node() -> None:
     all_axes = {"s": numbers(6, 7, 5, seed=1), "b": numbers(6, 7, 5, seed=2)}
     assert "LayerNormalization" in left(norm_between(LAST, FIRST, axis=1), constants=all_axes)
     assert "LayerNormalization" in left([*norm_between(LAST, FIRST), node("Relu", "n", "z")], "y z", NORM)
+
+
+def channels_deviation(queue: CommandQueue) -> float:
+    """Normalise the channels of images in N C H W; the largest deviation as a share of the largest output."""
+    proto, x = model(norm_between(LAST, FIRST), {"x": ["N", 5, "H", "W"]}, ["y"], NORM), numbers(*SHAPE)
+    net, want = clconv.onnx.load(proto, queue=queue), exact(proto, {"x": x})[0]
+    assert [step.op for step in net.explain(SHAPE).steps] == ["ChannelNormalization"]
+    y: Any = net(x)
+    return float(np.abs(y - want).max() / np.abs(want).max())
+
+
+def test_it_works_in_place(queue: CommandQueue) -> None:
+    assert channels_deviation(queue) < BOUND["float32"]
+    with taken_for_gpu(queue):
+        assert channels_deviation(queue) < BOUND["float32"]
 
 
 def test_it_works_in_either_layout(monkeypatch: pytest.MonkeyPatch, queue: CommandQueue) -> None:
