@@ -86,13 +86,14 @@ def normalise_channels(graph: Graph) -> Graph:
 def cancel_transposes(graph: Graph) -> Graph:
     """Leave out a Transpose that undoes the one before it, as where an image in N H W C is looked at with its channels last."""
     made = graph.producers()
+    outputs = {graph.root(name) for name in graph.outputs}  # which need memory of their own
     new: dict[str, str] = {}
     nodes: list[Node] = []
     for each in graph.nodes:
         node = replace(each, inputs=tuple(new.get(name, name) for name in each.inputs))
         before = made.get(node.inputs[0]) if is_transpose(node, TO_LAST) or is_transpose(node, TO_FIRST) else None
         undone = TO_FIRST if is_transpose(node, TO_LAST) else TO_LAST
-        if before is not None and is_transpose(before, undone) and node.output not in graph.outputs:
+        if before is not None and is_transpose(before, undone) and node.output not in outputs:
             new[node.output] = new.get(before.inputs[0], before.inputs[0])
             continue
         nodes.append(node)

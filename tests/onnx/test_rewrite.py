@@ -137,6 +137,14 @@ def test_a_transposition_of_an_output_stays() -> None:
     np.testing.assert_array_equal(clconv.onnx.load(proto)(x), np.maximum(x, 0))
 
 
+def test_so_does_one_that_an_output_is_a_view_of() -> None:
+    nodes = [node("Transpose", "x", "t", perm=LAST), node("Transpose", "t", "u", perm=FIRST), node("Flatten", "u", "y")]
+    x = numbers(*SHAPE)
+    y = clconv.onnx.load(model(nodes, {"x": [*SHAPE]}, ["y"]))(x)
+    np.testing.assert_array_equal(y, x.reshape(2, -1))
+    assert not np.shares_memory(y, x)
+
+
 def refused(spec: onnx.NodeProto, error: type[Exception], words: str, **constants: Array) -> None:
     proto = model([spec], {"x": [2, 6, 3, 4]}, ["y"], constants, opset=21)
     with pytest.raises(error, match=words):
