@@ -7,7 +7,7 @@
  *
  * normalize_rows, for INNER = 1 and a = r (layers). Work-items: (block of ROWS rows); vectors along a row.
  * normalize_columns, for a = r (channels in N C H W). Work-items: (block of VEC columns, o); vectors along INNER.
- * deviation_rows gives 1 / sqrt(variance + epsilon) itself, which models of training hand on. Work-items: (o).
+ * inverse_deviation_rows gives 1 / sqrt(variance + epsilon) itself, which models of training hand on. Work-items: (o).
  * normalize_planes, for INNER = 1 and a = o % KINDS * PLANES + r / AREA (instances and groups: PLANES planes of AREA pixels). Work-items: (o).
  *
  *      rows, planes:  [VEC][VEC][VEC]..[tail]         columns:    [VEC]
@@ -120,9 +120,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalize_planes(
   }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void deviation_rows(__global const real *restrict x,
-                                                                            __global real *restrict y, const int R,
-                                                                            const acc_t epsilon BELL_PARAMETERS) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void inverse_deviation_rows(
+    __global const real *restrict x, __global real *restrict y, const int R, const acc_t epsilon BELL_PARAMETERS) {
   RING_BELL;
   const long o = get_global_id(0); /* 0 .. OUTER-1 */
   STORE(y, o, 1 / sqrt(sum_squares(x + o * R, R, sum_row(x + o * R, R) / R) / R + epsilon));

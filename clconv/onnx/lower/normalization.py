@@ -33,7 +33,7 @@ def lower_layer_norm(node: Node, to: Lowering) -> None:
     if deviation:
         macros = to.macros(to.dtypes[deviation], HAS_SHIFT=0)
         arguments = ("x", "y", Int(count), _epsilon(node))
-        launch = to.launch("deviation_rows", macros, arguments, (outer,), "normalize")
+        launch = to.launch("inverse_deviation_rows", macros, arguments, (outer,), "normalize")
         to.emit("network/normalize", launch, {"x": node.inputs[0], "y": deviation}, flops=4 * outer * count)
 
 
