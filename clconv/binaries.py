@@ -2,8 +2,9 @@
 
 PoCL has a cache of its own, but goes there by way of the source: it runs Clang's preprocessor and reads the intermediate
 code, 20 ms and 1.5 MiB a program that then stay in memory. From the binary of a program it takes 1.5 ms and a third of
-that. Making the binary has PoCL compile the kernels once more, for work-groups of any size; so it is done when Python ends
-and nobody waits for a result, for a second at most, and what is left over by a later process.
+that. Making the binary takes 2 ms where all kernels of the program have run. Those that have not are compiled then, and all are
+where the user has PoCL compile them for each size of work-groups (:func:`clconv.drivers.compile_once`); so it is done when
+Python ends and nobody waits for a result, for a second at most, and what is left over by a later process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What drivers need before their first use: runtimes that pip brought, threads that stay where they are, a linker."""
+"""What drivers need before their first use: runtimes that pip brought, threads that stay where they are, a linker, advice."""
 
 from __future__ import annotations
 
@@ -79,6 +79,24 @@ def pinning() -> Iterator[None]:
         yield
     finally:
         del os.environ["POCL_AFFINITY"]
+
+
+_SPECIALIZE = "POCL_WORK_GROUP_SPECIALIZATION"
+
+
+def compile_once() -> None:
+    """Have PoCL compile a kernel once, for grids of any size, unless the user has decided.
+
+    Left to itself, it compiles a kernel anew for each size of work-groups, and for larger grids, and yet another time for a
+    program's binary. Our kernels say how large their work-groups are; what PoCL makes of them is as fast without knowing more.
+    It looks at the variable whenever a kernel runs, so it stays set, for kernels of others in this process as well.
+    """
+    os.environ.setdefault(_SPECIALIZE, "0")
+
+
+def compiles_once() -> bool:
+    """Whether :func:`compile_once` is in force."""
+    return os.environ.get(_SPECIALIZE) == "0"
 
 
 def linker() -> str | None:

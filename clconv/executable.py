@@ -25,7 +25,7 @@ class _Bound:
 
     def __init__(self, runtime: Runtime, launch: Launch, float_type: type) -> None:
         self.launch = launch
-        self.kernel = runtime.kernel(launch)
+        self.kernel = runtime.programs.kernel(launch)
         self._set = self.kernel.set_arg
         self._lasting: list[tuple[int, str]] = []
         self._changing: list[tuple[int, str]] = []

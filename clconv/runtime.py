@@ -1,4 +1,4 @@
-"""What is kept per context: compiled programs, and per queue: scratch memory and what running kernels still need."""
+"""What is kept per context: its programs, and per queue: scratch memory and what running kernels still need."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import contextlib
 import os
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyopencl as cl
 
-from clconv import binaries, caller, source
+from clconv import caller
 from clconv.buffers import allocate
 from clconv.device import DeviceInfo
 from clconv.discovery import beside
-from clconv.drivers import require_linker
-from clconv.errors import DeviceError, KernelBuildError
+from clconv.errors import DeviceError
 from clconv.fork import in_own_process, require_own_process
-from clconv.plan import Launch, Plan
-from clconv.source import located, options
+from clconv.plan import Plan
+from clconv.programs import Programs
 
 _COMPLETE = cl.command_execution_status.COMPLETE
 _give_up_processor = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -112,10 +110,11 @@ def require_own_turn(*locks: Any) -> None:
 
 
 class Runtime:
-    """Programs of one context, built once each, and the state of its queues.
+    """Programs of one context and the state of its queues.
 
     Attributes
     ----------
+    programs : Programs
     in_caller : bool
         The device runs kernels in the thread that enqueues them; what was enqueued is done.
     """
@@ -125,7 +124,7 @@ class Runtime:
         self.device = device
         self.info = DeviceInfo.of(device)
         self.lock = threading.RLock()
-        self._programs: dict[tuple[str, tuple[str, ...]], cl.Program] = {}
+        self.programs = Programs(context, device, self.info)
         self._queues: dict[int, QueueState] = {}
         self.in_caller = caller.is_caller(device)
 
@@ -138,59 +137,6 @@ class Runtime:
             with self.lock:
                 state = self._queues.setdefault(key, QueueState(queue))
         return state
-
-    def kernel(self, launch: Launch) -> cl.Kernel:
-        """Return a fresh kernel object for a launch, building its program if this is the first.
-
-        Raises
-        ------
-        KernelBuildError
-            If the driver does not compile it.
-        DeviceError
-            In a process forked from one that used OpenCL, where the driver would fail obscurely.
-        """
-        require_own_process()
-        key = (launch.kernel, options(launch))
-        with self.lock:
-            program = self._programs.get(key)
-            if program is None:
-                program = self._programs[key] = self._build(*key)
-            with warnings.catch_warnings():
-                # Each executable sets arguments on a kernel object of its own, so several per program are meant.
-                warnings.simplefilter("ignore", cl.RepeatedKernelRetrieval)
-                try:
-                    return cl.Kernel(program, launch.entry)
-                except RuntimeError as error:  # Python's, of platformdirs
-                    raise DeviceError(
-                        f"pyopencl keeps files in the user's folder and finds none ({error}); name one with XDG_CACHE_HOME"
-                    ) from error
-
-    def _build(self, kernel: str, opts: tuple[str, ...]) -> cl.Program:
-        require_linker(self.info)
-        text, opts = source.program(kernel, opts, self.info)
-        kept = binaries.place(self.device, self.info, text, opts)
-        if kept is not None and (found := binaries.load(kept, self.context, self.device, opts)) is not None:
-            return found
-        start = time.monotonic()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers chatter; errors are raised
-                program = cl.Program(self.context, text)
-                program.build(list(opts), devices=[self.device])
-        except cl.Error as error:
-            log = str(error)
-            first = next((line for line in log.splitlines() if "error:" in line), "the driver's log has no error line").strip()
-            raise KernelBuildError(
-                f"the kernel {kernel} does not build on {self.info.name} with {' '.join(opts)}: {located(first, text)}; "
-                "see .log and .source of this error",
-                source=text,
-                options=opts,
-                log=log,
-                device=self.info.name,
-            ) from error
-        if kept is not None:
-            binaries.save_later(kept, program, time.monotonic() - start)
-        return program
 
 
 _runtimes: dict[tuple[int, int], Runtime] = {}  # of a context and a device: a context may have several

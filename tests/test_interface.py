@@ -56,7 +56,7 @@ if os.fork() == 0:
         lambda: conv(x, out=out),
         lambda: conv(x),
         lambda: clconv.conv2d(x, np.ones((2, 4, 1, 1), "f")),
-        lambda: runtime_of(conv.queue).kernel(launch),
+        lambda: runtime_of(conv.queue).programs.kernel(launch),
         lambda: allocate(conv.queue.context, 4),
         clconv.default_queue,
         clconv.devices,

@@ -48,7 +48,7 @@ def _kernel(queue: cl.CommandQueue, name: str, wide: bool = False, **macros: int
     items = info.compute_units if info.is_cpu else info.compute_units * 64 * 16
     fixed = {"REAL_FLOAT32": 1, "VEC": lanes, "UNALIGNED_VECTORS": int(info.unaligned_vectors), "AVX512": int(wide)}
     launch = Launch(f"bench/{name}.cl", name, tuple({**fixed, **macros}.items()), (), (items,), (group,))
-    return runtime.kernel(launch), lanes, items, group
+    return runtime.programs.kernel(launch), lanes, items, group
 
 
 def multiply_add_gflops(queue: cl.CommandQueue, seconds: float) -> float:

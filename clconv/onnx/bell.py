@@ -47,6 +47,11 @@ class Bell:
     ----------
     runtime : Runtime
         Of a device that :meth:`helps` says yes to; it works in the host's memory.
+
+    Attributes
+    ----------
+    launch : Launch
+        Of ``stay_awake``.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -56,7 +61,7 @@ class Bell:
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
         self._memory = cl.Buffer(runtime.context, flags, hostbuf=self._words)
         self._threads = runtime.info.compute_units - 1  # while one at least has work
-        self._launch = Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (self._threads,), (1,))
+        self.launch = Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (self._threads,), (1,))
         self._kernels: list[cl.Kernel | None] = []  # of each step; None where it does not pay
         self._stayed = 0
         self._last: cl.Event | None = None
@@ -79,7 +84,7 @@ class Bell:
             return step
         self._set(kernel, index, step)
         brief = flops < BRIEF * self._runtime.info.peak_flops
-        self._kernels.append(self._set(self._runtime.kernel(self._launch), 0, step) if brief else None)
+        self._kernels.append(self._set(self._runtime.programs.kernel(self.launch), 0, step) if brief else None)
         return step
 
     def _set(self, kernel: cl.Kernel, index: int, step: int) -> cl.Kernel:

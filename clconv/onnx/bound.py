@@ -42,7 +42,7 @@ class BoundLaunch:
         bell: Bell | None = None,
         flops: int = 0,
     ) -> None:
-        self.kernel = runtime.kernel(launch if bell is None else ringing(launch))
+        self.kernel = runtime.programs.kernel(launch if bell is None else ringing(launch))
         self.global_size, self.local_size = launch.global_size, launch.local_size
         self.rebind: list[tuple[int, int]] = []
         self.step = 0

@@ -67,7 +67,8 @@ def load(
     Returns
     -------
     Network
-        Call it with arrays. Its weights are packed, and its kernels compiled, at the first call with each shape.
+        Call it with arrays. Its weights are packed, and its kernels compiled, at the first call with each shape: by several
+        processes at once with PoCL, where many are unknown (``CLCONV_BUILDERS``).
 
     Raises
     ------

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyopencl as cl
 
+from clconv.builders import build_ahead
 from clconv.fork import in_own_process
 from clconv.onnx.arena import Arena
-from clconv.onnx.bell import Bell
+from clconv.onnx.bell import Bell, ringing
 from clconv.onnx.bound import BoundLaunch
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
 from clconv.onnx.step import Lowering, Step
 from clconv.onnx.store import Store
+from clconv.plan import Launch
 from clconv.runtime import failed, require_own_turn
 
 _enqueue = cl.enqueue_nd_range_kernel
@@ -57,8 +59,17 @@ class Program:
         self._last: Any = None  # the event of the last call
         self._bell = Bell(self.runtime) if stay_awake and Bell.helps(self.runtime.info) else None
         self._original = original
+        build_ahead(self.runtime.programs, self._launches())
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         store.finish()  # filters are packed before the first call, which may run on another queue
+
+    def _launches(self) -> Iterator[Launch]:
+        """Iterate over all that kernels will be asked for."""
+        if self._bell is not None:
+            yield self._bell.launch
+        for step in self.steps:
+            yield from (packing.launch for packing, _ in step.packs.values())
+            yield from step.launches if self._bell is None else map(ringing, step.launches)
 
     def _bound(self, index: int, step: Step) -> list[BoundLaunch]:
         """Find the buffers of a step's arguments and bind its kernels to them."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyopencl as cl
 
-import clconv.runtime
 from clconv.device import DeviceInfo
 from clconv.onnx import inverted, layout, separable
 from clconv.plan import Launch
+from clconv.programs import Programs
 from tests.conftest import find_devices, queue_on
 from tests.onnx import test_inverted, test_long_rows, test_on_gpus, test_planes, test_rewrite, test_separable, test_shuffle
 from tests.onnx.fused import deviation as fused_deviation
@@ -31,13 +31,13 @@ def keep_buffers() -> None:
 def main() -> None:
     """Run the cases in float32 and check them."""
     used: set[str] = set()
-    original = clconv.runtime.Runtime.kernel
+    original = Programs.kernel
 
-    def noting(self: clconv.runtime.Runtime, launch: Launch) -> object:
+    def noting(self: Programs, launch: Launch) -> object:
         used.add(launch.kernel)
         return original(self, launch)
 
-    clconv.runtime.Runtime.kernel = noting  # type: ignore[method-assign, assignment]  # to see what is built
+    Programs.kernel = noting  # type: ignore[method-assign, assignment]  # to see what is built
     keep_buffers()
     queue = queue_on(find_devices(simulator=True)[0])
     for name, (spec, _, _) in cases().items():

@@ -34,7 +34,7 @@ def test_every_kernel_of_a_cpu_rings() -> None:
     found = kernels()
     assert len(found) > 40
     for name, parameters, first in found:
-        if name != "stay_awake":
+        if name not in ("stay_awake", "winograd_filter", "write_zeros") and not name.startswith("pack_"):  # they run once
             assert parameters.endswith("BELL_PARAMETERS"), name
             assert first == "  RING_BELL;", name
 
@@ -87,7 +87,8 @@ def test_results_are_the_same_bits_without() -> None:
 @pytest.mark.parametrize(("word", "in_vain"), [(0, 0), (1, 3), (2, 0), (7, 0)])
 def test_staying_awake_ends_whatever_the_word_is(word: int, in_vain: int) -> None:
     queue = default_queue()
-    kernel = runtime_of(queue).kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (3,), (1,)))
+    launch = Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (3,), (1,))
+    kernel = runtime_of(queue).programs.kernel(launch)
     words = np.array([word, 0], np.int32)
     buffer = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR, hostbuf=words)
     kernel.set_args(buffer, np.int32(1))
@@ -141,7 +142,7 @@ def test_what_stays_awake_is_waited_for_when_its_network_goes(monkeypatch: pytes
 def test_nobody_waits_for_a_kernel_that_does_not_ring() -> None:
     runtime = runtime_of(default_queue())
     made = Bell(runtime)
-    kernel = runtime.kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (1,), (1,)))
+    kernel = runtime.programs.kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (1,), (1,)))
     assert [made.hang(kernel, index, 0) for index in (0, 0, 2, 0)] == [1, 2, 3, 4]  # it has two parameters and no more
     assert [k is None for k in made._kernels] == [False, True, True, False]
 
@@ -153,7 +154,7 @@ def test_long_steps_let_threads_sleep() -> None:
     made = Bell(runtime)
     launch = Launch("network/unary.cl", "unary", (), (), (1,), (1,))
     assert dict(bell.ringing(launch).macros) == {"HAS_BELL": 1}
-    kernel = runtime.kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (1,), (1,)))
+    kernel = runtime.programs.kernel(Launch("network/stay_awake.cl", "stay_awake", (("LOOKS", LOOKS),), (), (1,), (1,)))
     long = int(runtime.info.peak_flops * bell.BRIEF)
     assert [made.hang(kernel, 0, flops) for flops in (long - 1, long + 1)] == [1, 2]
     assert [k is None for k in made._kernels] == [False, True]
