@@ -10,29 +10,55 @@
  *
  * A kernel whose vectors hold the channels of several groups has them packed as if a vector's were one group.
  *
- * Work-groups: (ic*TAPS + tap, g*BLOCKS + ob) of OC_BLOCK work-items, one element each; the first dimension has the rows, for the
- * other ones end at 65535 on some devices. Sizes are arguments, so that all filters of an element type and layout share one program.
+ * Work-groups: (ROWS rows ic*TAPS + tap, g*BLOCKS + ob) of ITEMS work-items, which share the output channels: one that does all of
+ * them is right for a CPU, where w is read along its rows and packed is in the first cache meanwhile; a GPU has OC_BLOCK of them and
+ * a row. The first dimension has the rows, for the other ones end at 65535 on some devices. Sizes are arguments, so that all
+ * filters of an element type and layout share one program.
  *
- * Macros: types.clh; NHWC.
+ * Macros: vector.clh, transpose.clh; NHWC; ITEMS.
  */
 #include "include/types.clh"
+#include "include/vector.clh"
+#include "include/transpose.clh"
 
-#ifndef NHWC
-#error "NHWC must be set by the plan"
+#if !defined(NHWC) || !defined(ITEMS)
+#error "NHWC and ITEMS must be set by the plan"
 #endif
 
-__kernel void pack_filter(__global const real *restrict w, __global acc_t *restrict packed, const int OC,
-                          const int ICG, const int OCG, const int TAPS, const int BLOCKS) {
-  const int OC_BLOCK = get_local_size(0);
-  const int o = get_local_id(0);            /* 0 .. OC_BLOCK-1 */
-  const int row = get_group_id(0);          /* 0 .. ICG*TAPS-1, TAPS = KH*KW */
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
+    __global const real *restrict w, __global acc_t *restrict packed, const int OC, const int ICG, const int OCG,
+    const int TAPS, const int BLOCKS, const int OC_BLOCK, const int ROWS) {
   const int g = get_global_id(1) / BLOCKS;  /* 0 .. G-1 */
   const int ob = get_global_id(1) % BLOCKS; /* 0 .. BLOCKS-1 */
-  const int ocg = ob * OC_BLOCK + o;        /* 0 .. OCG-1, and the tail of the last block */
-  const int oc = g * OCG + ocg;
-  const int ic = row / TAPS;
-  const int tap = row % TAPS; /* kh*KW + kw */
-  acc_t v = 0;
-  if (ocg < OCG && oc < OC) v = LOAD(w, NHWC ? ((long)tap * ICG + ic) * OC + oc : (long)oc * ICG * TAPS + row);
-  packed[((long)get_global_id(1) * ICG * TAPS + row) * OC_BLOCK + o] = v;
+  const int row0 = get_group_id(0) * ROWS;  /* 0 .. ICG*TAPS-1, TAPS = KH*KW */
+  const int row1 = LESSER(row0 + ROWS, ICG * TAPS);
+  const int oc = g * OCG + ob * OC_BLOCK;
+  const int there = LESSER(OCG - ob * OC_BLOCK, OC - oc); /* output channels from the block's first one on */
+  __global acc_t *to = packed + (long)get_global_id(1) * ICG * TAPS * OC_BLOCK;
+#if NHWC
+  for (int row = row0; row < row1; row++) {
+    const long from = ((long)(row % TAPS) * ICG + row / TAPS) * OC + oc;
+    ROLLED for (int o = get_local_id(0); o < OC_BLOCK; o += ITEMS) to[(long)row * OC_BLOCK + o] = o < there ? LOAD(w, from + o) : 0;
+  }
+#else
+  int first = get_local_id(0);
+#if ITEMS == 1
+  const int last = row0 + (row1 - row0) / VEC * VEC; /* VEC output channels at a time, and VEC rows of them */
+  ROLLED for (; first + VEC <= LESSER(there, OC_BLOCK); first += VEC) {
+    __global const real *from = w + (long)(oc + first) * ICG * TAPS;
+    ROLLED for (int row = row0; row < last; row += VEC) {
+      vec v[VEC];
+      UNROLL for (int i = 0; i < VEC; i++) v[i] = LOAD_VEC(from + (long)i * ICG * TAPS + row);
+      transpose(v);
+      UNROLL for (int i = 0; i < VEC; i++) STORE_ACC(to + (long)(row + i) * OC_BLOCK + first, v[i]);
+    }
+    ROLLED for (int row = last; row < row1; row++)
+      ROLLED for (int i = 0; i < VEC; i++) to[(long)row * OC_BLOCK + first + i] = LOAD(from, (long)i * ICG * TAPS + row);
+  }
+#endif
+  for (int o = first; o < OC_BLOCK; o += ITEMS) {
+    const long from = (long)(oc + o) * ICG * TAPS;
+    ROLLED for (int row = row0; row < row1; row++) to[(long)row * OC_BLOCK + o] = o < there ? LOAD(w, from + row) : 0;
+  }
+#endif
 }

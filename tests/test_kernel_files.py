@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from pathlib import Path
 
 import pyopencl as cl
 import pytest
@@ -71,6 +72,18 @@ def test_documents_name_every_kernel(kernel: str) -> None:
 
 
 BUILTINS = KERNEL_DIR / "include" / "builtins.clh"
+
+
+SIZED_BY_LAUNCHES = ("reference.cl", "sum_parts.cl", "depthwise/direct_simt.cl", "standard/winograd_simt.cl", "bench/")
+"""Kernels that work-groups of any size may run, for GPUs or for measurements."""
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.suffix == ".cl"], ids=lambda p: p.relative_to(KERNEL_DIR).as_posix())
+def test_kernels_for_cpus_say_how_large_their_work_groups_are(path: Path) -> None:
+    if path.relative_to(KERNEL_DIR).as_posix().startswith(SIZED_BY_LAUNCHES):
+        return
+    for head in re.findall(r"^__kernel[^;{]*", path.read_text(encoding="ascii"), re.MULTILINE):
+        assert "reqd_work_group_size" in head, head
 
 
 def test_only_functions_that_a_kernel_calls_are_declared_for_pocl() -> None:

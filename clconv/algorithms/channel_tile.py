@@ -147,7 +147,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
     """Return the plan of a cut for ``standard/direct_simd`` or ``grouped/channel_simd``."""
     p = problem
     grouped = name.startswith("grouped")
-    packing = pack_filter(p, cut.oc_block)
+    packing = pack_filter(p, device, cut.oc_block)
     panel = panel_of(p, cut)
     sizes = ("N", "IC", "IH", "IW", "OC", "OH", "OW", *(("ICG", "OCG") if grouped else ()), "PT", "PL")
     launch = Launch(

@@ -132,7 +132,7 @@ def _plan(
         return None
     taps = DepthwisePixelSimd().packing(middle, device)
     tap_pitch = round_up(middle.IC, lanes) + 2 * lanes
-    expand, packed = (pack_filter(each, oc_block) for each in (first, p))
+    expand, packed = (pack_filter(each, device, oc_block) for each in (first, p))
     window = {name: getattr(middle, name) for name in ("KH", "KW", "SH", "SW", "DH", "DW")}
     common = {name: value for name, value in common_macros(p, device) if name != "NHWC"} | window
     macros = (

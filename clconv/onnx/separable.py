@@ -144,7 +144,7 @@ def _direct(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
         blocks=ceil_div(p.OC, vectors * lanes),
         spare=0,
         sums=itemsize,
-        packing=pack_filter(p, vectors * lanes),
+        packing=pack_filter(p, device, vectors * lanes),
         once=0.0,
         block=multiply + 30 * ceil_div(pixels, tile) + vectors * lanes * itemsize * p.IC / 64,
     )

@@ -134,7 +134,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_s
 /* packed[cb, m, kh, kw, i] = w[kh, kw, (cb*VEC + i)*M + m], 0 behind the last channel.
  *
  * Work-items: (i, kh*KW + kw, cb*M + m). */
-__kernel void pack_multiplied(__global const real *restrict w, __global acc_t *restrict packed, const int C, const int M) {
+__kernel __attribute__((reqd_work_group_size(VEC, 1, 1))) void pack_multiplied(__global const real *restrict w, __global acc_t *restrict packed, const int C, const int M) {
   const int i = get_global_id(0);
   const int tap = get_global_id(1);
   const int c = get_global_id(2) / M * VEC + i;

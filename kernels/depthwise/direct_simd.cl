@@ -154,4 +154,4 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_direct_si
 }
 
 /* The row of zeros. Work-items: its elements. */
-__kernel void write_zeros(__global real *restrict zeros) { STORE(zeros, get_global_id(0), 0); }
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void write_zeros(__global real *restrict zeros) { STORE(zeros, get_global_id(0), 0); }

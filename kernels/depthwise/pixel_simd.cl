@@ -97,7 +97,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_sim
 }
 
 /* packed[kh, kw, VEC + c] = w[kh, kw, c], 0 before and behind. Work-items: (VEC + c, kh*KW + kw). */
-__kernel void pack_taps(__global const real *restrict w, __global acc_t *restrict packed, const int C,
+__kernel __attribute__((reqd_work_group_size(VEC, 1, 1))) void pack_taps(__global const real *restrict w, __global acc_t *restrict packed, const int C,
                              const int PITCH) {
   const int c = (int)get_global_id(0) - VEC; /* may be negative, or C and more */
   const int tap = get_global_id(1);          /* 0 .. KH*KW-1 */

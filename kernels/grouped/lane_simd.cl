@@ -235,7 +235,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
 #if PARTS > 1
 /* packed[s, g, kh, ic/PARTS, kw, o*PARTS + ic%PARTS] = w[kh, kw, ic, (s*PARTS + g)*GROUP + o], 0 behind the last channel.
  * Work-items: (lane, the row of packed it is in). */
-__kernel void pack_lanes(__global const real *restrict w, __global acc_t *restrict packed, const int C) {
+__kernel __attribute__((reqd_work_group_size(VEC, 1, 1))) void pack_lanes(__global const real *restrict w, __global acc_t *restrict packed, const int C) {
   const int lane = get_global_id(0), row = get_global_id(1);
   const int kw = row % KW;
   const int ic = row / KW % (GROUP / PARTS) * PARTS + lane % PARTS;

@@ -167,29 +167,52 @@ ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __l
   }
 }
 
-/* U, one element of w a work-item: (o in the block, ic, g*OCB + block of output channels). */
-__kernel void winograd_filter(__global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG,
-                              const int OCG, const int OCB, const int panel_blocks) {
-  const int o = get_global_id(0);           /* 0 .. OC_BLOCK-1 */
-  const int ic = get_global_id(1);          /* 0 .. ICB*VEC-1 */
-  const int g = get_global_id(2) / OCB;     /* 0 .. G-1 */
-  const int b = get_global_id(2) % OCB;     /* 0 .. OCB-1 */
-  const int ICP = get_global_size(1), ocg = b * OC_BLOCK + o;
-  const int b0 = b / panel_blocks * panel_blocks, count = least(panel_blocks, OCB - b0); /* the panel of b */
-  acc_t mid[3][SIDE];
-  ROLLED for (int k = 0; k < 3; k++) {
-    acc_t t[3] = {0, 0, 0};
-    if (ic < ICG && ocg < OCG)
-      for (int l = 0; l < 3; l++) t[l] = LOAD(w, filter_index(g * OCG + ocg, ic, l, k, OC, ICG));
-    filter_1d(t[0], t[1], t[2], mid[k]);
-  }
-  ROLLED for (int i = 0; i < SIDE; i++) {
-    acc_t t[SIDE];
-    filter_1d(mid[0][i], mid[1][i], mid[2][i], t);
-    for (int j = 0; j < SIDE; j++) {
-      const long block = ((long)g * OCB + b0) * FREQUENCIES + (i * SIDE + j) * count + (b - b0);
-      u[(block * ICP + ic) * OC_BLOCK + o] = t[j];
+/* The taps of input channel ic, all 0 behind the last one, for VEC output channels from oc on, of which n are there. */
+static inline void load_taps(__global const real *w, vec taps[9], const int oc, const int n, const int ic, const int OC,
+                             const int ICG) {
+  vec_lanes t[9];
+  ROLLED for (int tap = 0; tap < 9; tap++) t[tap].v = VEC_OF(0);
+#if NHWC
+  if (ic < ICG) ROLLED for (int tap = 0; tap < 9; tap++) {
+      __global const real *from = w + ((long)tap * ICG + ic) * OC + oc;
+      t[tap].v = n >= VEC ? LOAD_VEC(from) : LOAD_VEC_SOME(from, n);
     }
+#else
+  if (ic < ICG) ROLLED for (int i = 0; i < least(n, VEC); i++)
+      UNROLL for (int tap = 0; tap < 9; tap++) t[tap].s[i] = LOAD(w, ((long)(oc + i) * ICG + ic) * 9 + tap);
+#endif
+  ROLLED for (int tap = 0; tap < 9; tap++) taps[tap] = t[tap].v;
+}
+
+/* U of one input channel and block of output channels, `pitch` elements from frequency to frequency. Whole lines are written. */
+static inline void filter_block(vec taps[2][9], __global acc_t *u, const long pitch) {
+  vec mid[2][3][SIDE];
+  ROLLED for (int h = 0; h < 2; h++)
+    ROLLED for (int k = 0; k < 3; k++) filter_1d(taps[h][k], taps[h][3 + k], taps[h][6 + k], mid[h][k]);
+  ROLLED for (int i = 0; i < SIDE; i++, u += SIDE * pitch) {
+    vec t[2][SIDE];
+    UNROLL for (int h = 0; h < 2; h++) filter_1d(mid[h][0][i], mid[h][1][i], mid[h][2][i], t[h]);
+    UNROLL for (int j = 0; j < SIDE; j++) {
+      STORE_ACC(u + j * pitch, t[0][j]);
+      STORE_ACC(u + j * pitch + VEC, t[1][j]);
+    }
+  }
+}
+
+/* U. Work-items: (VEC input channels, g*OCB + block of output channels). */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_filter(
+    __global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG, const int OCG, const int OCB,
+    const int panel_blocks) {
+  const int g = get_global_id(1) / OCB; /* 0 .. G-1 */
+  const int b = get_global_id(1) % OCB; /* 0 .. OCB-1 */
+  const int ICP = get_global_size(0) * VEC, first = get_global_id(0) * VEC, ocg = b * OC_BLOCK;
+  const int b0 = b / panel_blocks * panel_blocks, count = least(panel_blocks, OCB - b0); /* the panel of b */
+  __global acc_t *to = u + (((long)g * OCB + b0) * FREQUENCIES + (b - b0)) * ICP * OC_BLOCK;
+  for (int ic = first; ic < first + VEC; ic++) {
+    vec taps[2][9];
+    ROLLED for (int h = 0; h < 2; h++)
+      load_taps(w, taps[h], g * OCG + ocg + h * VEC, OCG - ocg - h * VEC, ic, OC, ICG);
+    filter_block(taps, to + (long)ic * OC_BLOCK, (long)count * ICP * OC_BLOCK);
   }
 }
 

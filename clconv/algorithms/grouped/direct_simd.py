@@ -63,7 +63,7 @@ class GroupedDirectSimd(Algorithm):
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, block: int, rows: int, vec: int) -> Plan:
         bands = self._bands(p, device, rows, vec)
-        packing = pack_filter(p, block)
+        packing = pack_filter(p, device, block)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_direct_simd",

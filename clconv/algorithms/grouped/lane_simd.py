@@ -91,7 +91,7 @@ class GroupedLaneSimd(Algorithm):
             *(("VEC", vec), ("NV", rows.vectors), ("GROUP", p.ICG), ("PARTS", parts), ("TILE_OW", tile)),
             ("AVX512", int(wide(p, device))),
         )
-        packing = self._pack(p, vec, macros) if parts > 1 else pack_filter(p, vec, together=step)
+        packing = self._pack(p, vec, macros) if parts > 1 else pack_filter(p, device, vec, together=step)
         launch = Launch(
             kernel=self.kernel,
             entry="grouped_lane_simd",

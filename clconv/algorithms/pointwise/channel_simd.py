@@ -79,7 +79,7 @@ class ChannelSimd(Algorithm):
             Local(itemsize if nhwc else round_up(pixels_item, lanes) * oc_block * itemsize),
         )
         size = (ceil_div(pixels, pixels_item), ceil_div(blocks, blocks_item), images)
-        packing = pack_filter(p, oc_block)
+        packing = pack_filter(p, device, oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_channel",

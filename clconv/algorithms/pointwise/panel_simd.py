@@ -60,7 +60,7 @@ class PanelSimd(Algorithm):
         all_vectors = ceil_div(p.OH * p.OW, lanes)
         vectors_item = min(vectors_item, all_vectors)
         size = (ceil_div(all_vectors, vectors_item), p.N, ceil_div(blocks, blocks_item))
-        packing = pack_filter(p, oc_block)
+        packing = pack_filter(p, device, oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_panel",

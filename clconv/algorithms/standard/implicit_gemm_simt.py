@@ -46,7 +46,7 @@ class ImplicitGemmSimt(Algorithm):
         return [self._plan(problem, device, tile, parts) for tile, parts in legal(self.tiles, problem, device)]
 
     def _plan(self, problem: ConvProblem, device: DeviceInfo, tile: GemmTile, parts: int) -> Plan:
-        packing = pack_filter(problem, tile.m)
+        packing = pack_filter(problem, device, tile.m, items=tile.m)
         return Plan(
             algorithm=self.name,
             problem=problem,

@@ -86,7 +86,7 @@ class PixelSimd(Algorithm):
         return [self._plan(p, device, cut, max(memory, cycles / clock)) for cycles, cut in best[:4]]
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, cut: _Cut, seconds: float) -> Plan:
-        packing = pack_filter(p, cut.block)
+        packing = pack_filter(p, device, cut.block)
         launch = Launch(
             kernel=self.kernel,
             entry="pixel_simd",

@@ -93,7 +93,7 @@ class RowSimd(Algorithm):
         # Of few groups, a block's filter stays in the second cache for all rows; of many, the image's rows in the first.
         shares = blocks if 4 * device.compute_units > p.G else 1
         rows = self._rows(p, device, vec, vectors, shares)
-        packing = pack_filter(p, vectors * vec)
+        packing = pack_filter(p, device, vectors * vec)
         size = (ceil_div(p.OH, rows), p.G * shares, p.N)
         launch = Launch(
             kernel=self.kernel,

@@ -56,7 +56,7 @@ class RunSimd(Algorithm):
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, item_rows: int) -> Plan:
         avx512 = wide(p, device)
         lanes = 64 // accumulator_bytes(p) if avx512 else lanes_of(p, device)
-        packing = pack_filter(p, VECTORS * lanes)
+        packing = pack_filter(p, device, VECTORS * lanes)
         launch = Launch(
             kernel=self.kernel,
             entry="run_simd",

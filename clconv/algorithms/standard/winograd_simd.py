@@ -200,8 +200,8 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         "winograd_filter",
         macros,
         ("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(ocb), Int(blocking.panel_blocks)),
-        (oc_block, icb * vec, problem.G * ocb),
-        (oc_block, 1, 1),
+        (icb, problem.G * ocb),
+        (1, 1),
     )
     return Plan(
         algorithm=WinogradSimd.name,
