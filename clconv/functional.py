@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import pyopencl as cl
 
 from clconv.activation import Activation, ActivationLike
+from clconv.algorithms.packing import packing_seconds
 from clconv.arguments import Padding
 from clconv.buffers import copied, host_buffer
+from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.invoke import empty_like_input, run_device, run_numpy
+from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.runtime import place, runtime_of
 from clconv.select import Limits, batch_parts, select
@@ -109,6 +112,9 @@ def conv2d(
 
     Notes
     -----
+    Most kernels read a filter in an order of their own. It is packed in each call, and ``"auto"`` chooses the algorithm that is
+    the fastest with that; :class:`Convolution` packs a filter that stays once, and may choose another one.
+
     Winograd's method, Strassen's, and split elements, which ``"auto"`` may choose, keep their error bounds where no element is
     larger than 1e37 in magnitude or, but for zeros, smaller than 1e-33. Where one is infinite or NaN, they may spread NaN over
     outputs that do not depend on it. ``algorithm="direct"`` has neither limit.
@@ -196,13 +202,18 @@ def _prepared(
     )
     with _lock:
         cut = batch_parts(problem, runtime.info) if problem.N else []
-        plans = {n: select(problem.with_batch(n), runtime.info, Limits(*limits), recall).plan for n in {n for _, n in cut}}
+        plans = {n: plan_of_a_call(problem.with_batch(n), runtime.info, Limits(*limits)) for n in {n for _, n in cut}}
         where = place(plans.values(), queue) if on_host else queue
         made = {n: Executable(plan, runtime_of(where)) for n, plan in plans.items()}
         found = _executables[key] = _Prepared(problem, where, tuple((start, n, made[n]) for start, n in cut))
         while len(_executables) > _KEPT:
             _executables.popitem(last=False)
     return found
+
+
+def plan_of_a_call(problem: ConvProblem, device: DeviceInfo, limits: Limits) -> Plan:
+    """Return the plan that :func:`conv2d` takes: the fastest one with its filter packed in each call."""
+    return select(problem, device, limits, recall).fastest_with(lambda plan: packing_seconds(plan, device))
 
 
 def _kinds(value: object) -> object:

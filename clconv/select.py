@@ -85,6 +85,17 @@ class Choice:
         """Whether a record, not the rule, made the choice."""
         return self.measured is not None
 
+    def fastest_with(self, cost: Callable[[Plan], float]) -> Plan:
+        """Return the plan that is the fastest where every call takes longer than predicted, by what ``cost`` says in seconds.
+
+        A tuned plan is the fastest without that.
+        """
+        least = min(plan.seconds for plan in self.candidates)
+        times = [(plan.seconds + cost(plan), plan) for plan in self.candidates]
+        if self.tuned:
+            times.insert(0, (least + cost(self.plan), self.plan))
+        return min(times, key=lambda item: item[0])[1]
+
 
 def select(problem: ConvProblem, device: DeviceInfo, limits: Limits | None = None, recall: Recall | None = None) -> Choice:
     """Choose the plan for a problem on a device. Pure: the same arguments give the same plan.

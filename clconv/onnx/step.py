@@ -13,7 +13,7 @@ from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
-from clconv.select import Choice, Limits, select
+from clconv.select import Limits, select
 from clconv.tuning import recall
 
 __all__ = ["Argument", "Float", "Int", "Launch", "Local", "Lowering", "Macro", "Plans", "Step"]
@@ -92,7 +92,7 @@ class Plans:
         plan = self._found.get(problem)
         if plan is None:
             choice = select(problem, self.device, self.limits, recall)
-            plan = self._found[problem] = _cold(choice) if self.device.is_cpu else choice.plan
+            plan = self._found[problem] = choice.fastest_with(reading) if self.device.is_cpu else choice.plan
         return plan
 
     def seconds(self, problem: ConvProblem) -> float:
@@ -105,15 +105,6 @@ def reading(plan: Plan) -> float:
     hidden = plan.algorithm == "standard/winograd_simd" or any(dict(launch.macros).get("AHEAD") for launch in plan.launches)
     size = max(plan.packed_bytes, plan.problem.parameters * plan.problem.itemsize)
     return size / (HIDDEN_RATE if hidden else FILTER_RATE)
-
-
-def _cold(choice: Choice) -> Plan:
-    """Return the plan that is the fastest with its filter in memory; a tuned one is the fastest from the caches."""
-    least = min(plan.seconds for plan in choice.candidates)
-    times = [(plan.seconds + reading(plan), plan) for plan in choice.candidates]
-    if choice.tuned:
-        times.insert(0, (least + reading(choice.plan), choice.plan))
-    return min(times, key=lambda item: item[0])[1]
 
 
 class Lowering:
