@@ -115,6 +115,11 @@ def _cores() -> int:
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times through all of them.")
 @click.option("--seconds", type=Seconds(), help="Per library, layer and round: 0.1, networks 1 if left out.")
 @click.option("--budget", type=Seconds(), help="Stop after this many seconds and keep what is measured.")
+@click.option(
+    "--function",
+    is_flag=True,
+    help="Give the filter to each call: conv2d, and PyTorch's.",
+)
 @click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
 @click.option("--json", "json_file", type=FILE, callback=_writable, help="Keep the results, after each layer or round.")
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
@@ -136,6 +141,7 @@ def bench_command(
     rounds: int,
     seconds: float | None,
     budget: float | None,
+    function: bool,
     sweep: bool,
     json_file: Path | None,
     resume: bool,
@@ -160,6 +166,8 @@ def bench_command(
             raise click.UsageError("a sweep has no table for a README; leave out --readme, --json and --picture keep the sweep")
         if resume and json_file is None:
             raise click.UsageError("--resume goes on with the file of --json; name that too")
+        if function and not whole:
+            _refuse(context, ("algorithm", "sweep"), "means nothing to --function, which times conv2d as it is; leave it out")
         if sweep and not whole:
             _refuse(
                 context,
@@ -192,6 +200,7 @@ def bench_command(
                 only=only,
                 layouts=("NCHW", "NHWC") if layout == "both" else (layout.upper(),),
                 algorithms=algorithm,
+                function=function,
                 threads=threads,
                 rounds=rounds,
                 seconds=seconds or 0.1,

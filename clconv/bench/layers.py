@@ -32,6 +32,7 @@ def bench_layers(
     only: list[str],
     layouts: tuple[str, ...],
     algorithms: list[str],
+    function: bool,
     threads: int,
     rounds: int,
     seconds: float,
@@ -53,6 +54,8 @@ def bench_layers(
     lines = sweeps.series(batch) if sweep else {}
     names, earlier = _against([] if sweep else against)
     found, missing = peers.chosen(names)
+    if function:
+        found = [peer for peer in found if peer.takes_filter]
     layers = list(sweeps.distinct(lines, only)) if sweep else distinct_layers(networks, batch, only)
     if not layers:
         where = "the sweep" if sweep else ", ".join(networks)
@@ -67,11 +70,14 @@ def bench_layers(
         seconds=seconds,
         date=datetime.date.today().isoformat(),
         versions=machine.versions({p.name: p.version for p in found}),
+        function=function,
     )
     for record in earlier:
-        require_alike(record, results, ("batch", "threads"), "measure both alike")
+        require_alike(record, results, ("batch", "threads", "function"), "measure both alike")
     if resume and json_file is not None and json_file.exists():
-        results = resumed(Results.load(json_file), results, ("batch", "threads", "layouts", "versions"))
+        results = resumed(Results.load(json_file), results, ("batch", "threads", "layouts", "versions", "function"))
+    if function:
+        algorithms = ["function"]
     ours = tuple(lay if a == "auto" else f"{lay} {a}" for a in algorithms for lay in layouts if a != "none")
     on = [record.machine for record in earlier]
     ended = _measure(results, layers, found, ours, on, budget, json_file, console)
@@ -140,7 +146,9 @@ def _measure(
 
         us = stack.enter_context(Process(peers.OURS, results.threads))
         processes = [(us, ours)]
-        processes += [(stack.enter_context(Process(p, results.threads)), p.variants_in(results.layouts)) for p in found]
+        for peer in found:
+            process = stack.enter_context(Process(peer, results.threads))
+            processes.append((process, peer.variants_in(results.layouts, results.function)))
         try:
             tell("limits of the device")
             results.machine = measure_machine(us, results.machine, on)

@@ -10,7 +10,8 @@ once, for a single call there is mostly waiting. The other libraries run on the 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,8 +48,14 @@ CALLS = 20
 
 
 def clconv(setup: Setup) -> Runner:
-    """Set up this library. The variant is a layout, or a layout and an algorithm: ``"NHWC"``, ``"NCHW winograd"``."""
+    """Set up this library. The variant is a layout, or a layout and an algorithm: ``"NHWC"``, ``"NCHW winograd"``.
+
+    ``"NCHW function"`` is ``conv2d``, which is given its filter in each call.
+    """
     import clconv
+    from clconv.device import DeviceInfo
+    from clconv.functional import plan_of_a_call
+    from clconv.select import Limits
 
     layout, _, algorithm = setup.variant.partition(" ")
     p, x, w = setup.problem, setup.x, setup.w
@@ -56,14 +63,18 @@ def clconv(setup: Setup) -> Runner:
         x, w = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.ascontiguousarray(w.transpose(2, 3, 1, 0))
     queue = clconv.default_queue()
     options = {"stride": p.stride, "padding": p.padding, "dilation": p.dilation, "groups": p.groups, "layout": layout}
-    convolution = clconv.Convolution(w, **options, algorithm=algorithm or "auto", queue=queue)
-    note = convolution.explain(x.shape).plan.algorithm
+    convolution: Callable[..., Any]
+    if algorithm == "function":
+        convolution = partial(_conv2d, on_device(w, queue) if accelerated() else w, options, clconv.conv2d)
+        problem = clconv.ConvProblem(x.shape, w.shape, **options)
+        note = plan_of_a_call(problem, DeviceInfo.of(queue.device), Limits()).algorithm
+    else:
+        convolution = clconv.Convolution(w, **options, algorithm=algorithm or "auto", queue=queue)
+        note = convolution.explain(x.shape).plan.algorithm
     if not accelerated():
         y: Any = convolution(x)  # memory as a caller gets it, to be used again
         return Runner(lambda: convolution(x, out=y), lambda: _nchw(y, layout), note)
-    import pyopencl.array
-
-    device_x = pyopencl.array.to_device(queue, x)
+    device_x = on_device(x, queue)
     y = convolution(device_x)
 
     def run() -> None:
@@ -72,6 +83,17 @@ def clconv(setup: Setup) -> Runner:
         queue.finish()
 
     return Runner(run, lambda: _nchw(y.get(), layout), note, CALLS)
+
+
+def on_device(array: Array, queue: Any) -> Any:
+    """Return a device array with the same elements."""
+    import pyopencl.array
+
+    return pyopencl.array.to_device(queue, array)
+
+
+def _conv2d(w: Any, options: Mapping[str, Any], function: Callable[..., Any], x: Any, out: Any = None) -> Any:
+    return function(x, w, **options, out=out)
 
 
 def accelerated() -> bool:

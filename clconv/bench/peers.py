@@ -26,6 +26,8 @@ class Peer:
         What must be importable.
     distribution : str
         Whose version is reported.
+    takes_filter : bool
+        The variants without a manner give the filter to each call.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Peer:
     variants: tuple[str, ...]
     modules: tuple[str, ...]
     distribution: str
+    takes_filter: bool = False
 
     @property
     def installed(self) -> bool:
@@ -47,10 +50,10 @@ class Peer:
         except PackageNotFoundError:
             return ""
 
-    def variants_in(self, layouts: Iterable[str]) -> tuple[str, ...]:
-        """Return the variants whose layout is one of ``layouts``."""
+    def variants_in(self, layouts: Iterable[str], function: bool = False) -> tuple[str, ...]:
+        """Return the variants whose layout is one of ``layouts``; for a function, those that give the filter to each call."""
         wanted = set(layouts)
-        return tuple(v for v in self.variants if layout_of(v) in wanted)
+        return tuple(v for v in self.variants if layout_of(v) in wanted and (v in wanted or not function))
 
 
 def layout_of(variant: str) -> str:
@@ -58,8 +61,10 @@ def layout_of(variant: str) -> str:
     return variant.partition(" ")[0]
 
 
-def _peer(name: str, variants: tuple[str, ...], modules: tuple[str, ...], distribution: str) -> Peer:
-    return Peer(name, f"clconv.bench.loaders:{name}", variants, modules, distribution)
+def _peer(
+    name: str, variants: tuple[str, ...], modules: tuple[str, ...], distribution: str, *, takes_filter: bool = False
+) -> Peer:
+    return Peer(name, f"clconv.bench.loaders:{name}", variants, modules, distribution, takes_filter)
 
 
 OURS = _peer("clconv", ("NCHW", "NHWC"), ("clconv",), "clconv")
@@ -68,7 +73,7 @@ OURS = _peer("clconv", ("NCHW", "NHWC"), ("clconv",), "clconv")
 PEERS = {
     peer.name: peer
     for peer in (
-        _peer("torch", ("NCHW", "NCHW packed", "NHWC", "NHWC packed"), ("torch",), "torch"),
+        _peer("torch", ("NCHW", "NCHW packed", "NHWC", "NHWC packed"), ("torch",), "torch", takes_filter=True),
         _peer("onnxruntime", ("NCHW",), ("onnxruntime", "onnx"), "onnxruntime"),
         _peer("openvino", ("NCHW",), ("openvino", "onnx"), "openvino"),
         _peer("ncnn", ("NCHW",), ("ncnn",), "ncnn"),

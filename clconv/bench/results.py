@@ -88,7 +88,7 @@ class LayerResult:
 
 @dataclass
 class Results:
-    """A run: where, when, with what, and the layers in their order."""
+    """A run: where, when, with what, and the layers in their order; ``function`` says that each call was given its filter."""
 
     batch: int
     threads: int
@@ -99,6 +99,12 @@ class Results:
     versions: dict[str, str]
     machine: Machine | None = None
     layers: dict[str, LayerResult] = field(default_factory=dict)
+    function: bool = False
+
+    @property
+    def single(self) -> bool:
+        """Whether this is the run that single images have targets for: with a constant filter."""
+        return self.batch == 1 and not self.function
 
     @property
     def peers(self) -> list[str]:

@@ -116,20 +116,20 @@ class Row:
 
 def summarize(results: Results) -> list[Row]:
     """Return the rows: classes, the peak of pointwise, the geometric mean, the worst layer, the networks."""
-    first = results.batch == 1
+    first, rest = results.single, None if results.function else BATCH_WORST_TARGET
     layers = list(results.layers.values())
     rows = []
     for c in CLASSES:
         members = [r for r in layers if class_of(r.layer.problem) is c]
         if members:
-            cells = {lay: _worst(members, lay, c.targets[lay] if first else BATCH_WORST_TARGET) for lay in results.layouts}
+            cells = {lay: _worst(members, lay, c.targets[lay] if first else rest) for lay in results.layouts}
             rows.append(Row(c.title, len(members), cells))
         if c.title == "pointwise" and members:
             rows += _peak_row(results, members)
     if any(r.ratio(lay) for r in layers for lay in results.layouts):
         mean = {lay: _mean(layers, lay, MEAN_TARGETS[lay] if first else None) for lay in results.layouts}
         rows.append(Row("geometric mean over all distinct layers", len(layers), mean))
-        target = WORST_TARGETS if first else dict.fromkeys(LAYOUTS, BATCH_WORST_TARGET)
+        target = WORST_TARGETS if first else dict.fromkeys(LAYOUTS, rest)
         rows.append(Row("worst single layer", len(layers), {lay: _worst(layers, lay, target[lay]) for lay in results.layouts}))
     return rows + _network_rows(results)
 
@@ -138,7 +138,7 @@ def _ratios(members: Iterable[LayerResult], layout: str) -> list[tuple[float, st
     return [(ratio, r.layer.name) for r in members if (ratio := r.ratio(layout)) is not None]
 
 
-def _worst(members: Iterable[LayerResult], layout: str, target: float) -> Cell:
+def _worst(members: Iterable[LayerResult], layout: str, target: float | None) -> Cell:
     ratios = _ratios(members, layout)
     if not ratios:
         return Cell(target=target)
@@ -165,7 +165,7 @@ def _peak_row(results: Results, members: Iterable[LayerResult]) -> list[Row]:
             for r in wide
             if (t := r.of(OURS.name, layout)) is not None
         ]
-        target = PEAK_TARGET if layout == "NCHW" and results.batch == 1 else None
+        target = PEAK_TARGET if layout == "NCHW" and results.single else None
         cells[layout] = Cell(*min(shares)[:1], target, min(shares)[1]) if shares else Cell(target=target)
     return [Row("pointwise, share of the multiply-add peak from 128 channels on", len(wide), cells)] if wide else []
 
@@ -194,7 +194,7 @@ def _network_rows(results: Results) -> list[Row]:
                 ours = network_sum(results, network, OURS.name, layout)
                 theirs = network_sum(results, network, peer, layout)
                 if ours and theirs:
-                    target = NETWORK_TARGETS[network] if layout == "NCHW" and results.batch == 1 else None
+                    target = NETWORK_TARGETS[network] if layout == "NCHW" and results.single else None
                     cells[layout] = Cell(theirs / ours, target, f"{theirs:.2f} / {ours:.2f} ms")
             if cells:
                 layers = sum(1 for r in results.layers.values() if dict(r.layer.counts).get(network))

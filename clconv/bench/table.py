@@ -32,6 +32,8 @@ def describe(results: Results | NetworkResults) -> str:
             lines[-1] += f", {m.caller_us:.1f} us in the thread that calls"
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines.append(f"{versions}; {results.date}")
+    if isinstance(results, Results) and results.function:
+        lines.append("each call was given its filter")
     return "\n".join(lines)
 
 
@@ -68,7 +70,7 @@ def _layer_cells(results: Results, r: LayerResult, layout: str, peers: list[str]
         best, ratio = r.best_peer(layout), r.ratio(layout)
         wanted = class_of(p)
         yield f"{best[0]} {ms(best[1].min_ms)}" if best else "-"
-        yield ratio_text(Cell(ratio, wanted.targets[layout] if wanted and results.batch == 1 else None))
+        yield ratio_text(Cell(ratio, wanted.targets[layout] if wanted and results.single else None))
     variants = [t for v, t in r.timings.get(OURS.name, {}).items() if layout_of(v) == layout]
     yield Text("; ").join(_note(t, len(variants) > 1) for t in sorted(variants, key=lambda t: t.min_ms))
     for peer in peers:

@@ -19,7 +19,7 @@ from clconv.bench.whole_table import markdown, report
 from clconv.networks import NETWORKS
 
 BATCHES = (1, 8)
-LAYERS_ONLY = ("only", "layout", "algorithm", "sweep", "picture", "budget")
+LAYERS_ONLY = ("only", "layout", "algorithm", "function", "sweep", "picture", "budget")
 """Options of ``clconv bench`` that have to do with layers."""
 
 

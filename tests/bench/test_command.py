@@ -22,7 +22,7 @@ def _fake_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
 
     def fake(name: str, *variants: str) -> Peer:
-        return Peer(name, "tests.bench.fake_peer:load", variants, ("numpy",), "numpy")
+        return Peer(name, "tests.bench.fake_peer:load", variants, ("numpy",), "numpy", takes_filter=name == "torch")
 
     monkeypatch.setattr(peers, "OURS", fake("clconv", "NCHW", "NHWC"))
     known = {"torch": fake("torch", "NCHW", "NHWC packed"), "ncnn": fake("ncnn", "NCHW wrong")}
@@ -44,6 +44,25 @@ def _run(*arguments: str) -> Result:
         *(() if "--sweep" in arguments else ("--against", "torch")),
     )
     return CliRunner().invoke(command.bench_command, [*few, *arguments], env={"COLUMNS": "200"})
+
+
+def test_a_function_is_given_its_filter_in_each_call(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    result = _run("--function", "--against", "torch,ncnn", "--json", str(path))
+    assert result.exit_code == 0, result.output
+    assert "each call was given its filter" in result.output
+    for layer in json.loads(path.read_text())["layers"].values():
+        assert {name: sorted(variants) for name, variants in layer["timings"].items()} == {
+            "clconv": ["NCHW function", "NHWC function"],
+            "torch": ["NCHW"],  # the other one is packed, and ncnn keeps its filter
+        }
+    other = _run("--json", str(path), "--resume")
+    assert other.exit_code != 0
+    assert "the earlier run has function True, this one False" in other.output
+    for option in (["--algorithm", "winograd"], ["--sweep"]):
+        refused = _run("--function", *option)
+        assert refused.exit_code != 0
+        assert "means nothing to --function" in refused.output
 
 
 def test_measures_keeps_and_shows(tmp_path: Path) -> None:

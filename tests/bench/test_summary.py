@@ -76,6 +76,11 @@ def test_targets_are_those_of_batch_one_and_ease_for_larger_batches() -> None:
     assert _row(eight, "geometric mean").cells["NCHW"].target is None
 
 
+def test_a_function_has_no_targets() -> None:
+    made = dataclasses.replace(results(), function=True)
+    assert all(cell.target is None for row in summarize(made) for cell in row.cells.values())
+
+
 def test_an_incomplete_network_has_no_sum() -> None:
     made = results(networks=("vgg16",))
     assert network_sum(made, "vgg16", "torch", "NCHW") is not None
