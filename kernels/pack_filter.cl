@@ -12,8 +12,9 @@
  *
  * Work-groups: (ROWS rows ic*TAPS + tap, g*BLOCKS + ob) of ITEMS work-items, which share the output channels: one that does all of
  * them is right for a CPU, where w is read along its rows and packed is in the first cache meanwhile; a GPU has OC_BLOCK of them and
- * a row. The first dimension has the rows, for the other ones end at 65535 on some devices. Sizes are arguments, so that all
- * filters of an element type and layout share one program.
+ * a row. The first dimension has the rows, for the other ones end at 65535 on some devices; or the blocks, where those follow each
+ * other in a row of w, and ROWS makes them few. Sizes are arguments, so that all filters of an element type and layout share one
+ * program.
  *
  * Macros: vector.clh, transpose.clh; NHWC; ITEMS.
  */
@@ -28,17 +29,25 @@
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
     __global const real *restrict w, __global acc_t *restrict packed, const int OC, const int ICG, const int OCG,
     const int TAPS, const int BLOCKS, const int OC_BLOCK, const int ROWS) {
-  const int g = get_global_id(1) / BLOCKS;  /* 0 .. G-1 */
-  const int ob = get_global_id(1) % BLOCKS; /* 0 .. BLOCKS-1 */
-  const int row0 = get_group_id(0) * ROWS;  /* 0 .. ICG*TAPS-1, TAPS = KH*KW */
+#if NHWC && ITEMS == 1
+  const int block = get_global_id(0), chunk = get_global_id(1);
+#else
+  const int block = get_global_id(1), chunk = get_group_id(0);
+#endif
+  const int g = block / BLOCKS, ob = block % BLOCKS; /* 0 .. G-1, 0 .. BLOCKS-1 */
+  const int row0 = chunk * ROWS;                     /* 0 .. ICG*TAPS-1, TAPS = KH*KW */
   const int row1 = LESSER(row0 + ROWS, ICG * TAPS);
   const int oc = g * OCG + ob * OC_BLOCK;
   const int there = LESSER(OCG - ob * OC_BLOCK, OC - oc); /* output channels from the block's first one on */
-  __global acc_t *to = packed + (long)get_global_id(1) * ICG * TAPS * OC_BLOCK;
+  __global acc_t *to = packed + (long)block * ICG * TAPS * OC_BLOCK;
 #if NHWC
   for (int row = row0; row < row1; row++) {
     const long from = ((long)(row % TAPS) * ICG + row / TAPS) * OC + oc;
-    ROLLED for (int o = get_local_id(0); o < OC_BLOCK; o += ITEMS) to[(long)row * OC_BLOCK + o] = o < there ? LOAD(w, from + o) : 0;
+    int o = get_local_id(0);
+#if ITEMS == 1
+    ROLLED for (; o + VEC <= LESSER(there, OC_BLOCK); o += VEC) STORE_ACC(to + (long)row * OC_BLOCK + o, LOAD_VEC(w + from + o));
+#endif
+    ROLLED for (; o < OC_BLOCK; o += ITEMS) to[(long)row * OC_BLOCK + o] = o < there ? LOAD(w, from + o) : 0;
   }
 #else
   int first = get_local_id(0);

@@ -9,12 +9,14 @@
  * w        OC IC, or IC OC                (macro NHWC), elements of real
  * packed   BLOCKS 7 ICH OC_BLOCK          elements of acc_t; OCH = BLOCKS*OC_BLOCK, ICH = ceil(IC/2)
  *
- * Work-items: (ROWS input channels, b). w is read along its rows, in either layout. Sizes are arguments, so that all filters of an
+ * Work-items: (ROWS input channels, b), or (b, ROWS input channels) where blocks follow each other in a row of w. Sizes are arguments, so that all filters of an
  * element type and layout share one program.
  *
- * Macros: types.clh; NHWC.
+ * Macros: vector.clh, transpose.clh; NHWC.
  */
 #include "include/types.clh"
+#include "include/vector.clh"
+#include "include/transpose.clh"
 
 #ifndef NHWC
 #error "NHWC must be set by the plan"
@@ -38,19 +40,60 @@ static inline void pack_element(__global const real *w, __global acc_t *to, cons
   UNROLL for (int step = 0; step < STEPS; step++) to[(long)step * ICH * OC_BLOCK] = steps[step];
 }
 
+/* One step's sums of VEC by VEC elements, rows of w, to VEC rows of packed. */
+static __attribute__((noinline)) void put_rows(const vec *sums, __global acc_t *to, const int OC_BLOCK) {
+  vec v[VEC];
+  UNROLL for (int i = 0; i < VEC; i++) v[i] = sums[i];
+  transpose(v);
+  UNROLL for (int i = 0; i < VEC; i++) STORE_ACC(to + (long)i * OC_BLOCK, v[i]);
+}
+
+/* VEC elements of a row of each quarter, all of which are there: those of output channels side by side, or of input channels. */
+static inline void sums_of(__global const real *w11, __global const real *w12, const long lower, vec sums[STEPS]) {
+  const vec b11 = LOAD_VEC(w11), b12 = LOAD_VEC(w12), b21 = LOAD_VEC(w11 + lower), b22 = LOAD_VEC(w12 + lower);
+  const vec t1 = b12 - b11, t2 = b22 - t1;
+  sums[0] = b11, sums[1] = b21, sums[2] = t2, sums[3] = b22 - b12, sums[4] = b21 - t2, sums[5] = t1, sums[6] = b22;
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_strassen(
     __global const real *restrict w, __global acc_t *restrict packed, const int IC, const int OC, const int OC_BLOCK,
     const int ROWS) {
-  const int ICH = (IC + 1) / 2, b = get_global_id(1); /* 0 .. BLOCKS-1 */
-  const int ic0 = get_global_id(0) * ROWS, ic1 = LESSER(ic0 + ROWS, ICH);
-  const int oc = b * OC_BLOCK, partner = oc + get_global_size(1) * OC_BLOCK;
+  const int ICH = (IC + 1) / 2;
+  const int b = get_global_id(!NHWC), BLOCKS = get_global_size(!NHWC); /* 0 .. BLOCKS-1 */
+  const int ic0 = get_global_id(NHWC) * ROWS, ic1 = LESSER(ic0 + ROWS, ICH);
+  const int oc = b * OC_BLOCK, partner = oc + BLOCKS * OC_BLOCK;
+  const int there = OC - partner; /* output channels from the block's first partner on */
   __global acc_t *to = packed + (long)b * STEPS * ICH * OC_BLOCK;
+  vec sums[STEPS];
 #if NHWC
-  for (int ic = ic0; ic < ic1; ic++)
-    ROLLED for (int o = 0; o < OC_BLOCK; o++)
-      pack_element(w, to + (long)ic * OC_BLOCK + o, ic, oc + o, partner + o, ICH, OC_BLOCK, IC, OC);
+  for (int ic = ic0; ic < ic1; ic++) {
+    __global acc_t *row = to + (long)ic * OC_BLOCK;
+    int o = 0;
+    if (ic + ICH < IC) ROLLED for (; o + VEC <= LESSER(there, OC_BLOCK); o += VEC) {
+        sums_of(w + (long)ic * OC + oc + o, w + (long)ic * OC + partner + o, (long)ICH * OC, sums);
+        UNROLL for (int step = 0; step < STEPS; step++) STORE_ACC(row + (long)step * ICH * OC_BLOCK + o, sums[step]);
+      }
+    ROLLED for (; o < OC_BLOCK; o++) pack_element(w, row + o, ic, oc + o, partner + o, ICH, OC_BLOCK, IC, OC);
+  }
 #else
-  for (int o = 0; o < OC_BLOCK; o++)
+  const int last = LESSER(ic1, IC - ICH);
+  int first = 0;
+  ROLLED for (; first + VEC <= LESSER(there, OC_BLOCK); first += VEC) {
+    int ic = ic0;
+    ROLLED for (; ic + VEC <= last; ic += VEC) {
+      vec all[STEPS][VEC];
+      ROLLED for (int i = 0; i < VEC; i++) {
+        sums_of(w + (long)(oc + first + i) * IC + ic, w + (long)(partner + first + i) * IC + ic, ICH, sums);
+        UNROLL for (int step = 0; step < STEPS; step++) all[step][i] = sums[step];
+      }
+      ROLLED for (int step = 0; step < STEPS; step++)
+        put_rows(all[step], to + ((long)step * ICH + ic) * OC_BLOCK + first, OC_BLOCK);
+    }
+    ROLLED for (; ic < ic1; ic++)
+      ROLLED for (int o = first; o < first + VEC; o++)
+        pack_element(w, to + (long)ic * OC_BLOCK + o, ic, oc + o, partner + o, ICH, OC_BLOCK, IC, OC);
+  }
+  for (int o = first; o < OC_BLOCK; o++)
     ROLLED for (int ic = ic0; ic < ic1; ic++)
       pack_element(w, to + (long)ic * OC_BLOCK + o, ic, oc + o, partner + o, ICH, OC_BLOCK, IC, OC);
 #endif

@@ -77,7 +77,7 @@ def test_sums_of_quarters(cpu_queue: cl.CommandQueue, oc: int, ic: int, layout: 
     w4, w = _filter((oc, ic, 1, 1), "float32", layout)
     block = 8
     problem = ConvProblem((1, ic, 5, 5) if layout == "NCHW" else (1, 5, 5, ic), w.shape, layout=layout)
-    packing = pack_strassen(problem, block)
+    packing = pack_strassen(problem, DeviceInfo.of(cpu_queue.device), block)
     half, blocks = -(-ic // 2), -(-oc // (2 * block))
     quarters = np.zeros((2, blocks * block, 2, half), np.float32)
     quarters.reshape(2 * blocks * block, 2 * half)[:oc, :ic] = w4[:, :, 0, 0]

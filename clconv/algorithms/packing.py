@@ -29,22 +29,27 @@ def pack_filter(problem: ConvProblem, device: DeviceInfo, oc_block: int, *, toge
     groups = ceil_div(problem.OC, per_group)
     blocks = ceil_div(per_group, oc_block)
     taps, rows = problem.ICG * problem.KH * problem.KW, ROWS if items == 1 else 1
+    chunks = ceil_div(taps, rows)
     launch = Launch(
         kernel="pack_filter.cl",
         entry="pack_filter",
-        macros=(
-            *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC")), ("ITEMS", items)),
-            *(("VEC", device.lanes(accumulator_bytes(problem))), ("UNALIGNED_VECTORS", int(device.unaligned_vectors))),
-        ),
+        macros=(*_macros(problem, device), ("ITEMS", items)),
         arguments=(
             *("w", "packed"),
             *size_arguments(problem, "OC", "ICG"),
             *map(Int, (per_group, problem.KH * problem.KW, blocks, oc_block, rows)),
         ),
-        global_size=(items * ceil_div(taps, rows), groups * blocks, 1),
-        local_size=(items, 1, 1),
+        global_size=(groups * blocks, chunks) if problem.layout == "NHWC" and items == 1 else (items * chunks, groups * blocks),
+        local_size=(items, 1),
     )
     return Packing(launch, groups * blocks * taps * oc_block * accumulator_bytes(problem))
+
+
+def _macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]:
+    return (
+        *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
+        *(("VEC", device.lanes(accumulator_bytes(problem))), ("UNALIGNED_VECTORS", int(device.unaligned_vectors))),
+    )
 
 
 RATE = 3.3e9
@@ -63,22 +68,24 @@ STEPS = 7
 """Products of quarters in Strassen's scheme."""
 
 
-def pack_strassen(problem: ConvProblem, oc_block: int) -> Packing:
+def pack_strassen(problem: ConvProblem, device: DeviceInfo, oc_block: int) -> Packing:
     """Pack a 1x1 filter as ``[BLOCKS][STEPS][ceil(IC/2)][oc_block]``.
 
     Parameters
     ----------
     problem : ConvProblem
+    device : DeviceInfo
     oc_block : int
         Output channels of a tile; each has a partner in the other half of them.
     """
     half, blocks = ceil_div(problem.IC, 2), ceil_div(problem.OC, 2 * oc_block)
+    chunks = ceil_div(half, ROWS)
     launch = Launch(
         kernel="pack_strassen.cl",
         entry="pack_strassen",
-        macros=((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
+        macros=_macros(problem, device),
         arguments=("w", "packed", *size_arguments(problem, "IC", "OC"), Int(oc_block), Int(ROWS)),
-        global_size=(ceil_div(half, ROWS), blocks),
+        global_size=(blocks, chunks) if problem.layout == "NHWC" else (chunks, blocks),
         local_size=(1, 1),
     )
     return Packing(launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem))

@@ -157,7 +157,7 @@ def _strassen(p: ConvProblem, device: DeviceInfo, pixels: int) -> _Part | None:
         return None
     tiles, small = cut(pixels, tile.heights)
     height = tile.heights[0]
-    packing = pack_strassen(p, tile.oc_block)
+    packing = pack_strassen(p, device, tile.oc_block)
     return _Part(
         macros=(*tile.macros, ("STRASSEN", 1)),
         lanes=tile.lanes,

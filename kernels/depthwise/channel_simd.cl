@@ -133,13 +133,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_s
 
 /* packed[cb, m, kh, kw, i] = w[kh, kw, (cb*VEC + i)*M + m], 0 behind the last channel.
  *
- * Work-items: (i, kh*KW + kw, cb*M + m). */
-__kernel __attribute__((reqd_work_group_size(VEC, 1, 1))) void pack_multiplied(__global const real *restrict w, __global acc_t *restrict packed, const int C, const int M) {
-  const int i = get_global_id(0);
-  const int tap = get_global_id(1);
-  const int c = get_global_id(2) / M * VEC + i;
-  const int m = get_global_id(2) % M;
-  acc_t v = 0;
-  if (c < C) v = LOAD(w, (long)tap * C * M + c * M + m);
-  packed[((long)get_global_id(2) * KH * KW + tap) * VEC + i] = v;
+ * Work-items: (cb*M + m). */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_multiplied(
+    __global const real *restrict w, __global acc_t *restrict packed, const int C, const int M) {
+  const int c = get_global_id(0) / M * VEC, m = get_global_id(0) % M;
+  __global acc_t *to = packed + get_global_id(0) * (KH * KW * VEC);
+  ROLLED for (int tap = 0; tap < KH * KW; tap++)
+    ROLLED for (int i = 0; i < VEC; i++)
+      to[tap * VEC + i] = c + i < C ? LOAD(w, (long)tap * C * M + (c + i) * M + m) : 0;
 }

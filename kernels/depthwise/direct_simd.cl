@@ -153,5 +153,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_direct_si
   item(x, w, zeros, bias, residual, y, oh0, oh1, c0, c1, n, N, C, IH, IW, OH, OW, M, PT, PL, BANDS, act_a, act_b);
 }
 
-/* The row of zeros. Work-items: its elements. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void write_zeros(__global real *restrict zeros) { STORE(zeros, get_global_id(0), 0); }
+/* The row of zeros. One work-item. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void write_zeros(__global real *restrict zeros) {
+  ROLLED for (int i = 0; i < SPAN_W; i++) STORE(zeros, i, 0);
+}

@@ -96,10 +96,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_sim
   item(x, packed, bias, residual, y, row0, row1, n, C, IH, IW, OH, OW, PT, PL, PITCH, ALIGN, act_a, act_b);
 }
 
-/* packed[kh, kw, VEC + c] = w[kh, kw, c], 0 before and behind. Work-items: (VEC + c, kh*KW + kw). */
-__kernel __attribute__((reqd_work_group_size(VEC, 1, 1))) void pack_taps(__global const real *restrict w, __global acc_t *restrict packed, const int C,
-                             const int PITCH) {
-  const int c = (int)get_global_id(0) - VEC; /* may be negative, or C and more */
-  const int tap = get_global_id(1);          /* 0 .. KH*KW-1 */
-  packed[(long)tap * PITCH + VEC + c] = c >= 0 && c < C ? LOAD(w, (long)tap * C + c) : 0;
+/* packed[kh, kw, VEC + c] = w[kh, kw, c], 0 before and behind. Work-items: (kh*KW + kw). */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_taps(
+    __global const real *restrict w, __global acc_t *restrict packed, const int C, const int PITCH) {
+  const long tap = get_global_id(0); /* 0 .. KH*KW-1 */
+  ROLLED for (int c = -VEC; c < PITCH - VEC; c++)
+    packed[tap * PITCH + VEC + c] = c >= 0 && c < C ? LOAD(w, tap * C + c) : 0;
 }

@@ -144,10 +144,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_stream_si
 
 /* packed[b, kh, kw, i] = w[kh, kw, c + i], where block b begins with channel c, and zeros behind the last block.
  *
- * Work-items: (i, kh*KW + kw, b); those of a last block that is too many write zeros. */
-__kernel __attribute__((reqd_work_group_size(VEC, 1, 1))) void pack_blocks(__global const real *restrict w, __global acc_t *restrict packed, const int C) {
-  const int blocks = (C + VEC - 1) / VEC;
-  const int i = get_global_id(0), tap = get_global_id(1), b = get_global_id(2);
-  const long at = ((long)b * KH * KW + tap) * VEC + i;
-  packed[at] = b < blocks ? LOAD(w, (long)tap * C + LESSER(b * VEC, C - VEC) + i) : 0;
+ * Work-items: (b); those of a last block that is too many write zeros. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_blocks(
+    __global const real *restrict w, __global acc_t *restrict packed, const int C) {
+  const int b = get_global_id(0), c = LESSER(b * VEC, C - VEC);
+  __global acc_t *to = packed + (long)b * KH * KW * VEC;
+  ROLLED for (int tap = 0; tap < KH * KW; tap++)
+    STORE_ACC(to + tap * VEC, b * VEC < C ? LOAD_VEC(w + (long)tap * C + c) : VEC_OF(0));
 }

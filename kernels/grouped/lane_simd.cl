@@ -234,13 +234,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
 
 #if PARTS > 1
 /* packed[s, g, kh, ic/PARTS, kw, o*PARTS + ic%PARTS] = w[kh, kw, ic, (s*PARTS + g)*GROUP + o], 0 behind the last channel.
- * Work-items: (lane, the row of packed it is in). */
-__kernel __attribute__((reqd_work_group_size(VEC, 1, 1))) void pack_lanes(__global const real *restrict w, __global acc_t *restrict packed, const int C) {
-  const int lane = get_global_id(0), row = get_global_id(1);
-  const int kw = row % KW;
-  const int ic = row / KW % (GROUP / PARTS) * PARTS + lane % PARTS;
-  const int kh = row / KW / (GROUP / PARTS) % KH;
-  const int oc = row / KW / (GROUP / PARTS) / KH * GROUP + lane / PARTS;
-  packed[(long)row * VEC + lane] = oc < C ? LOAD(w, ((long)(kh * KW + kw) * GROUP + ic) * C + oc) : 0;
+ * Work-items: (s*PARTS + g). */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_lanes(
+    __global const real *restrict w, __global acc_t *restrict packed, const int C) {
+  const int rows = KH * (GROUP / PARTS) * KW;
+  __global acc_t *to = packed + get_global_id(0) * (rows * VEC);
+  ROLLED for (int row = 0; row < rows; row++) {
+    const int kw = row % KW, ic = row / KW % (GROUP / PARTS) * PARTS, kh = row / KW / (GROUP / PARTS);
+    ROLLED for (int lane = 0; lane < VEC; lane++) {
+      const int oc = get_global_id(0) * GROUP + lane / PARTS;
+      to[row * VEC + lane] = oc < C ? LOAD(w, ((long)(kh * KW + kw) * GROUP + ic + lane % PARTS) * C + oc) : 0;
+    }
+  }
 }
 #endif

@@ -199,13 +199,13 @@ static inline void filter_block(vec taps[2][9], __global acc_t *u, const long pi
   }
 }
 
-/* U. Work-items: (VEC input channels, g*OCB + block of output channels). */
+/* U. Work-items: (VEC input channels, g*OCB + block of output channels), or the reverse, for blocks follow each other in N H W C. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_filter(
     __global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG, const int OCG, const int OCB,
     const int panel_blocks) {
-  const int g = get_global_id(1) / OCB; /* 0 .. G-1 */
-  const int b = get_global_id(1) % OCB; /* 0 .. OCB-1 */
-  const int ICP = get_global_size(0) * VEC, first = get_global_id(0) * VEC, ocg = b * OC_BLOCK;
+  const int g = get_global_id(!NHWC) / OCB; /* 0 .. G-1 */
+  const int b = get_global_id(!NHWC) % OCB; /* 0 .. OCB-1 */
+  const int ICP = get_global_size(NHWC) * VEC, first = get_global_id(NHWC) * VEC, ocg = b * OC_BLOCK;
   const int b0 = b / panel_blocks * panel_blocks, count = least(panel_blocks, OCB - b0); /* the panel of b */
   __global acc_t *to = u + (((long)g * OCB + b0) * FREQUENCIES + (b - b0)) * ICP * OC_BLOCK;
   for (int ic = first; ic < first + VEC; ic++) {

@@ -65,8 +65,8 @@ class DepthwiseChannelSimd(Algorithm):
             entry="pack_multiplied",
             macros=macros,
             arguments=("w", "packed", *size_arguments(p, "IC", "OCG")),
-            global_size=(vec, p.KH * p.KW, blocks * p.OCG),
-            local_size=(vec, 1, 1),
+            global_size=(blocks * p.OCG,),
+            local_size=(1,),
         )
         launch = Launch(
             kernel=self.kernel,

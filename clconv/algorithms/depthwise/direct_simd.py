@@ -60,7 +60,7 @@ class DepthwiseDirectSimd(Algorithm):
             entry="write_zeros",
             macros=macros,
             arguments=("packed",),
-            global_size=(zeros,),
+            global_size=(1,),
             local_size=(1,),
         )
         launch = Launch(

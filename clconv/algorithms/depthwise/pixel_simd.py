@@ -62,8 +62,8 @@ class DepthwisePixelSimd(Algorithm):
                 *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(avx512))),
             ),
             arguments=("w", "packed", *size_arguments(p, "IC"), Int(pitch)),
-            global_size=(pitch, p.KH * p.KW),
-            local_size=(vec, 1),
+            global_size=(p.KH * p.KW,),
+            local_size=(1,),
         )
         return Packing(launch, p.KH * p.KW * pitch * accumulator_bytes(p))
 

@@ -64,8 +64,8 @@ class DepthwiseStreamSimd(Algorithm):
             entry="pack_blocks",
             macros=macros,
             arguments=("w", "packed", *size_arguments(p, "IC")),
-            global_size=(vec, p.KH * p.KW, blocks),
-            local_size=(vec, 1, 1),
+            global_size=(blocks,),
+            local_size=(1,),
         )
         launch = Launch(
             kernel=self.kernel,

@@ -119,16 +119,16 @@ class GroupedLaneSimd(Algorithm):
 
     def _pack(self, p: ConvProblem, vec: int, macros: tuple[Macro, ...]) -> Packing:
         """Pack a filter group by group."""
-        rows = ceil_div(p.OC, vec) * p.ICG * p.KH * p.KW
+        groups = ceil_div(p.OC, vec) * _parts(p, vec)
         launch = Launch(
             kernel=self.kernel,
             entry="pack_lanes",
             macros=macros,
             arguments=("w", "packed", *size_arguments(p, "IC")),
-            global_size=(vec, rows),
-            local_size=(vec, 1),
+            global_size=(groups,),
+            local_size=(1,),
         )
-        return Packing(launch, rows * vec * accumulator_bytes(p))
+        return Packing(launch, ceil_div(p.OC, vec) * p.ICG * p.KH * p.KW * vec * accumulator_bytes(p))
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: int, vec: int) -> float:
         """Predict from the operands and multiply-adds of whole tiles, and the copy into the ring."""

@@ -56,7 +56,7 @@ class StrassenPanelSimd(Algorithm):
         ic_half, blocks = ceil_div(p.IC, 2), ceil_div(p.OC, 2 * oc_tile)
         blocks_item = ceil_div(blocks, splits)
         size = (ceil_div(tiles, tiles_item), ceil_div(blocks, blocks_item), p.N)
-        packing = pack_strassen(p, oc_tile)
+        packing = pack_strassen(p, device, oc_tile)
         local = Local(tiles_item * STEPS * ic_half * heights[0] * itemsize)
         launch = Launch(
             kernel=self.kernel,

@@ -125,7 +125,7 @@ class StrassenSimd(Algorithm):
             Local(itemsize if nhwc else tiles_item * 4 * height * tile.oc_block * itemsize),
         )
         size = (ceil_div(tiles, tiles_item), ceil_div(tile.blocks, blocks_item), images)
-        packing = pack_strassen(p, tile.oc_block)
+        packing = pack_strassen(p, device, tile.oc_block)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",

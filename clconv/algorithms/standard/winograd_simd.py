@@ -200,7 +200,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         "winograd_filter",
         macros,
         ("w", "packed", *size_arguments(problem, "OC", "ICG", "OCG"), Int(ocb), Int(blocking.panel_blocks)),
-        (icb, problem.G * ocb),
+        (problem.G * ocb, icb) if problem.layout == "NHWC" else (icb, problem.G * ocb),
         (1, 1),
     )
     return Plan(
