@@ -50,24 +50,28 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
     ROLLED for (; o < OC_BLOCK; o += ITEMS) to[(long)row * OC_BLOCK + o] = o < there ? LOAD(w, from + o) : 0;
   }
 #else
-  int first = get_local_id(0);
 #if ITEMS == 1
-  const int last = row0 + (row1 - row0) / VEC * VEC; /* VEC output channels at a time, and VEC rows of them */
-  ROLLED for (; first + VEC <= LESSER(there, OC_BLOCK); first += VEC) {
+  /* VEC output channels at a time, the last ones first, and VEC rows of them. Vectors that reach over the end of a block's row
+   * spoil elements that are written later: those of the next row, or of channels before. */
+  ROLLED for (int first = (OC_BLOCK - 1) / VEC * VEC; first >= 0; first -= VEC) {
     __global const real *from = w + (long)(oc + first) * ICG * TAPS;
-    ROLLED for (int row = row0; row < last; row += VEC) {
+    __global acc_t *column = to + first;
+    int row = row0;
+    ROLLED for (; (row1 - row - VEC + 1) * OC_BLOCK >= GREATER(first + VEC, OC_BLOCK); row += VEC) {
       vec v[VEC];
-      UNROLL for (int i = 0; i < VEC; i++) v[i] = LOAD_VEC(from + (long)i * ICG * TAPS + row);
+      UNROLL for (int i = 0; i < VEC; i++) v[i] = first + i < there ? LOAD_VEC(from + (long)i * ICG * TAPS + row) : VEC_OF(0);
       transpose(v);
-      UNROLL for (int i = 0; i < VEC; i++) STORE_ACC(to + (long)(row + i) * OC_BLOCK + first, v[i]);
+      UNROLL for (int i = 0; i < VEC; i++) STORE_ACC(column + (long)(row + i) * OC_BLOCK, v[i]);
     }
-    ROLLED for (int row = last; row < row1; row++)
-      ROLLED for (int i = 0; i < VEC; i++) to[(long)row * OC_BLOCK + first + i] = LOAD(from, (long)i * ICG * TAPS + row);
+    ROLLED for (; row < row1; row++)
+      ROLLED for (int i = 0; i < LESSER(VEC, OC_BLOCK - first); i++)
+        column[(long)row * OC_BLOCK + i] = first + i < there ? LOAD(from, (long)i * ICG * TAPS + row) : 0;
   }
-#endif
-  for (int o = first; o < OC_BLOCK; o += ITEMS) {
+#else
+  for (int o = get_local_id(0); o < OC_BLOCK; o += ITEMS) {
     const long from = (long)(oc + o) * ICG * TAPS;
     ROLLED for (int row = row0; row < row1; row++) to[(long)row * OC_BLOCK + o] = o < there ? LOAD(w, from + row) : 0;
   }
+#endif
 #endif
 }

@@ -27,6 +27,8 @@ SHAPES = {  # OC, ICG, KH, KW, groups, block
     "more rows than an item takes": (24, ROWS + 9, 1, 1, 1, 8),
     "groups": (30, 3, 3, 1, 3, 8),
     "blocks of no whole vector": (14, 9, 1, 3, 2, 6),
+    "blocks that end within a vector": (45, ROWS + 20, 1, 1, 1, 20),
+    "blocks of two": (7, ROWS + 1, 1, 1, 1, 2),
 }
 
 

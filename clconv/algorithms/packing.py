@@ -52,16 +52,17 @@ def _macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]:
     )
 
 
-RATE = 3.3e9
-"""Bytes per second that a compute unit of a CPU packs. Measured on two Zen 3 cores, for both: Winograd's filters 6 to 8 GB/s,
-Strassen's 6 to 8."""
+RATE, WINOGRAD_RATE = 10e9, 5e9
+"""Bytes per second that a compute unit of a CPU packs: filters as they are or for Strassen's product, and Winograd's.
+Measured on two Zen 3 cores: 16 to 30 GB/s and 6 to 16 GB/s, the larger the filter the less."""
 
 
 def packing_seconds(plan: Plan, device: DeviceInfo) -> float:
     """Predict what the packing of a plan's filter takes, where that is done in each call."""
     if plan.packing is None:
         return 0.0
-    return plan.packing.bytes / (RATE * device.compute_units if device.is_cpu else device.bandwidth)
+    rate = (WINOGRAD_RATE if plan.winograd else RATE) * device.compute_units if device.is_cpu else device.bandwidth
+    return plan.packing.bytes / rate
 
 
 STEPS = 7
