@@ -9,8 +9,8 @@
  * w        OC IC, or IC OC                (macro NHWC), elements of real
  * packed   BLOCKS 7 ICH OC_BLOCK          elements of acc_t; OCH = BLOCKS*OC_BLOCK, ICH = ceil(IC/2)
  *
- * Work-items: (ROWS input channels, b), or (b, ROWS input channels) where blocks follow each other in a row of w. Sizes are arguments, so that all filters of an
- * element type and layout share one program.
+ * Work-items: (ROWS input channels, b), or (b, ROWS input channels) where blocks follow each other in a row of w. Sizes are
+ * arguments, so that all filters of an element type and layout share one program.
  *
  * Macros: vector.clh, transpose.clh; NHWC.
  */
