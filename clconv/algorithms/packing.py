@@ -52,17 +52,16 @@ def _macros(problem: ConvProblem, device: DeviceInfo) -> tuple[Macro, ...]:
     )
 
 
-RATE, WINOGRAD_RATE = 10e9, 5e9
-"""Bytes per second that a compute unit of a CPU packs: filters as they are or for Strassen's product, and Winograd's.
-Measured on two Zen 3 cores: 16 to 30 GB/s and 6 to 16 GB/s, the larger the filter the less."""
+RATE = 5e9
+"""Bytes of a packed filter per second and compute unit of a CPU, if it is packed in each call. On two Zen 3 cores Winograd's
+filters are written with 6 to 16 GB/s, others with 16 to 30; but then they lie beyond the caches in which plans expect them."""
 
 
 def packing_seconds(plan: Plan, device: DeviceInfo) -> float:
     """Predict what the packing of a plan's filter takes, where that is done in each call."""
     if plan.packing is None:
         return 0.0
-    rate = (WINOGRAD_RATE if plan.winograd else RATE) * device.compute_units if device.is_cpu else device.bandwidth
-    return plan.packing.bytes / rate
+    return plan.packing.bytes / (RATE * device.compute_units if device.is_cpu else device.bandwidth)
 
 
 STEPS = 7
