@@ -26,14 +26,10 @@
 #error "NHWC and ITEMS must be set by the plan"
 #endif
 
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
-    __global const real *restrict w, __global acc_t *restrict packed, const int OC, const int ICG, const int OCG,
-    const int TAPS, const int BLOCKS, const int OC_BLOCK, const int ROWS) {
-#if NHWC && ITEMS == 1
-  const int block = get_global_id(0), chunk = get_global_id(1);
-#else
-  const int block = get_global_id(1), chunk = get_group_id(0);
-#endif
+/* ROWS rows of a block; lane: which of the work-group's items this is. */
+ITEM void item(__global const real *w, __global acc_t *packed, const int block, const int chunk,
+               const int lane, const int OC, const int ICG, const int OCG, const int TAPS, const int BLOCKS,
+               const int OC_BLOCK, const int ROWS) {
   const int g = block / BLOCKS, ob = block % BLOCKS; /* 0 .. G-1, 0 .. BLOCKS-1 */
   const int row0 = chunk * ROWS;                     /* 0 .. ICG*TAPS-1, TAPS = KH*KW */
   const int row1 = LESSER(row0 + ROWS, ICG * TAPS);
@@ -43,7 +39,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
 #if NHWC
   for (int row = row0; row < row1; row++) {
     const long from = ((long)(row % TAPS) * ICG + row / TAPS) * OC + oc;
-    int o = get_local_id(0);
+    int o = lane;
 #if ITEMS == 1
     ROLLED for (; o + VEC <= LESSER(there, OC_BLOCK); o += VEC) STORE_ACC(to + (long)row * OC_BLOCK + o, LOAD_VEC(w + from + o));
 #endif
@@ -68,10 +64,21 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
         column[(long)row * OC_BLOCK + i] = first + i < there ? LOAD(from, (long)i * ICG * TAPS + row) : 0;
   }
 #else
-  for (int o = get_local_id(0); o < OC_BLOCK; o += ITEMS) {
+  for (int o = lane; o < OC_BLOCK; o += ITEMS) {
     const long from = (long)(oc + o) * ICG * TAPS;
     ROLLED for (int row = row0; row < row1; row++) to[(long)row * OC_BLOCK + o] = o < there ? LOAD(w, from + row) : 0;
   }
 #endif
 #endif
+}
+
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
+    __global const real *restrict w, __global acc_t *restrict packed, const int OC, const int ICG, const int OCG,
+    const int TAPS, const int BLOCKS, const int OC_BLOCK, const int ROWS) {
+#if NHWC && ITEMS == 1
+  const int block = get_global_id(0), chunk = get_global_id(1);
+#else
+  const int block = get_global_id(1), chunk = get_group_id(0);
+#endif
+  item(w, packed, block, chunk, get_local_id(0), OC, ICG, OCG, TAPS, BLOCKS, OC_BLOCK, ROWS);
 }

@@ -55,12 +55,9 @@ static inline void sums_of(__global const real *w11, __global const real *w12, c
   sums[0] = b11, sums[1] = b21, sums[2] = t2, sums[3] = b22 - b12, sums[4] = b21 - t2, sums[5] = t1, sums[6] = b22;
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_strassen(
-    __global const real *restrict w, __global acc_t *restrict packed, const int IC, const int OC, const int OC_BLOCK,
-    const int ROWS) {
-  const int ICH = (IC + 1) / 2;
-  const int b = get_global_id(!NHWC), BLOCKS = get_global_size(!NHWC); /* 0 .. BLOCKS-1 */
-  const int ic0 = get_global_id(NHWC) * ROWS, ic1 = LESSER(ic0 + ROWS, ICH);
+/* Input channels ic0 .. ic1-1 of block b. */
+ITEM void item(__global const real *w, __global acc_t *packed, const int b, const int ic0, const int ic1,
+               const int ICH, const int BLOCKS, const int IC, const int OC, const int OC_BLOCK) {
   const int oc = b * OC_BLOCK, partner = oc + BLOCKS * OC_BLOCK;
   const int there = OC - partner; /* output channels from the block's first partner on */
   __global acc_t *to = packed + (long)b * STEPS * ICH * OC_BLOCK;
@@ -97,4 +94,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_strassen(
     ROLLED for (int ic = ic0; ic < ic1; ic++)
       pack_element(w, to + (long)ic * OC_BLOCK + o, ic, oc + o, partner + o, ICH, OC_BLOCK, IC, OC);
 #endif
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_strassen(
+    __global const real *restrict w, __global acc_t *restrict packed, const int IC, const int OC, const int OC_BLOCK,
+    const int ROWS) {
+  const int ICH = (IC + 1) / 2, ic0 = get_global_id(NHWC) * ROWS;
+  item(w, packed, get_global_id(!NHWC), ic0, LESSER(ic0 + ROWS, ICH), ICH, get_global_size(!NHWC), IC, OC, OC_BLOCK);
 }

@@ -199,6 +199,16 @@ static inline void filter_block(vec taps[2][9], __global acc_t *u, const long pi
   }
 }
 
+/* The same of VEC input channels from `first` on; oc, n: as for load_taps. */
+ITEM void filter_channels(__global const real *w, __global acc_t *u, const long pitch, const int first, const int oc, const int n,
+                          const int OC, const int ICG) {
+  for (int ic = first; ic < first + VEC; ic++) {
+    vec taps[2][9];
+    ROLLED for (int h = 0; h < 2; h++) load_taps(w, taps[h], oc + h * VEC, n - h * VEC, ic, OC, ICG);
+    filter_block(taps, u + (long)ic * OC_BLOCK, pitch);
+  }
+}
+
 /* U. Work-items: (VEC input channels, g*OCB + block of output channels), or the reverse, for blocks follow each other in N H W C. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_filter(
     __global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG, const int OCG, const int OCB,
@@ -208,12 +218,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_filter(
   const int ICP = get_global_size(NHWC) * VEC, first = get_global_id(NHWC) * VEC, ocg = b * OC_BLOCK;
   const int b0 = b / panel_blocks * panel_blocks, count = least(panel_blocks, OCB - b0); /* the panel of b */
   __global acc_t *to = u + (((long)g * OCB + b0) * FREQUENCIES + (b - b0)) * ICP * OC_BLOCK;
-  for (int ic = first; ic < first + VEC; ic++) {
-    vec taps[2][9];
-    ROLLED for (int h = 0; h < 2; h++)
-      load_taps(w, taps[h], g * OCG + ocg + h * VEC, OCG - ocg - h * VEC, ic, OC, ICG);
-    filter_block(taps, to + (long)ic * OC_BLOCK, (long)count * ICP * OC_BLOCK);
-  }
+  filter_channels(w, to, (long)count * ICP * OC_BLOCK, first, g * OCG + ocg, OCG - ocg, OC, ICG);
 }
 
 #if FUSED
