@@ -27,9 +27,9 @@ from clconv.programs import Key, Programs
 
 VARIABLE = "CLCONV_BUILDERS"
 MOST = 8
-"""Processes, where the variable names no number: each takes 150 MB."""
+"""Processes, where the variable names no number: each takes 250 MB."""
 EACH = 3
-"""Programs for a process at least: before its first one it starts Python and reads PoCL's library, 0.8 s."""
+"""Programs for a process at least: before its first one it starts Python and reads PoCL's library, each 0.5 s."""
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from clconv.builders import serve; serve()"
 _Process: TypeAlias = "subprocess.Popen[bytes]"

@@ -109,6 +109,16 @@ def test_no_process_is_started(
     assert not started
 
 
+def test_who_has_pocl_compile_for_each_size_is_left_alone(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, started: list[subprocess.Popen[bytes]]
+) -> None:
+    """The caller would compile the kernels once more, whatever others have built."""
+    monkeypatch.setenv("POCL_WORK_GROUP_SPECIALIZATION", "1")
+    assert builders.build_ahead(programs(), SMALL) == 0
+    assert os.environ["POCL_WORK_GROUP_SPECIALIZATION"] == "1"
+    assert not started
+
+
 DYING = {
     "at once": "raise SystemExit",
     "when it is ready": READY,
