@@ -17,16 +17,18 @@
  * Per tile: KW * SPAN_H vectors are read from the panel, KH*KW elements of w, and TILE_OH vectors are written.
  * direct_simd.cl does without the panel where no element needs converting and the stride is 1 or 2.
  *
- * Macros: types.clh, vector.clh, panel.clh, epilogue.clh, write_rows.clh; KH KW SH SW DH DW; TILE_OH (a band has at least so many rows).
+ * Macros: types.clh, vector.clh, panel.clh, epilogue.clh; KH KW SH SW DH DW; TILE_OH (a band has at least so many rows).
  */
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/epilogue.clh"
 #include "include/panel.clh"
-#include "write_rows.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
+#endif
+#ifndef TILE_OH
+#error "TILE_OH must be set by the plan"
 #endif
 
 /* Rows of the panel under a tile. */
@@ -42,6 +44,20 @@ static inline void column(vec *acc, __local const acc_t *p, __global const real 
       const int i = r - kh * DH;
       if (i >= 0 && i % SH == 0 && i / SH < TILE_OH) acc[i / SH] += v * tap[kh];
     }
+  }
+}
+
+/* The sums of TILE_OH rows, OW elements apart, from element `at` of y on; what this work-item writes ends at element `end`. Where a row
+ * is shorter than a vector, what is stored behind it is overwritten by the next row's store. */
+static inline void write_rows(vec *acc, __global const real *residual, __global real *y, const long at, const long end,
+                              const int OW, const acc_t act_a, const acc_t act_b) {
+  if (HAS_RESIDUAL)
+    UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] += load_within(residual + at + i * OW, end - at - i * OW);
+  UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = activate_vec(acc[i], act_a, act_b);
+  if (end - at >= (TILE_OH - 1) * OW + VEC) {
+    UNROLL for (int i = 0; i < TILE_OH; i++) STORE_VEC(y + at + i * OW, acc[i]);
+  } else {
+    UNROLL for (int i = 0; i < TILE_OH; i++) STORE_VEC_SOME(y + at + i * OW, acc[i], (int)(end - at) - i * OW);
   }
 }
 
