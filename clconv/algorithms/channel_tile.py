@@ -134,13 +134,13 @@ def together_of(problem: ConvProblem, cut: Cut) -> int:
     return min(cut.ic_block, ceil_div(144, problem.KH * problem.KW))
 
 
-def local_arguments(problem: ConvProblem, cut: Cut) -> tuple[Local, ...]:
-    """Panel, sums and tables, as the kernel takes them."""
+def local_sizes(problem: ConvProblem, cut: Cut, panel: Panel) -> tuple[int, int, int]:
+    """Panel, sums and tables, in bytes."""
     p = problem
     kept = cut.blocks if cut.ic_block < p.ICG else 1
     sums = (kept * (cut.pixels + cut.px) + 1) * cut.oc_block * accumulator_bytes(p)
     tables = RUNS * (3 + 2 * together_of(p, cut) * p.KH * p.KW) + 2 * (cut.pixels + cut.px) + cut.pixels
-    return (Local(panel_of(p, cut).bytes), Local(sums), Local(4 * tables))
+    return panel.bytes, sums, 4 * tables
 
 
 def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut: Cut, seconds: float = 0.0) -> Plan:
@@ -160,7 +160,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
         ),
         arguments=(
             *("x", "packed", "bias", "residual", "y"),
-            *local_arguments(p, cut),
+            *map(Local, local_sizes(p, cut, panel)),
             *size_arguments(p, *sizes),
             *((Int(cut.groups),) if grouped else ()),
             *(Int(v) for v in (cut.pixels, cut.blocks, cut.ic_block, together_of(p, cut), panel.cs, panel.rs, panel.ps)),
@@ -188,7 +188,7 @@ def reason_against(problem: ConvProblem, device: DeviceInfo) -> str | None:
     """Return why no cut is legal, or None."""
     p = problem
     least = Cut(False, lanes_of(p, device), *TILES[-1], pixels=1, blocks=1, ic_block=1)
-    need = sum(a.bytes for a in local_arguments(p, least))
+    need = sum(local_sizes(p, least, panel_of(p, least)))
     if need > device.local_mem_bytes:
         return f"needs {need} bytes of local memory, the device has {device.local_mem_bytes}"
     return None
@@ -212,14 +212,21 @@ def cuts_of(problem: ConvProblem, device: DeviceInfo, tile: tuple[bool, int, int
     spread, lanes, nv, px = tile
     oc_blocks = ceil_div(p.OCG, nv * lanes)
     clock = device.clock_mhz * 1e6 * BOOST
+    scattered = scattered_cycles(p, device)
     found: dict[Cut, float] = {}
     for pixels in _pixel_counts(p):
+        sweeps: dict[int, tuple[Panel, float]] = {}  # neither blocks nor groups change them
+        for ic_block in {ceil_div(p.ICG, parts) for parts in (1, 2, 4, 8, 16, 32, 64)}:
+            one = Cut(spread, lanes, nv, px, pixels, 1, ic_block)
+            panel = panel_of(p, one)
+            if panel.bytes <= device.local_mem_bytes:
+                sweeps[ic_block] = panel, _sweep_cycles(p, device, one, panel)
         for blocks in {ceil_div(oc_blocks, parts) for parts in (1, 2, 4, 8, 16)}:
-            for ic_block in {ceil_div(p.ICG, parts) for parts in (1, 2, 4, 8, 16, 32, 64)}:
+            for ic_block, (panel, sweep) in sweeps.items():
                 for groups in {g for g in (1, 2, 4) if g <= p.G}:
                     cut = Cut(spread, lanes, nv, px, pixels, blocks, ic_block, groups)
-                    if sum(a.bytes for a in local_arguments(p, cut)) <= device.local_mem_bytes:
-                        found[cut] = _cycles(p, device, cut) / clock
+                    if sum(local_sizes(p, cut, panel)) <= device.local_mem_bytes:
+                        found[cut] = (_cycles(p, device, cut, panel, sweep) + scattered) / clock
     return sorted(((seconds, cut) for cut, seconds in found.items()), key=lambda item: item[0])
 
 
@@ -230,13 +237,11 @@ def _pixel_counts(problem: ConvProblem) -> list[int]:
     return [*(r * p.OW for r in sorted(rows)), *(ceil_div(p.OW, parts) for parts in (2, 4, 8) if p.OW // parts >= 12)]
 
 
-def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
-    """Predict the clock cycles of one call. The constants were measured on a Zen 4 core."""
+def _sweep_cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut, panel: Panel) -> float:
+    """Clock cycles of a block of input channels and one of output channels. The constants were measured on a Zen 4 core."""
     p = problem
     itemsize = accumulator_bytes(p)
-    panel = panel_of(p, cut)
     taps = cut.ic_block * p.KH * p.KW
-    in_blocks = ceil_div(p.ICG, cut.ic_block)
     vectors = cut.nv * cut.px
     # With many pixels, their addresses are loaded like their elements. A sum may be touched every fourth cycle.
     half = device.multiply_cycles(cut.lanes * itemsize)
@@ -250,12 +255,17 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
         tap += cut.oc_block * itemsize / 107  # measured; each tile reads them from the second cache
     if p.SW * panel.ps * itemsize % 2048 == 0:
         tap *= 1.0 + 0.1 * cut.px  # the pixels of a tile share two sets of the first cache
-    tile = taps * tap + (WIDE_START if cut.wide else START) + half * vectors * (3 if in_blocks > 1 else 2)
+    tile = taps * tap + (WIDE_START if cut.wide else START) + half * vectors * (3 if cut.ic_block < p.ICG else 2)
     tiles = max(cut.pixels / cut.px, ceil_div(cut.pixels, cut.px) * (cut.px - 1) / cut.px)
-    sweep = tile * tiles + filters / 32  # one block of input by one of output channels
-    copy = panel.bytes / itemsize * 0.4
+    return tile * tiles + filters / 32
+
+
+def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut, panel: Panel, sweep: float) -> float:
+    """Predict the clock cycles of one call, of whose work-items each pass over a block of either channels takes ``sweep``."""
+    p = problem
+    copy = panel.bytes / accumulator_bytes(p) * 0.4
     finish = cut.pixels * cut.oc_block * (0.3 if p.layout == "NHWC" else 1.0 if cut.wide else 0.5)
-    group = in_blocks * (copy + cut.blocks * sweep) + cut.blocks * finish
+    group = ceil_div(p.ICG, cut.ic_block) * (copy + cut.blocks * sweep) + cut.blocks * finish
     item = cut.groups * group + 15.0 * cut.pixels + 2000
     items = (
         ceil_div(p.OH * p.OW, cut.pixels)
@@ -263,4 +273,4 @@ def _cycles(problem: ConvProblem, device: DeviceInfo, cut: Cut) -> float:
         * p.N
         * ceil_div(p.G, cut.groups)
     )
-    return few_items(items, device, item, MOST_LATE) + scattered_cycles(p, device)
+    return few_items(items, device, item, MOST_LATE)

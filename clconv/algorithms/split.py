@@ -208,6 +208,9 @@ def shortlist(works: Iterable[Work], taps: int, p: ConvProblem, device: DeviceIn
     # What differs in nothing but how many work-items were asked for is the same.
     distinct = {(w.method, w.window, w.position_tiles, w.blocks_item, w.copies): w for w in fitting}.values()
     ranked = sorted(distinct, key=lambda work: busiest(math.prod(work.size(p)), device, work.cycles(p, device)))
+    if not device.amx:  # none is the fastest; one for each form of the kernel serves who asks for them, and tests
+        forms = {(w.method, w.window.left, w.position_tiles, w.copies > 0): w for w in reversed(ranked)}
+        ranked = [work for work in ranked if work in forms.values()]
     methods = dict.fromkeys(work.method for work in ranked)
     return [work for method in methods for work in [w for w in ranked if w.method == method][:MOST_PLANS]]
 

@@ -83,14 +83,17 @@ def blockings(problem: ConvProblem, device: DeviceInfo, tile: int) -> Iterator[B
     for runs in (1 << i for i in range(12)):
         if runs > 1 and runs * 4 > tiles:
             break
+        fits = [
+            (panel_blocks, fused)
+            for panel_blocks in (1, 2, 4)
+            for fused in (True, False)
+            if sum(local_bytes(problem, device, Blocking(tile, runs, 1, panel_blocks, fused))) <= device.local_mem_bytes
+        ]
         for shares in (1 << i for i in range((2 * units).bit_length())):
             if shares > 1 and runs * shares * problem.G > 8 * units and shares > 2:
                 break
-            for panel_blocks in (1, 2, 4):
-                for fused in (True, False):
-                    blocking = Blocking(tile, runs, shares, panel_blocks, fused)
-                    if sum(local_bytes(problem, device, blocking)) <= device.local_mem_bytes:
-                        yield blocking
+            for panel_blocks, fused in fits:
+                yield Blocking(tile, runs, shares, panel_blocks, fused)
 
 
 def local_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> tuple[int, int, int]:
