@@ -76,53 +76,55 @@ INLINE void read_taps(vec *v, __global const real *row) {
 
 /* What a strip reads. */
 typedef struct {
-  long first;      /* index in x of its first element in row 0 of the image; with padding, of one that is not the strip's */
-  long total;      /* elements of x */
-  int iw0;         /* column of that element, may be less than 0 */
-  mask_t mask[KW]; /* for each tap, of the columns inside the image */
+  __global const real *x; /* its first element in row 0 of the image; with padding, one that is not the strip's */
+  long before;            /* elements of the tensor in front of that one; less than 0 with padding */
+  ulong places;           /* from the tensor's beginning on, at which a whole span can be read */
+  int iw0;                /* column of that element, may be less than 0 */
+  mask_t mask[KW];        /* for each tap, of the columns inside the image */
 } strip_t;
 
-/* A row of the image, ih from its top, for each tap; `inside`: neither the image's left nor its right border is in the strip. */
-INLINE void read_row(vec *v, const bool inside, __global const real *x, const strip_t *s, const int ih, const int IW) {
-  const long at = s->first + (long)ih * IW;
+/* A row of the image, for each tap; `inside`: neither the image's left nor its right border is in the strip. */
+INLINE void read_row(vec *v, const bool inside, const strip_t *s, __global const real *row, const int IW) {
   if (inside) {
-    read_taps(v, x + at);
-  } else if (at < 0 || at + SPAN_W > s->total) { /* over the tensor's end: lane by lane */
-    for (int kw = 0; kw < KW; kw++) v[kw] = lanes_within(x + at - s->iw0, s->iw0 + kw * DW, IW);
+    read_taps(v, row);
+  } else if ((ulong)(s->before + (row - s->x)) >= s->places) { /* over the tensor's end: lane by lane */
+    for (int kw = 0; kw < KW; kw++) v[kw] = lanes_within(row - s->iw0, s->iw0 + kw * DW, IW);
   } else {
-    read_taps(v, x + at);
+    read_taps(v, row);
     UNROLL for (int kw = 0; kw < KW; kw++) v[kw] = KEEP(v[kw], s->mask[kw]);
   }
 }
 
-/* Rows oh0 .. oh1-1 of a strip. y, residual: its row 0, of which `left` elements may be written.
+/* Rows oh0 .. oh1-1 of a strip. y, residual: its row oh0, of which `left` elements and those behind may be written.
  * next: what is asked for meanwhile. */
-INLINE void make_strip(const bool inside, __global const real *x, const strip_t *s, const acc_t *tap, const acc_t b,
-                       __global const real *residual, __global real *y, const long left, __global const real *next, const int oh0,
-                       const int oh1, const int IH, const int IW, const int OW, const int PT, const acc_t act_a,
-                       const acc_t act_b) {
+INLINE void make_strip(const bool inside, const strip_t *s, const acc_t *tap, const acc_t b, __global const real *residual,
+                       __global real *y, long left, __global const real *next, const int oh0, const int oh1, const int IH,
+                       const int IW, const int OW, const int PT, const acc_t act_a, const acc_t act_b) {
   vec sum[LIVE], v[KW];
   UNROLL for (int i = 0; i < LIVE; i++) sum[i] = VEC_OF(b);
   int ih = oh0 * SH - PT;
-  UNROLL for (int kh = 0; kh < KH - SH; kh++, ih++) /* rows that the first outputs read beside those of the loop below */
+  __global const real *row = s->x + (long)ih * IW;
+  UNROLL for (int kh = 0; kh < KH - SH; kh++, ih++, row += IW) /* rows that the first outputs read beside those of the loop below */
     if ((uint)ih < (uint)IH) {
-      read_row(v, inside, x, s, ih, IW);
+      read_row(v, inside, s, row, IW);
       add_row(sum, kh, v, tap);
     }
-  for (int oh = oh0; oh < oh1; oh++, next += STEP) {
+  for (int oh = oh0; oh < oh1; oh++, next += STEP, y += OW, residual += OW, left -= OW) {
     UNROLL for (int i = 0; i < STEP; i += 64 / (int)sizeof(real)) PREFETCH_L2(next + i);
-    UNROLL for (int kh = GREATER(KH - SH, 0); kh < KH; kh++, ih++)
+    UNROLL for (int kh = GREATER(KH - SH, 0); kh < KH; kh++, ih++, row += IW) {
+      READ_ANEW(row); /* else LLVM multiplies for each row */
       if ((uint)ih < (uint)IH) {
-        read_row(v, inside, x, s, ih, IW);
+        read_row(v, inside, s, row, IW);
         add_row(sum, kh, v, tap);
       }
+    }
     ih += GREATER(SH - KH, 0);
-    const long at = (long)oh * OW;
+    row += GREATER(SH - KH, 0) * IW;
     vec done = NATURAL(sum[0]);
-    if (HAS_RESIDUAL) done += load_within(residual + at, left - at);
+    if (HAS_RESIDUAL) done += load_within(residual, left);
     done = activate_vec(done, act_a, act_b);
-    if (left - at >= VEC) STORE_VEC(y + at, done);
-    else STORE_VEC_SOME(y + at, done, (int)(left - at));
+    if (left >= VEC) STORE_VEC(y, done);
+    else STORE_VEC_SOME(y, done, (int)left);
     UNROLL for (int i = 0; i + 1 < LIVE; i++) sum[i] = sum[i + 1];
     sum[LIVE - 1] = VEC_OF(b);
   }
@@ -135,7 +137,8 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
                const int M, const int PT, const int PL, const int BANDS, const acc_t act_a, const acc_t act_b) {
   const int last = GREATER(OW - VEC, 0); /* where the last strip begins: it overlaps the one before */
   strip_t s;
-  s.total = (long)N * C * IH * IW;
+  const long total = (long)N * C * IH * IW;
+  s.places = GREATER(total - SPAN_W + 1, 0);
 
   for (int c = c0; c < c1; c++) {
     const long image = ((long)n * C + c) * IH * IW;
@@ -151,14 +154,15 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
       if (HAS_BIAS) b = LOAD(bias, oc);
       for (int ows = 0; ows < OW; ows += VEC, next += (long)(oh1 - oh0) * STEP) {
         const int ow = LESSER(ows, last);
-        const long to = plane + ow;
+        const long to = plane + (long)oh0 * OW + ow;
         s.iw0 = ow * SW - PL;
-        s.first = image + s.iw0;
+        s.before = image + s.iw0;
+        s.x = x + s.before;
         UNROLL for (int kw = 0; kw < KW; kw++) s.mask[kw] = columns(s.iw0 + kw * DW, IW);
         /* The last SW - 1 elements of the span serve no output, and may be the next row's. */
-        if (s.iw0 >= 0 && s.iw0 + SPAN_W - (SW - 1) <= IW && s.first + (long)(IH - 1) * IW + SPAN_W <= s.total)
-          make_strip(true, x, &s, tap, b, residual + to, y + to, end - to, next, oh0, oh1, IH, IW, OW, PT, act_a, act_b);
-        else make_strip(false, x, &s, tap, b, residual + to, y + to, end - to, next, oh0, oh1, IH, IW, OW, PT, act_a, act_b);
+        if (s.iw0 >= 0 && s.iw0 + SPAN_W - (SW - 1) <= IW && s.before + (long)(IH - 1) * IW + SPAN_W <= total)
+          make_strip(true, &s, tap, b, residual + to, y + to, end - to, next, oh0, oh1, IH, IW, OW, PT, act_a, act_b);
+        else make_strip(false, &s, tap, b, residual + to, y + to, end - to, next, oh0, oh1, IH, IW, OW, PT, act_a, act_b);
       }
     }
   }
