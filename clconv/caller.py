@@ -1,7 +1,7 @@
 """Short convolutions in the thread that calls, where the driver can do that and it takes less time.
 
 PoCL has two devices for one processor. The usual one, ``pthread``, gives work-groups to threads of its own, which sleep when
-there is nothing to do: 18 to 38 us pass until they are awake and the caller knows that they are done. The other one,
+there is nothing to do: 15 to 38 us pass until they are awake and the caller knows that they are done. The other one,
 ``basic``, runs a kernel inside of the call that enqueues it, on one core, and costs 1 us. A call on NumPy arrays waits for its
 result anyway, so it may use either; calls on device arrays do not wait and always use the former.
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAMES = ("basic", "cpu-minimal")
 """What names of such devices begin with: PoCL's until version 3, and from 4 on."""
 
-WAKING = 18e-6
+WAKING = 15e-6
 """Seconds from a call to the first work-group on PoCL's own threads and from the last one back; measured, at least."""
 
 CLOSE = 1 << 20

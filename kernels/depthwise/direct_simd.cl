@@ -94,12 +94,14 @@ INLINE void read_taps(vec *v, __global const real *row, const mask_t *mask) {
 
 /* A tile, row by row of the image: sixteen registers hold nine taps, a row's vectors and the few sums that are in the making.
  *
- * The products of a row are summed by themselves, so that no sum waits for all those before. Pointers go from row to row;
- * LLVM would make a table of them, which takes as long as the rest. */
+ * With SW = 2, where more instructions lie between them, the products of a row are summed by themselves, so that no sum waits
+ * for those of the rows before; with SW = 1 the addition would be one too many. Pointers go from row to row; LLVM would make
+ * a table of them, which takes as long as the rest. */
 INLINE void tile(const bool whole, const place *t, __global const real *w, const acc_t b, const acc_t act_a, const acc_t act_b) {
   acc_t tap[KH * KW];
   UNROLL for (int i = 0; i < KH * KW; i++) tap[i] = LOAD(w, i);
   vec acc[TILE_OH];
+  UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = VEC_OF(b);
   __global const real *x = t->x, *residual = t->residual;
   __global real *y = t->y;
   UNROLL for (int r = 0; r < SPAN_H; r++, x += t->IW) {
@@ -109,9 +111,9 @@ INLINE void tile(const bool whole, const place *t, __global const real *w, const
     UNROLL for (int kh = KH - 1; kh >= 0; kh--) { /* the output that is done first */
       const int i = (r - kh * DH) / SH;
       if (r < kh * DH || (r - kh * DH) % SH || i >= TILE_OH) continue;
-      vec sum = v[0] * tap[kh * KW];
+      vec sum = SW == 2 ? v[0] * tap[kh * KW] : acc[i] + v[0] * tap[kh * KW];
       UNROLL for (int kw = 1; kw < KW; kw++) sum += v[kw] * tap[kh * KW + kw];
-      acc[i] = kh == 0 ? HAS_BIAS ? VEC_OF(b) + sum : sum : acc[i] + sum;
+      acc[i] = SW == 2 ? acc[i] + sum : sum;
       KEEP_ORDER(acc[i]);
       if (kh < KH - 1) continue;
       READ_ANEW(y);

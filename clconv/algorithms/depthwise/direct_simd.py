@@ -98,7 +98,8 @@ class DepthwiseDirectSimd(Algorithm):
         full = filled(places(tile, p.SH, p.KH, p.DH), p.IW * p.itemsize) + filled(tile, p.OW * p.itemsize)
         crowd = (1 + 1.5 * max(0.0, full - 1)) * (1.2 if p.IW * p.itemsize % WAY == 0 else 1.0)
         far = 1 + FAR * max(0.0, 1 - NEAR * device.compute_units / image_bytes(p))
-        compute = far * crowd * p.flops * waste * (1 + loads) / (0.9 * device.driver_flops)
+        share = 0.95 if p.SW == 1 and p.KH * p.KW <= 9 else 0.9  # of the peak; few taps stay in registers
+        compute = far * crowd * p.flops * waste * (1 + loads) / (share * device.driver_flops)
         return max(compute, p.bytes / device.bandwidth / 4)
 
 
