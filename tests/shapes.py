@@ -73,7 +73,7 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "depthwise_one_pixel": (1, 17, 1, 1, 17, 3, 3, 17, {"padding": 1}),
     "depthwise_asymmetric": (1, 9, 8, 30, 9, 3, 2, 9, {"padding": ((2, 0), (0, 1))}),
     "depthwise_narrow": (1, 3, 40, 2, 6, 3, 3, 3, {"padding": 1}),
-    "depthwise_narrow_stride_2": (2, 3, 33, 11, 9, 3, 4, 3, {"padding": ((1, 1), (0, 3)), "stride": 2}),
+    "depthwise_narrow_stride_2": (4, 40, 17, 11, 120, 3, 4, 40, {"padding": ((1, 1), (0, 3)), "stride": 2}),
     "depthwise_1x1": (2, 8, 6, 7, 8, 1, 1, 8, {}),
 }
 
