@@ -72,6 +72,7 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "depthwise_dilated": (1, 8, 15, 14, 8, 3, 3, 8, {"padding": 3, "dilation": 3}),
     "depthwise_one_pixel": (1, 17, 1, 1, 17, 3, 3, 17, {"padding": 1}),
     "depthwise_asymmetric": (1, 9, 8, 30, 9, 3, 2, 9, {"padding": ((2, 0), (0, 1))}),
+    "depthwise_padded_far": (2, 9, 8, 12, 9, 3, 3, 9, {"padding": ((4, 5), (3, 1))}),
     "depthwise_narrow": (1, 3, 40, 2, 6, 3, 3, 3, {"padding": 1}),
     "depthwise_narrow_stride_2": (4, 40, 17, 11, 120, 3, 4, 40, {"padding": ((1, 1), (0, 3)), "stride": 2}),
     "depthwise_1x1": (2, 8, 6, 7, 8, 1, 1, 8, {}),

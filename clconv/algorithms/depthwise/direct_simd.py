@@ -27,7 +27,7 @@ from clconv.problem import ConvProblem
 TILES = (7, 4, 2, 1)
 """Output rows of a tile: the images of most networks are multiples of 7 high."""
 
-TOGETHER = 16 * 1024
+TOGETHER_BYTES = 16 * 1024
 """Bytes of the images of channels whose tiles at one place follow each other."""
 
 FAR = 0.15
@@ -116,4 +116,4 @@ def together(problem: ConvProblem, tile: int, vec: int) -> int:
     Where a row is shorter than a vector, a tile's last vector reaches into the next channel, which must come later then.
     """
     overflows = vec > problem.OW and tile < problem.OH
-    return 1 if overflows else max(1, TOGETHER // (problem.IH * problem.IW * problem.itemsize))
+    return 1 if overflows else max(1, TOGETHER_BYTES // (problem.IH * problem.IW * problem.itemsize))
