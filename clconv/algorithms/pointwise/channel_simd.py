@@ -17,6 +17,7 @@ from clconv.algorithms.base import (
 from clconv.algorithms.items import START, busiest_unit, seconds
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.reasons import other_kind
+from clconv.algorithms.sets import filled
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -53,11 +54,14 @@ class ChannelSimd(Algorithm):
     def _plans(self, problem: ConvProblem, device: DeviceInfo, avx512: bool) -> list[Plan]:
         tile = 14 if avx512 or device.vector_registers >= 32 else 6
         if problem.layout == "NHWC":
-            # The rows of a tile would share the sets of the first cache, which are few: take half a tile.
-            crowded = problem.SW * _pixel_bytes(problem) % 4096 == 0 and not _needs_panel(problem)
-            heights = (tile // 2,) if crowded else (tile, 2 * tile, 4 * tile, 8 * tile)
+            # Where the rows of a tile do not fit their sets of the first cache: half a tile.
+            crowded = filled(tile, problem.SW * _pixel_bytes(problem)) > 1 and not _needs_panel(problem)
+            heights = [tile // 2] if crowded else [tile, 2 * tile, 4 * tile, 8 * tile]
+            pixels = problem.N * problem.OH * problem.OW
+            if not crowded and pixels <= 10 * tile:
+                heights.append(pixels)  # no item of a few that are left
         else:
-            heights = (7 * tile, 8 * tile, 14 * tile, 16 * tile)
+            heights = [7 * tile, 8 * tile, 14 * tile, 16 * tile]
         return [self._plan(problem, device, tile, avx512, h, s) for h in heights for s in (1, 2, 4, 8, 16, 32)]
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, avx512: bool, pixels_item: int, splits: int) -> Plan:
