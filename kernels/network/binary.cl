@@ -6,8 +6,8 @@
  * Neighbouring axes that both tensors walk alike are joined by the host: equal shapes are one single row, a number per
  * channel is rows of H*W elements with b standing still.
  *
- * Work-items: (piece of a row, rounded up to work-groups, block of rows); each takes CHUNK elements of ROWS rows, on a GPU a
- * single vector.
+ * Work-items: (block of rows * pieces of a row + piece, rounded up to work-groups); each takes CHUNK elements of ROWS rows, on a
+ * GPU a single vector. All in one dimension, for the other ones end at 65535 on some devices.
  *
  *              D3
  *      +-------+-------+---+
@@ -64,10 +64,11 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void binary(
     const int D1, const int D2, const int D3, const int A0, const int A1, const int A2, const int B0, const int B1,
     const int B2, const int CHUNK, const int ROWS, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
   RING_BELL;
-  const long at = (long)get_global_id(0) * CHUNK;
-  const int begin = at < D3 ? at : D3; /* 0 .. D3, which is behind the last element */
+  const int pieces = (D3 - 1) / CHUNK + 1;
+  const int id = get_global_id(0), block = id / pieces;
+  const int begin = (id - block * pieces) * CHUNK; /* 0 .. D3-1 */
   const int end = D3 - begin < CHUNK ? D3 : begin + CHUNK;
-  const int row0 = (int)get_global_id(1) * ROWS; /* 0 .. D0*D1*D2-1 */
+  const int row0 = block * ROWS; /* 0 .. D0*D1*D2-1, or behind it */
   const int rows = D0 * D1 * D2;
   for (int row = row0; row < row0 + ROWS && row < rows; row++) {
     const int pair = row / D2, i2 = row - pair * D2; /* pair is i0 * D1 + i1 */

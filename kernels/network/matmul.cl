@@ -7,7 +7,7 @@
  * c    element (m, n) at m*CM + n*CN; null unless HAS_C
  * y    BATCH x M x N
  *
- * Work-items: (block of VEC columns, block of TILE_M rows, b).
+ * Work-items: ((b * blocks of TILE_M rows + block) * blocks of VEC columns + block), all in one dimension.
  *
  *                w   [VEC]
  *                    [VEC]   K steps
@@ -32,9 +32,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul(
     const int AM, const int AK, const int WB0, const int WB1, const int CM, const int CN, const acc_t alpha,
     const acc_t beta, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
   RING_BELL;
-  const int n = (int)get_global_id(0) * VEC;     /* 0 .. N-1 */
-  const int m0 = (int)get_global_id(1) * TILE_M; /* 0 .. M-1 */
-  const int batch = get_global_id(2);            /* 0 .. BATCH-1 */
+  const int id = get_global_id(0), across = (N + VEC - 1) / VEC, down = (M + TILE_M - 1) / TILE_M;
+  const int tile = id / across;                  /* 0 .. BATCH*down-1 */
+  const int n = (id - tile * across) * VEC;      /* 0 .. N-1 */
+  const int batch = tile / down;                 /* 0 .. BATCH-1 */
+  const int m0 = (tile - batch * down) * TILE_M; /* 0 .. M-1 */
   const int b0 = batch / BATCH1;                 /* its two axes */
   const int b1 = batch - b0 * BATCH1;
   const int some = N - n;                        /* columns that are left; VEC of them are taken at most */

@@ -6,7 +6,7 @@
  * m      what an index outside of x means: MODE 0 constant (the element is value), 1 reflect (the border is not
  *        repeated), 2 edge (the nearest element), 3 wrap (x again and again). P may be negative: x is cropped.
  *
- * Work-items: (row i2, row block i0 * Y1 + i1); each writes one row of Y3 elements.
+ * Work-items: (row (i0 * Y1 + i1) * Y2 + i2); each writes one row of Y3 elements.
  *
  *      v v v v v v      v: outside, the middle is copied as it is
  *      v [x x x] v
@@ -45,14 +45,15 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pad(
     const int X0, const int X1, const int X2, const int X3, const int Y1, const int Y2, const int Y3, const int P0,
     const int P1, const int P2, const int P3 BELL_PARAMETERS) {
   RING_BELL;
-  const int i2 = get_global_id(0);      /* 0 .. Y2-1 */
-  const int block = get_global_id(1);   /* 0 .. Y0*Y1-1 */
+  const int row = get_global_id(0);     /* 0 .. Y0*Y1*Y2-1 */
+  const int block = row / Y2;           /* 0 .. Y0*Y1-1 */
+  const int i2 = row - block * Y2;      /* 0 .. Y2-1 */
   const int i0 = block / Y1;            /* 0 .. Y0-1 */
   const int i1 = block - i0 * Y1;       /* 0 .. Y1-1 */
   const int j0 = inside(i0 - P0, X0), j1 = inside(i1 - P1, X1), j2 = inside(i2 - P2, X2);
   const int none = j0 < 0 || j1 < 0 || j2 < 0; /* the whole row is value */
   __global const element *px = x + (((long)j0 * X1 + j1) * X2 + j2) * X3;
-  __global element *py = y + (((long)i0 * Y1 + i1) * Y2 + i2) * Y3;
+  __global element *py = y + (long)row * Y3;
   for (int i = 0; i < Y3; i++) {
     const int j = inside(i - P3, X3);
 #if MODE == 0

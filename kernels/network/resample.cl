@@ -11,7 +11,7 @@
  * height and then along its width.
  *
  * resample_rows, for INNER = 1.   Work-items: (block of ROWS rows o); each writes whole rows.
- * resample_columns.               Work-items: (j, o); vectors along INNER.
+ * resample_columns.               Work-items: (o * COUNT + j); vectors along INNER.
  *
  * Per output TAPS elements are read and one is written.
  *
@@ -44,10 +44,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void resample_columns(
     __global const real *restrict x, __global const int *restrict places, __global const acc_t *restrict weights,
     __global real *restrict y, const int SIZE, const int COUNT, const int INNER BELL_PARAMETERS) {
   RING_BELL;
-  const int j = get_global_id(0);  /* 0 .. COUNT-1 */
-  const long o = get_global_id(1); /* 0 .. OUTER-1 */
-  __global const real *p = x + o * SIZE * INNER;
-  __global real *q = y + (o * COUNT + j) * INNER;
+  const int row = get_global_id(0); /* 0 .. OUTER*COUNT-1 */
+  const int o = row / COUNT;        /* 0 .. OUTER-1 */
+  const int j = row - o * COUNT;    /* 0 .. COUNT-1 */
+  __global const real *p = x + (long)o * SIZE * INNER;
+  __global real *q = y + (long)row * INNER;
   int i = 0;
   for (; i + VEC <= INNER; i += VEC) {
     vec sum = VEC_OF(0);

@@ -90,7 +90,7 @@ def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -
     macros = to.macros(dtype, FUNCTION=function, OP=BINARY[node.op], A_STEP=sa[3], B_STEP=sb[3])
     integers = (*sizes, *sa[:3], *sb[:3], chunk, per_item)
     arguments: tuple[Argument, ...] = ("a", "b", "y", *map(Int, integers), *numbers)
-    launch = to.launch_grouped("binary", macros, arguments, (-(-inner // chunk), -(-rows // per_item)))
+    launch = to.launch_grouped("binary", macros, arguments, (-(-inner // chunk) * -(-rows // per_item),))
     to.emit("network/binary", launch, {"a": a, "b": b, "y": y}, flops=math.prod(shape))
 
 

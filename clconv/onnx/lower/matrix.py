@@ -126,7 +126,7 @@ def _emit_product(
     macros = to.macros(dtype, FUNCTION=function, HAS_C=int(bool(c)), TILE_M=_TILE_M)
     integers = (m, n, k, batch[1], *a_strides, *b_strides, *c_strides)
     arguments: tuple[Argument, ...] = ("a", "w", "c", "y", *map(Int, integers), Float(alpha), Float(beta), *numbers)
-    size = (-(-n // to.lanes(dtype)), -(-m // _TILE_M), batch[0] * batch[1])
-    launch = to.launch("matmul", macros, arguments, size)
+    size = -(-n // to.lanes(dtype)) * -(-m // _TILE_M) * batch[0] * batch[1]
+    launch = to.launch("matmul", macros, arguments, (size,))
     values = {"a": a, "w": b, "c": c, "y": node.output}
     to.emit("network/matmul", launch, values, flops=2 * m * n * k * batch[0] * batch[1], op=op)

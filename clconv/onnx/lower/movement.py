@@ -232,7 +232,7 @@ def lower_pad(node: Node, to: Lowering) -> None:
     xs, ys, ps = ([axis[i] for axis in sizes] for i in range(3))
     macros = (("BYTES", itemsize(to.dtypes[x])), ("MODE", _MODES[mode]))
     arguments: tuple[Argument, ...] = ("x", "value", "y", *map(Int, (*xs, *ys[1:], *ps)))
-    launch = to.launch("pad", macros, arguments, (ys[2], ys[0] * ys[1]))
+    launch = to.launch("pad", macros, arguments, (ys[0] * ys[1] * ys[2],))
     to.emit("network/pad", launch, {"x": x, "value": value, "y": y})
 
 

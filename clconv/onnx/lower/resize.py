@@ -47,7 +47,7 @@ def lower_resize(node: Node, to: Lowering) -> None:
             launch = to.launch("resample_rows", macros, (*names, *map(Int, numbers)), (-(-outer // per_item),), "resample")
         else:
             numbers3 = (shape[axis], out[axis], inner)
-            launch = to.launch("resample_columns", macros, (*names, *map(Int, numbers3)), (out[axis], outer), "resample")
+            launch = to.launch("resample_columns", macros, (*names, *map(Int, numbers3)), (outer * out[axis],), "resample")
         to.emit("network/resample", launch, names, flops=2 * outer * out[axis] * inner * places.shape[1])
         x = y
 
