@@ -25,7 +25,7 @@ MOST_FLOPS = 100_000
 """A simulator is slow: larger problems are left to the real devices."""
 
 SLOW_FLOPS = MOST_FLOPS // 2
-"""The same for slow plans."""
+"""The same for slow plans, unless every one is asked for."""
 
 COMMON = ("KH", "KW", "SH", "SW", "DH", "DW", "HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "UNALIGNED_VECTORS")
 
@@ -109,6 +109,8 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every
             if algorithm.supports(problem, device) is None:
                 for plan in map(without_avx512, algorithm.plans(problem, device)):
                     first = slow(plan) and problem.kind not in met
+                    if slow(plan) and problem.flops > SLOW_FLOPS and not every:
+                        continue
                     if (first or not variants(plan) <= seen) and over_limit(plan, info) is None:
                         seen |= variants(plan)
                         turn += slow(plan)

@@ -60,7 +60,7 @@ def check(problem: ConvProblem, seed: int, queue: cl.CommandQueue, *, both: bool
 fuzz = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
-@settings(max_examples=30, derandomize=True, **fuzz)  # type: ignore[arg-type]  # a dict of mixed options
+@settings(max_examples=20, derandomize=True, **fuzz)  # type: ignore[arg-type]  # a dict of mixed options
 @given(problem=problems(), seed=st.integers(0, 1000))
 def test_random_problems(problem: ConvProblem, seed: int, queue: cl.CommandQueue) -> None:
     check(problem, seed, queue, both=False)

@@ -69,7 +69,7 @@ def bound_of(form: object) -> float:
 def models() -> dict[str, onnx.ModelProto]:
     """Models by what is special about them."""
     blocks = {
-        "residual": block((2, 24, 14, 14), 96, 24, residual=True),
+        "residual": block((2, 24, 7, 9), 96, 24, residual=True),
         "tails": block((2, 5, 6, 11), 19, 37),
         "stride 2": block((1, 8, 9, 15), 33, 18, stride=2, act="Relu"),
         "stride 2, even, padding at the end": block((1, 8, 12, 14), 40, 16, stride=2, pads=[0, 0, 1, 1]),
