@@ -106,6 +106,8 @@ class Executable:
         self._float = np.float64 if accumulator(plan.problem) == "float64" else np.float32
         self._launches = [_Bound(runtime, launch, self._float) for launch in plan.launches]
         self._packing = [] if plan.packing is None else [_Bound(runtime, plan.packing.launch, self._float)]
+        self._of_any_filter = plan.packing is not None and "w" not in plan.packing.launch.arguments
+        self._kept: dict[int, cl.Buffer] = {}  # per queue, what is packed without reading a filter
 
     def pack(self, queue: cl.CommandQueue, w: cl.Buffer, wait_for: Sequence[cl.Event] | None = None) -> cl.Buffer:
         """Enqueue the packing of a filter into a new buffer, and return that; ``w`` itself if nothing is packed."""
@@ -143,7 +145,8 @@ class Executable:
         wait_for : sequence of pyopencl.Event, optional
             The first kernel waits for these.
         pack : bool
-            Pack ``w`` first, into scratch memory of the queue: for filters that change with every call.
+            Pack ``w`` first, into scratch memory of the queue: for filters that change with every call. What does not depend
+            on it (a row of zeros) is written once.
         again : object, optional
             Who calls, if always with the same ``buffers``: they are not set another time if no one else called in between.
 
@@ -156,13 +159,23 @@ class Executable:
         require_own_turn(self._lock, state.lock)
         with self._lock, state.lock:
             if pack and self._packing:
-                sizes = (*self.plan.scratch_bytes, self.plan.packed_bytes)
-                buffers = {**buffers, "packed": state.scratch(self.runtime.context, sizes)[len(sizes) - 1]}
-                wait_for = self._enqueue(state, self._packing, buffers, wait_for)
+                packed = self._kept.get(queue.int_ptr)
+                buffers = {**buffers, "packed": self._place_of_packed(state) if packed is None else packed}
+                if packed is None:
+                    wait_for = self._enqueue(state, self._packing, buffers, wait_for)
+                    if self._of_any_filter:
+                        self._kept[queue.int_ptr] = buffers["packed"]
             self._enqueue(state, self._launches, buffers, wait_for, again)
             event = state.last
             assert event is not None  # a plan has at least one launch
             return event
+
+    def _place_of_packed(self, state: QueueState) -> cl.Buffer:
+        """Return memory of the queue's for a filter that is packed in each call, or memory that stays."""
+        if self._of_any_filter:
+            return allocate(self.runtime.context, self.plan.packed_bytes)
+        sizes = (*self.plan.scratch_bytes, self.plan.packed_bytes)
+        return state.scratch(self.runtime.context, sizes)[len(sizes) - 1]
 
     def _enqueue(
         self,

@@ -9,8 +9,10 @@ import pyopencl as cl
 import pytest
 from numpy.typing import NDArray
 
+import clconv
 from clconv.algorithms.packing import ROWS, pack_filter, pack_strassen, packing_seconds
 from clconv.device import DeviceInfo
+from clconv.executable import _Bound
 from clconv.functional import plan_of_a_call
 from clconv.plan import Int, Launch, Packing
 from clconv.problem import ConvProblem
@@ -106,3 +108,25 @@ def test_without_cost_nothing_changes() -> None:
     choice = select(ConvProblem((1, 64, 28, 28), (64, 64, 3, 3), padding=1), CPU)
     assert choice.fastest_with(lambda plan: 0.0) == choice.plan
     assert choice.fastest_with(lambda plan: float(plan == choice.plan)) == choice.candidates[1]
+
+
+def test_what_depends_on_no_filter_is_written_once(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of zeros of depthwise/direct_simd: once per queue, whatever filters come."""
+    enqueued: list[str] = []
+    enqueue = _Bound.enqueue
+
+    def noting(self: _Bound, *args: Any) -> cl.Event:
+        enqueued.append(self.launch.entry)
+        return enqueue(self, *args)
+
+    monkeypatch.setattr(_Bound, "enqueue", noting)
+    rng = np.random.default_rng(3)
+    for where in (queue, cl.CommandQueue(queue.context)):
+        enqueued.clear()
+        for _ in range(3):
+            x, w = rng.integers(-3, 4, (1, 5, 9, 11)).astype("f"), rng.integers(-3, 4, (5, 1, 3, 3)).astype("f")
+            options: dict[str, Any] = {"padding": 1, "groups": 5, "queue": where}
+            y = clconv.conv2d(x, w, algorithm="depthwise/direct_simd", **options)
+            assert np.array_equal(y, clconv.conv2d(x, w, algorithm="reference", **options))
+        assert enqueued.count("write_zeros") == 1
+        assert enqueued.count("depthwise_direct_simd") == 3
