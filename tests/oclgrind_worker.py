@@ -109,9 +109,9 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every
             if algorithm.supports(problem, device) is None:
                 for plan in map(without_avx512, algorithm.plans(problem, device)):
                     first = slow(plan) and problem.kind not in met
-                    if slow(plan) and problem.flops > SLOW_FLOPS and not every:
-                        continue
-                    if (first or not variants(plan) <= seen) and over_limit(plan, info) is None:
+                    large = slow(plan) and problem.flops > SLOW_FLOPS
+                    wanted = first or (not variants(plan) <= seen and (every or not large))
+                    if wanted and over_limit(plan, info) is None:
                         seen |= variants(plan)
                         turn += slow(plan)
                         if (device is wide or not avx512) and (every or first or not slow(plan) or turn % 3 == 1):

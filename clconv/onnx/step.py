@@ -214,7 +214,10 @@ class Lowering:
     def launch(
         self, entry: str, macros: tuple[Macro, ...], arguments: tuple[Argument, ...], size: tuple[int, ...], file: str = ""
     ) -> Launch:
-        """Return a launch of one of the network's own kernels, with work-groups of one work-item."""
+        """Return a launch of one of the network's own kernels, with work-groups of one work-item.
+
+        GPUs get one dimension, for the other ones end at 65535 work-groups on some.
+        """
         return Launch(f"network/{file or entry}.cl", entry, macros, arguments, size, (1,) * len(size))
 
     @property
@@ -222,13 +225,11 @@ class Lowering:
         """Work-items of a work-group of kernels that let them differ: one on a CPU, where it is a loop."""
         return 1 if self.device.is_cpu else min(GROUP, self.device.max_work_group_size)
 
-    def launch_grouped(
-        self, entry: str, macros: tuple[Macro, ...], arguments: tuple[Argument, ...], size: tuple[int, ...]
-    ) -> Launch:
-        """Return a launch of a kernel with the macro ITEMS; the first dimension is rounded up to work-groups."""
-        items, rest = self.items, (1,) * (len(size) - 1)
-        whole = (round_up(size[0], items), *size[1:])
-        return Launch(f"network/{entry}.cl", entry, (*macros, ("ITEMS", items)), arguments, whole, (items, *rest))
+    def launch_grouped(self, entry: str, macros: tuple[Macro, ...], arguments: tuple[Argument, ...], size: int) -> Launch:
+        """Return a launch of a kernel with the macro ITEMS; ``size`` work-items are rounded up to work-groups."""
+        items = self.items
+        whole = (round_up(size, items),)
+        return Launch(f"network/{entry}.cl", entry, (*macros, ("ITEMS", items)), arguments, whole, (items,))
 
 
 def describe(node: Node) -> str:

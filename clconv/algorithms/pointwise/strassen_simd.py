@@ -168,6 +168,9 @@ class StrassenSimd(Algorithm):
 
 
 def _in_place(p: ConvProblem, device: DeviceInfo, tile: StrassenTile) -> bool:
-    """Whether the kernel may read quarters of x where they are, and the rows of a tile leave each other in the first cache."""
+    """Whether the kernel may read quarters of x where they are, and the rows of a tile leave each other in the first cache.
+
+    And a quarter of it to the filter.
+    """
     whole = p.layout == "NHWC" and p.stride == (1, 1) and p.IC % (2 * tile.lanes) == 0 and tile.itemsize == p.itemsize
     return whole and device.is_pocl and device.is_cpu and filled(tile.heights[0], p.IC * p.itemsize) <= 0.75

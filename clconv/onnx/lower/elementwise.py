@@ -39,7 +39,7 @@ def emit_unary(to: Lowering, x: str, y: str, function: Activation, dtype: str) -
     chunk = pieces(count, to.lanes(dtype), to.device)
     macros = to.macros(dtype, FUNCTION=FUNCTIONS.index(function.kind))
     arguments = ("x", "y", Int(count), Int(chunk), Float(function.a), Float(function.b))
-    launch = to.launch_grouped("unary", macros, arguments, (-(-count // chunk),))
+    launch = to.launch_grouped("unary", macros, arguments, -(-count // chunk))
     to.emit("network/unary", launch, {"x": x, "y": y}, flops=count)
 
 
@@ -90,7 +90,7 @@ def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -
     macros = to.macros(dtype, FUNCTION=function, OP=BINARY[node.op], A_STEP=sa[3], B_STEP=sb[3])
     integers = (*sizes, *sa[:3], *sb[:3], chunk, per_item)
     arguments: tuple[Argument, ...] = ("a", "b", "y", *map(Int, integers), *numbers)
-    launch = to.launch_grouped("binary", macros, arguments, (-(-inner // chunk) * -(-rows // per_item),))
+    launch = to.launch_grouped("binary", macros, arguments, -(-inner // chunk) * -(-rows // per_item))
     to.emit("network/binary", launch, {"a": a, "b": b, "y": y}, flops=math.prod(shape))
 
 

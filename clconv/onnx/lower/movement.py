@@ -59,7 +59,7 @@ def emit_copy(
         ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
     )
     integers = (*sizes, *sx, *sy, from_offset, to_offset, per_item)
-    launch = to.launch_grouped("copy", macros, ("x", "y", *map(Int, integers)), (-(-rows // per_item),))
+    launch = to.launch_grouped("copy", macros, ("x", "y", *map(Int, integers)), -(-rows // per_item))
     to.emit("network/copy", launch, {"x": x, "y": y}, op=op)
 
 
@@ -138,7 +138,7 @@ def lower_shuffle(node: Node, to: Lowering) -> None:
     if not to.device.is_cpu:
         sizes = tuple(map(Int, (shape[0], channels, area, half)))
         macros = _macros_of_shuffle(node, to, last)
-        launch = to.launch_grouped("shuffle_simt", macros, ("a", "b", "y", "z", *sizes), (shape[0] * channels * area,))
+        launch = to.launch_grouped("shuffle_simt", macros, ("a", "b", "y", "z", *sizes), shape[0] * channels * area)
         to.emit("network/shuffle_simt", launch, names)
         return
     rows, inner = (shape[0] * area, 2 * channels) if last else (shape[0] * 2 * channels, area)

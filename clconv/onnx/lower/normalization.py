@@ -107,7 +107,7 @@ def _emit(node: Node, to: Lowering, scale: str, shift: str, axes: tuple[int, int
         share, items = shares(to, outer, count, inner)
         numbers = tuple(map(Int, (count, inner, *kinds)))
         arguments: tuple[Argument, ...] = (*values, *numbers, epsilon)
-        launch = to.launch_grouped("normalize_simt", (*macros, ("SHARES", share)), arguments, (items,))
+        launch = to.launch_grouped("normalize_simt", (*macros, ("SHARES", share)), arguments, items)
         to.emit("network/normalize_simt", launch, values, flops=flops)
         return
     if inner > 1:

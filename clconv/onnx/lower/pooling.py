@@ -78,7 +78,7 @@ def _pool_on_gpu(
     macros = to.macros(dtype, NHWC=int(layout == "NHWC"), KH=kh, KW=kw, SH=sh, SW=sw, DH=dh, DW=dw, MODE=mode)
     integers = (images, channels, *size, *out, top, left, bottom, right)
     outputs = images * channels * math.prod(out)
-    launch = to.launch_grouped("pool_simt", macros, ("x", "y", *map(Int, integers)), (outputs,))
+    launch = to.launch_grouped("pool_simt", macros, ("x", "y", *map(Int, integers)), outputs)
     to.emit("network/pool_simt", launch, {"x": x, "y": y}, flops=outputs * kh * kw)
 
 
@@ -94,7 +94,7 @@ def _shared(to: Lowering, entry: str, dtype: str, outer: int, count: int, inner:
     """Return the launch of a GPU's kernel whose work-items share the elements of an axis."""
     share, items = shares(to, outer, count, inner)
     arguments = ("x", "y", Int(count), Int(inner))
-    return to.launch_grouped(entry, to.macros(dtype, **macros, SHARES=share), arguments, (items,))
+    return to.launch_grouped(entry, to.macros(dtype, **macros, SHARES=share), arguments, items)
 
 
 def lower_global_pool(node: Node, to: Lowering) -> None:
