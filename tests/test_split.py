@@ -138,6 +138,36 @@ def test_the_instructions_in_plain_c_do_the_same(text: str, layout: str, dtype: 
             check_plan(next(iter(algorithm.plans(problem, device))), cpu_queue, integers=True)
 
 
+@pytest.mark.parametrize("dtype", METHODS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3x3 64->32 @14x13 groups 2 stride 2 padding 1 batch 2",
+        "3x3 36->36 @9x47 groups 3 stride 2 padding 2",
+        "4x2 40->16 @11x8 groups 2 stride 1x2 dilation 2x3",
+        "1x1 64->32 @9 groups 2 stride 2",
+        "3x3 32->32 @7 groups 2 padding 1",
+        "3x5 32->48 @12x70 groups 2 stride 3x1 padding 2",
+        "3x3 32->32 @16x13 groups 2 stride 3x2 padding 1",
+    ],
+)
+def test_groups_may_have_their_positions_in_columns(text: str, dtype: str, cpu_queue: cl.CommandQueue) -> None:
+    """Rows of the panel run on into the next one, halves of vectors into the next plane; zeros are put over what is left."""
+    own = DeviceInfo.of(cpu_queue.device)
+    problem = replace(parse(text), dtype=dtype, bias=True, activation="relu")
+    windows = set()
+    for plan in SplitMatrix().plans(problem, replace(own, amx=True)):
+        macros = dict(plan.launches[0].macros)
+        if not macros["LEFT"] and (plan.tile.split(";")[1], macros["PARTS"]) not in windows:
+            windows.add((plan.tile.split(";")[1], macros["PARTS"]))
+            on_device = tuple(
+                replace(one, macros=tuple({**dict(one.macros), "AMX": int(own.amx)}.items())) for one in plan.launches
+            )
+            check_plan(replace(plan, launches=on_device), cpu_queue)
+            check_plan(replace(plan, launches=on_device), cpu_queue, integers=True)
+    assert windows
+
+
 def test_a_caller_can_rule_it_out() -> None:
     """By a family, a name, or a limit of the error, under which six products may remain."""
     problem = parse("1x1 512->512 @14 nhwc")
@@ -188,3 +218,9 @@ def test_no_columns_are_turned_for_a_stride_beyond_the_image() -> None:
             reason = SplitMatrix().supports(parse(f"3x3 32->32 @8 stride {stride} {layout}"), MADE_UP)
             assert (reason is None) == takes, reason
     assert SplitMatrix().supports(parse("3x3 32->32 @100 stride 90"), MADE_UP) is None
+
+
+def test_columns_have_two_phases_at_most() -> None:
+    for stride, forms in ((2, {0, 1}), (3, {1})):
+        plans = SplitMatrix().plans(parse(f"3x3 64->64 @14 groups 2 stride {stride}"), MADE_UP)
+        assert {dict(plan.launches[0].macros)["LEFT"] for plan in plans} == forms

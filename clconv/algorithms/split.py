@@ -25,6 +25,9 @@ STREAMED = 32 << 20
 COPY = 2.0
 """Clock cycles for a vector that is copied from one place of local memory to another."""
 
+CROSSING = 50.0
+"""Clock cycles more for a tile whose rows lie across two lines of the cache, of each of two parts."""
+
 MOST_PLANS = 12
 """Candidates for each method: the predicted times of those behind are far off."""
 
@@ -180,7 +183,9 @@ class Work:
         passes = ceil_div(self.blocks_item, channel_tiles)  # through the panel
         tiles = ceil_div(window.outputs, self.position_tiles * TILE) * passes
         product = TILE if device.amx else 4 * TILE * TILE * STEP
-        step = 4 * product * self.method.products + 55
+        step = 4.0 * product * self.method.products + 55
+        if not window.left and self.terms > self.panel_vectors:
+            step += CROSSING * self.position_tiles  # several taps begin at any position of a line
         nchw = p.layout == "NCHW"
         finish = (580 if nchw else 320) if wide(p, device) else 1500
         # Vectors of columns end with the row.

@@ -47,7 +47,10 @@ class SplitMatrix(Algorithm):
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """Work-items of some rows or a part of one, and all output channels or a part, the least predicted time first."""
         p = flat(problem)
-        sides = (False, True) if p.layout == "NCHW" and (p.KH, p.KW) == (1, 1) else (True,)
+        # Columns of several taps lie across lines of the cache, which pays where a group has few output channels for its panel.
+        # Of more than two phases, the last row of one would run on into the next one.
+        columns = p.layout == "NCHW" and ((p.KH, p.KW) == (1, 1) or (p.G > 1 and p.SW <= 2))
+        sides = (False, True) if columns else (True,)
         blocks = ceil_div(p.OCG, TILE)
 
         def works(pieces: Iterable[tuple[int, int]]) -> list[Work]:
@@ -79,13 +82,15 @@ def window_of(p: ConvProblem, rows: int, cols: int, left: bool = True) -> Window
     shared = shared_zeros(p, cols, full)
     width = full - shared
     panel_rows = ceil_div((rows - 1) * p.SH + reach_h, p.SH)
-    plane = panel_rows * width + shared
+    halved = not left and p.SW == 2 and reach_w > 1
+    # Halves of vectors run on behind the last row.
+    plane = panel_rows * width + (round_up(width, TILE // 2) - width if halved else shared)
     furthest = (reach_h - 1) // p.SH * width + (reach_w - 1) // p.SW  # that a tap lies from its output
     sums = round_up((rows - 1) * width + cols, 4 * TILE)  # some of which are dropped
     used = max(phases * plane, (phases - 1) * plane + furthest + sums) + TILE
     # Rows of left tiles begin in different sets of the first cache, and so do those of right ones.
     positions = used | 1 if left else round_up(used, 2 * TILE) + TILE
-    columns = width * p.SW if left and (reach_w >= p.SW or p.SW > 2) else width  # see PASSES
+    columns = width * p.SW if halved or (left and (reach_w >= p.SW or p.SW > 2)) else width  # see PASSES
     return Window(rows, cols, width, panel_rows, plane, positions, width, columns, left)
 
 
