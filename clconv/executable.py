@@ -17,7 +17,8 @@ from clconv.plan import BUFFERS, Argument, Float, Int, Launch, Local, Plan
 from clconv.runtime import QueueState, Runtime, require_own_turn
 
 _enqueue = cl.enqueue_nd_range_kernel
-_LASTING = frozenset(("packed", "bias", "scratch0", "scratch1", "scratch2"))
+_SCRATCH = frozenset(("scratch0", "scratch1", "scratch2"))
+_LASTING = _SCRATCH | {"packed", "bias"}
 
 
 class _Bound:
@@ -30,6 +31,7 @@ class _Bound:
         self._lasting: list[tuple[int, str]] = []
         self._changing: list[tuple[int, str]] = []
         self._bound: dict[int, Any] = {}
+        self._has_scratch = any(argument in _SCRATCH for argument in launch.arguments)
         self._caller: weakref.ref[object] | None = None  # who bound the changing ones, and comes again with the same
         for index, argument in enumerate(launch.arguments):
             if isinstance(argument, str):
@@ -42,18 +44,21 @@ class _Bound:
     def bind(self, buffers: Mapping[str, Any], again: object = None) -> None:
         """Set the buffers; those that live as long as the executable only when they change.
 
-        The others are not set for a caller who was the last one here: ``again`` is who comes with the same ones every time.
+        Of a caller who was the last one here and comes with the same ones every time, ``again``, only scratch may differ.
         """
-        if again is None or self._caller is None or self._caller() is not again:
+        if again is not None and self._caller is not None and self._caller() is again:
+            if not self._has_scratch:
+                return
+        else:
             self._caller = None  # until all are set: an exception may come in between, as from Ctrl-C
             for index, name in self._changing:
                 self._set(index, buffers[name])
-            self._caller = None if again is None else weakref.ref(again)
         for index, name in self._lasting:
             buffer = buffers[name]
             if self._bound.get(index, self) is not buffer:
                 self._set(index, buffer)
                 self._bound[index] = buffer
+        self._caller = None if again is None else weakref.ref(again)
 
     def enqueue(self, queue: cl.CommandQueue, wait_for: Sequence[cl.Event] | None) -> cl.Event:
         try:

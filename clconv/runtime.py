@@ -97,12 +97,12 @@ class QueueState:
                 pending.popleft()
 
 
-def require_own_turn(*locks: Any) -> None:
+def require_own_turn(lock: Any, of_queue: Any) -> None:
     """Raise a DeviceError if this thread holds one of the locks already, under which a call's kernels are enqueued.
 
     Then a finalizer or a handler of a signal calls in the middle of another call, whose arguments and scratch it would mix up.
     """
-    if any(lock._is_owned() for lock in locks):
+    if lock._is_owned() or of_queue._is_owned():
         raise DeviceError(
             "a convolution was called in the middle of another call of the same thread, by a finalizer or a signal's handler; "
             "let that only note what is to be done, and call from the program's own flow"
