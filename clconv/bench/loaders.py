@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clconv.bench.case import aligned
 from clconv.bench.formats import ncnn_model, onnx_model, tflite_model
 from clconv.problem import ConvProblem
+from clconv.tensors import empty
 
 Array = NDArray[Any]
 
@@ -60,7 +62,7 @@ def clconv(setup: Setup) -> Runner:
     layout, _, algorithm = setup.variant.partition(" ")
     p, x, w = setup.problem, setup.x, setup.w
     if layout == "NHWC":
-        x, w = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.ascontiguousarray(w.transpose(2, 3, 1, 0))
+        x, w = aligned(x.transpose(0, 2, 3, 1)), np.ascontiguousarray(w.transpose(2, 3, 1, 0))
     queue = clconv.default_queue()
     options = {"stride": p.stride, "padding": p.padding, "dilation": p.dilation, "groups": p.groups, "layout": layout}
     convolution: Callable[..., Any]
@@ -173,7 +175,7 @@ def onnxruntime(setup: Setup) -> Runner:
     options.intra_op_num_threads, options.inter_op_num_threads = setup.threads, 1
     options.log_severity_level = 3
     session = ort.InferenceSession(onnx_model(setup.problem, setup.w), options, providers=["CPUExecutionProvider"])
-    y = np.empty(setup.problem.output_shape, np.float32)
+    y = empty(setup.problem.output_shape, np.float32)
     binding = session.io_binding()
     binding.bind_cpu_input("x", setup.x)
     binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)

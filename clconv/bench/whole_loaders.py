@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from clconv.bench.case import aligned
 from clconv.bench.loaders import Runner, accelerated, accelerator
 from clconv.bench.whole_formats import ncnn_network, simplified, tflite_network
 from clconv.networks import build
@@ -37,7 +38,7 @@ def load(library: str, network: str, batch: int, threads: int) -> Runner:
     batch, threads : int
     """
     model = build(network, **options_of(network))
-    x = np.random.default_rng(2).standard_normal((batch, 3, 224, 224), dtype=np.float32)
+    x = aligned(np.random.default_rng(2).standard_normal((batch, 3, 224, 224), dtype=np.float32))
     runner: Runner = _LOADERS[library](model, x, threads)
     return runner
 
