@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from clconv.activation import ACTIVATIONS
+from clconv.caller import CLOSE
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Float, Int, Macro, Plan
 from clconv.problem import DTYPES, ConvProblem
@@ -15,7 +16,8 @@ FEW_PIXELS = 512
 """Pixels of all images up to which reading a filter from memory is felt; measured, see kernels/include/prefetch.clh."""
 
 SHORT = 25e-6
-"""Predicted seconds below which a unit gets two work-items instead of eight: handing them out takes longer than it gains."""
+"""Predicted seconds below which a unit gets two work-items instead of eight where one thread runs them all: handing them out
+takes longer than it gains. Threads that are woken need the eight, for one of them may wake long after the other."""
 
 NEAR = 4 << 20
 """Bytes that a compute unit's share of the third cache holds."""
@@ -23,6 +25,12 @@ NEAR = 4 << 20
 FAR_BYTE = 0.75
 """Clock cycles that a byte takes from beyond it. Measured for eight images of 512 channels at 28 x 28 on two Zen 3 cores:
 Winograd's method reads its 25 MiB of transformed pixels 32 times in 147 ms, and in 57 where those at work stay in the cache."""
+
+
+def items_wanted(p: ConvProblem, device: DeviceInfo, seconds: float) -> int:
+    """Return how many work-items an image should be cut into, for a plan that is predicted to take so long."""
+    alone = seconds < SHORT and p.bytes <= CLOSE
+    return ceil_div((2 if alone else 8) * device.compute_units, p.N)
 
 
 class Algorithm(ABC):

@@ -42,6 +42,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     from clconv.executable import Executable
     from clconv.reference import error_bound
     from clconv.runtime import place, read_back, runtime_of, wait
+    from clconv.tensors import empty
 
     queue = place([plan], queue_on(device))  # as a call on NumPy arrays would do
     problem = plan.problem
@@ -49,7 +50,8 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
         if data.get("problem") != problem:
             data.clear()
             data.update(_inputs(problem))
-        x, w, out = data["x"], data["w"], np.full(problem.output_shape, np.nan, data["x"].dtype)
+        x, w, out = data["x"], data["w"], empty(problem.output_shape, data["x"].dtype)
+        out.fill(np.nan)
         runtime = runtime_of(queue)
         executable = Executable(plan, runtime)
         w_buffer = host_buffer(runtime, w)
@@ -72,11 +74,13 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
 
 def _inputs(problem: ConvProblem) -> dict[str, Any]:
     from clconv.reference import convolve
-    from clconv.tensors import numpy_dtype
+    from clconv.tensors import empty, numpy_dtype
 
     rng = np.random.default_rng(0)
     dtype = numpy_dtype(problem.dtype)
-    x, w = (rng.standard_normal(s).astype(dtype) for s in (problem.x_shape, problem.w_shape))
+    x, w = (empty(shape, dtype) for shape in (problem.x_shape, problem.w_shape))  # as a network's images lie
+    for array in (x, w):
+        array[...] = rng.standard_normal(array.shape)
     return {"problem": problem, "x": x, "w": w, "exact": convolve(problem, x, w)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clconv.algorithms.base import SHORT, ceil_div
+from clconv.algorithms.base import ceil_div, items_wanted
 from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
 from clconv.algorithms.unrolled import few_enough, span
 from clconv.device import DeviceInfo
@@ -35,8 +35,7 @@ def fitting(problem: ConvProblem, tiles: Iterable[tuple[int, int]], most: int, *
 def bands(problem: ConvProblem, device: DeviceInfo, height: int, seconds: float) -> int:
     """Work-items of an image: bands of as equal a number of whole tile rows as can be; the last has what is left, too."""
     rows = problem.OH // height
-    items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, problem.N)
-    return ceil_div(rows, ceil_div(rows, items))
+    return ceil_div(rows, ceil_div(rows, items_wanted(problem, device, seconds)))
 
 
 def _pixels(p: ConvProblem, height: int, width: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import (
-    SHORT,
     Algorithm,
     accumulator_bytes,
     ceil_div,
@@ -11,6 +10,7 @@ from clconv.algorithms.base import (
     direct_error_factor,
     epilogue_arguments,
     fastest_first,
+    items_wanted,
     places,
     round_up,
     size_arguments,
@@ -66,7 +66,7 @@ class DepthwiseTwinSimd(Algorithm):
 
     def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int) -> Plan:
         seconds = self._seconds(p, device, tile)
-        items = ceil_div((2 if seconds < SHORT else 8) * device.compute_units, p.N)
+        items = items_wanted(p, device, seconds)
         channels = round_up(ceil_div(p.OC, items), 2)
         vec = self._lanes(p, device)
         launch = Launch(
