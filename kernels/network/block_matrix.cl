@@ -198,8 +198,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void block_matrix(
     const int TAP_PITCH, const int X_POSITIONS, const int POSITIONS, const acc_t low0, const acc_t high0, const acc_t low,
     const acc_t high, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
-  const int band = get_global_id(0), oh0 = band_start(band, BANDS, OH); /* 0 .. OH-1 */
-  const int rows = band_start(band + 1, BANDS, OH) - oh0, ih0 = oh0 * SH - PT;
+  const int band = get_global_id(0), oh0 = BAND_START(band, BANDS, OH); /* 0 .. OH-1 */
+  const int rows = BAND_START(band + 1, BANDS, OH) - oh0, ih0 = oh0 * SH - PT;
   const int rows_e = (rows - 1) * SH + (KH - 1) * DH + 1;
   const int first = GREATER(ih0, 0);
   const long n = get_global_id(1); /* 0 .. N-1 */

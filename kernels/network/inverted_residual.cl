@@ -162,8 +162,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void inverted_residual(
     const acc_t low0, const acc_t high0, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
-  const int band = get_global_id(0), oh0 = band_start(band, BANDS, OH); /* 0 .. OH-1 */
-  const int rows = band_start(band + 1, BANDS, OH) - oh0;
+  const int band = get_global_id(0), oh0 = BAND_START(band, BANDS, OH); /* 0 .. OH-1 */
+  const int rows = BAND_START(band + 1, BANDS, OH) - oh0;
   const long n = get_global_id(1); /* 0 .. N-1 */
   item(x + n * IH * IW * IC, expand, lift, taps, shift, packed, bias, residual + n * OH * OW * OC, y + n * OH * OW * OC, ring, d,
        oh0, rows, IC, IH, IW, EC, OC, OW, PT, PL, WIDTH, TAP_PITCH, PITCH, low0, high0, low, high, act_a, act_b);

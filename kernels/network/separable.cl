@@ -159,8 +159,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
     const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
-  const int band = get_global_id(0), oh0 = band_start(band, BANDS, OH); /* 0 .. OH-1 */
-  const int rows = band_start(band + 1, BANDS, OH) - oh0;
+  const int band = get_global_id(0), oh0 = BAND_START(band, BANDS, OH); /* 0 .. OH-1 */
+  const int rows = BAND_START(band + 1, BANDS, OH) - oh0;
   const int b0 = (int)get_global_id(1) * BLOCKS_ITEM; /* first block of output channels */
   const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);
   const int n = get_global_id(2); /* 0 .. N-1 */
