@@ -1,4 +1,4 @@
-"""Kernels with a processor's own instructions build on processors without them, too, where a mistake in them is found as well."""
+"""Kernels with a processor's own instructions also build on processors without them, so that a mistake is found anywhere."""
 
 from __future__ import annotations
 
