@@ -26,8 +26,8 @@ def test_a_profile_is_a_table_with_the_traffic_of_each_step() -> None:
     x, w = (1, 8, 32, 32), numbers(300, 8, 1, 1)
     net = clconv.onnx.load(model([node("Conv", "x w", "a"), node("GlobalMaxPool", "a", "y")], {"x": list(x)}, ["y"], {"w": w}))
     head, *lines = str(net.profile(numbers(*x), rounds=1)).splitlines()
-    lines = [line for line in lines if "(1, 300, " in line]
+    lines = [line for line in lines if " Conv " in line or " GlobalMaxPool " in line]  # behind a reorder, on some devices
     column = slice(head.index("MiB") - 3, head.index("MiB") + 3)
     read, written = 4 * (8 * 32 * 32 + 300 * 8), 4 * 300 * 32 * 32
     assert [float(line[column]) for line in lines] == [round((read + written) / 2**20, 2), round((written + 1200) / 2**20, 2)]
-    assert {line.index("(1, 300, ") for line in lines} == {head.index("shape")}
+    assert {line.index("(1, ") for line in lines} == {head.index("shape")}
