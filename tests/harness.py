@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from clconv.algorithms import ALGORITHMS
+from clconv.device import DeviceInfo
 from clconv.executable import Executable
-from clconv.plan import Plan
+from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
 from clconv.reference import error_bound, reference
 from clconv.runtime import runtime_of
 from clconv.tensors import numpy_dtype
+from tests.shapes import NASTY, problem_of
 
 Array = np.ndarray[Any, Any]
 GUARD = 1024  # bytes on each side of a tensor
@@ -132,3 +136,14 @@ def check_plan(plan: Plan, queue: cl.CommandQueue, *, integers: bool = False, se
         f"output {tuple(int(i) for i in worst)} is {y[worst]}, expected {want[worst]} within {bound[worst]}; "
         f"{np.count_nonzero(excess > 1)} of {y.size} outputs are off"
     )
+
+
+def launches_on(info: DeviceInfo) -> Iterator[tuple[str, Launch]]:
+    """Every launch of all plans for the list of shapes, packing included, on a device that may be made up; with its layout."""
+    for algorithm in ALGORITHMS:
+        for shape in NASTY:
+            for layout in ("NCHW", "NHWC"):
+                problem = problem_of(shape, layout=layout)
+                if algorithm.supports(problem, info) is None:
+                    for plan in algorithm.plans(problem, info):
+                        yield from ((layout, launch) for launch in plan.every_launch)

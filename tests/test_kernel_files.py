@@ -13,7 +13,7 @@ from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
 from clconv.plan import Launch
 from clconv.source import BUILD_OPTIONS, KERNEL_DIR, expand, program
-from tests.shapes import NASTY, problem_of
+from tests.harness import launches_on
 
 FILES = sorted(p for p in KERNEL_DIR.rglob("*") if p.suffix in (".cl", ".clh"))
 CONVOLUTIONS = sorted({a.kernel for a in ALGORITHMS})
@@ -109,14 +109,8 @@ def launches() -> dict[tuple[str, str], Launch]:
     """One launch of every kernel function that the plans for the list of shapes name, on a device with all extras."""
     info = DeviceInfo("made up", "Portable Computing Language", unaligned_vectors=True, avx512=True)
     found: dict[tuple[str, str], Launch] = {}
-    for algorithm in ALGORITHMS:
-        for shape in NASTY:
-            for layout in ("NCHW", "NHWC"):
-                problem = problem_of(shape, layout=layout)
-                if algorithm.supports(problem, info) is None:
-                    for plan in algorithm.plans(problem, info):
-                        for launch in plan.every_launch:
-                            found.setdefault((launch.kernel, launch.entry), launch)
+    for _, launch in launches_on(info):
+        found.setdefault((launch.kernel, launch.entry), launch)
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from clconv.algorithms import ALGORITHMS
-from clconv.algorithms.base import NEAR, places, scattered_cycles
+from clconv.algorithms.base import NEAR, SHORT, items_wanted, places, scattered_cycles
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
@@ -309,3 +309,12 @@ def test_grouped_images_beyond_the_second_caches_are_read_in_order() -> None:
     )
     assert direct[0] < winograd[0]
     assert direct[1] < winograd[1] < 8 * winograd[0]
+
+
+def test_threads_that_are_woken_get_more_items_than_the_one_that_calls() -> None:
+    """In which a plan may run only if it touches little; images of a batch are items as well."""
+    info = DeviceInfo("made up", "Portable Computing Language", compute_units=2)
+    near, far = parse("3x3 64->64 @14 groups 64"), parse("3x3 256->256 @56 groups 256")
+    assert [items_wanted(p, info, SHORT / 2) for p in (near, far)] == [4, 16]
+    assert [items_wanted(p, info, SHORT * 2) for p in (near, far)] == [16, 16]
+    assert items_wanted(far.with_batch(8), info, SHORT / 2) == 2

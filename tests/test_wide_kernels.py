@@ -8,13 +8,12 @@ import warnings
 import pyopencl as cl
 import pytest
 
-from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
 from clconv.notation import parse
 from clconv.onnx import inverted, separable
 from clconv.plan import Launch
 from clconv.source import options, program
-from tests.shapes import NASTY, problem_of
+from tests.harness import launches_on
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the instructions are of x86-64")
 
@@ -27,15 +26,9 @@ CLAMP = (0.0, 6.0)
 def of_algorithms() -> dict[tuple[str, ...], Launch]:
     """One launch for each kernel function and layout."""
     found: dict[tuple[str, ...], Launch] = {}
-    for algorithm in ALGORITHMS:
-        for shape in NASTY:
-            for layout in ("NCHW", "NHWC"):
-                problem = problem_of(shape, layout=layout)
-                if algorithm.supports(problem, WIDE) is None:
-                    for plan in algorithm.plans(problem, WIDE):
-                        for launch in plan.every_launch:
-                            if dict(launch.macros).get("AVX512"):
-                                found.setdefault((launch.kernel, launch.entry, layout), launch)
+    for layout, launch in launches_on(WIDE):
+        if dict(launch.macros).get("AVX512"):
+            found.setdefault((launch.kernel, launch.entry, layout), launch)
     return found
 
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from clconv import ConvProblem
-from clconv.bench.case import decode, encode, exact, relative_error, tensors
+from clconv.bench.case import aligned, decode, encode, exact, relative_error, tensors
+from clconv.notation import parse
 
 
 def test_a_problem_survives_json() -> None:
@@ -28,3 +29,11 @@ def test_relative_error_is_a_share_of_the_largest_output() -> None:
     assert relative_error(np.array([[1.0, np.nan]]), reference) == np.inf
     assert relative_error(np.zeros((2, 1)), reference) == np.inf
     assert relative_error(np.full((1, 2), 0.5), np.zeros((1, 2))) == 0.5
+
+
+def test_inputs_begin_where_a_line_of_the_cache_does() -> None:
+    x, _ = tensors(parse("1x1 64->8 @32"))
+    turned = aligned(x.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(turned, x.transpose(0, 2, 3, 1))
+    assert turned.flags.c_contiguous
+    assert x.ctypes.data % 64 == turned.ctypes.data % 64 == 0
