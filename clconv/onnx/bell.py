@@ -8,6 +8,7 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.device import DeviceInfo
+from clconv.onnx.bound import BoundLaunch
 from clconv.plan import Launch
 from clconv.runtime import Runtime
 
@@ -71,26 +72,23 @@ class Bell:
         """Whether threads of the driver sleep between two kernels, and there are several."""
         return device.is_pocl and device.is_cpu and not device.is_simulator and device.compute_units > 1
 
-    def hang(self, kernel: cl.Kernel, index: int, flops: int) -> int:
-        """Set the two arguments from ``index`` on of the kernel of the next step, whose number is returned.
+    def hang(self, command: BoundLaunch, flops: int) -> None:
+        """Let the kernel of the next step, of so much arithmetic, ring when it begins.
 
-        The reference and the kernels for GPUs do not have them, and nobody is to wait for what does not ring.
+        The reference and the kernels for GPUs do not, and nobody is to wait for what does not ring.
         """
         step = len(self._kernels) + 1
-        if kernel.num_args == index:
+        if not command.rings:
             if self._kernels:
                 self._kernels[-1] = None
             self._kernels.append(None)
-            return step
-        self._set(kernel, index, step)
-        brief = flops < BRIEF * self._runtime.info.peak_flops
-        self._kernels.append(self._set(self._runtime.programs.kernel(self.launch), 0, step) if brief else None)
-        return step
-
-    def _set(self, kernel: cl.Kernel, index: int, step: int) -> cl.Kernel:
-        kernel.set_arg(index, self._memory)
-        kernel.set_arg(index + 1, np.int32(step))
-        return kernel
+            return
+        command.tell(self._memory, step)
+        kernel = None
+        if flops < BRIEF * self._runtime.info.peak_flops:
+            kernel = self._runtime.programs.kernel(self.launch)
+            kernel.set_args(self._memory, np.int32(step))
+        self._kernels.append(kernel)
 
     @property
     def in_vain(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,12 +19,11 @@ from clconv.onnx.bound import BoundLaunch
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
+from clconv.onnx.persistent import EXTERNAL, Persistent, addressed
 from clconv.onnx.step import Lowering, Step
 from clconv.onnx.store import Store
 from clconv.plan import Launch
 from clconv.runtime import failed, require_own_turn
-
-_enqueue = cl.enqueue_nd_range_kernel
 
 
 class Program:
@@ -57,19 +57,30 @@ class Program:
         arena.settle()
         self.lock = threading.RLock()
         self._last: Any = None  # the event of the last call
-        self._bell = Bell(self.runtime) if stay_awake and Bell.helps(self.runtime.info) else None
+        self._persistent = stay_awake and Persistent.helps(self.runtime.info) and len(self.external) <= EXTERNAL
+        bell = stay_awake and not self._persistent and Bell.helps(self.runtime.info)
+        self._bell = Bell(self.runtime) if bell else None
         self._original = original
         build_ahead(self.runtime.programs, self._launches())
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
+        self.sequence = self._sequence()
         store.finish()  # filters are packed before the first call, which may run on another queue
 
     def _launches(self) -> Iterator[Launch]:
         """Iterate over all that kernels will be asked for."""
         if self._bell is not None:
             yield self._bell.launch
+        if self._persistent:
+            yield from Persistent.launches()
         for step in self.steps:
             yield from (packing.launch for packing, _ in step.packs.values())
-            yield from step.launches if self._bell is None else map(ringing, step.launches)
+            yield from map(self._told, step.launches)
+
+    def _told(self, launch: Launch) -> Launch:
+        """Return a launch as this program asks for it."""
+        if self._persistent:
+            return addressed(launch)
+        return launch if self._bell is None else ringing(launch)
 
     def _bound(self, index: int, step: Step) -> list[BoundLaunch]:
         """Find the buffers of a step's arguments and bind its kernels to them."""
@@ -96,10 +107,25 @@ class Program:
         for argument in step.scratch:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
-        return [
-            BoundLaunch(self.runtime, launch, buffers, external, wide, self._bell, step.flops // len(step.launches))
-            for launch in step.launches
-        ]
+        commands = [BoundLaunch(self.runtime, self._told(launch), buffers, external, wide) for launch in step.launches]
+        for command in commands:
+            if self._bell is not None:
+                self._bell.hang(command, step.flops // len(commands))
+            else:
+                command.tell(None, 0)
+        return commands
+
+    def _sequence(self) -> list[BoundLaunch | Persistent]:
+        """Return what a call enqueues: a kernel each, or one for as many as can follow each other in it."""
+        sequence: list[BoundLaunch | Persistent] = []
+        for together, some in itertools.groupby(itertools.chain(*self.commands), lambda c: self._persistent and c.rings):
+            commands = list(some)
+            if together and len(commands) > 1:
+                with contextlib.suppress(OSError):  # nothing is lost but speed
+                    sequence.append(Persistent(self.runtime, self.store.queue, commands))
+                    continue
+            sequence += commands
+        return sequence
 
     def shape_of(self, step: Step) -> tuple[int, ...]:
         """Return the shape of what a step writes."""
@@ -126,15 +152,12 @@ class Program:
             bell = self._bell if state.in_order else None
             before = state.last
             try:
-                for commands in self.commands:
-                    for command in commands:
-                        for index, which in command.rebind:
-                            command.kernel.set_arg(index, external[which])
-                        event = _enqueue(queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for)
-                        if bell is not None:
-                            bell.stay_awake(command.step, before)
-                        before = event
-                        wait_for = None if state.in_order else [event]
+                for step, command in enumerate(self.sequence, 1):
+                    event = command.enqueue(queue, external, wait_for)
+                    if bell is not None:
+                        bell.stay_awake(step, before)
+                    before = event
+                    wait_for = None if state.in_order else [event]
             except cl.Error as error:
                 raise failed(self.runtime, error) from error
             if event is not None:
@@ -165,10 +188,7 @@ class Program:
                 events: list[list[cl.Event]] = []
                 for commands in self.commands:
                     events.append([])
-                    for command in commands:
-                        for index, which in command.rebind:
-                            command.kernel.set_arg(index, external[which])
-                        events[-1].append(_enqueue(queue, command.kernel, command.global_size, command.local_size))
+                    events[-1].extend(command.enqueue(queue, external) for command in commands)
                 queue.finish()
                 for place, own in enumerate(events):
                     best[place] = min(best[place], sum(e.profile.end - e.profile.start for e in own) * 1e-9)

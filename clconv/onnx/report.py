@@ -30,6 +30,8 @@ class Report:
         self.least_bytes = least_bytes(program.lifetimes)
         self.buffers = len(program.memory.sizes)
         self.weight_bytes = store.bytes
+        self.kernels = sum(map(len, program.commands))
+        self.commands = len(program.sequence)
 
     @property
     def flops(self) -> int:
@@ -57,12 +59,14 @@ class Report:
             "separate_bytes": self.separate_bytes,
             "least_bytes": self.least_bytes,
             "weight_bytes": self.weight_bytes,
+            "kernels": self.kernels,
+            "commands": self.commands,
         }
 
     def __str__(self) -> str:
         lines = [f"{len(self.steps)} steps, {self.flops / 1e9:.3f} GFLOP, on {self.device.name}"]
         lines += [f"  {note}" for note in self.passes]
-        lines += [_memory(self)]
+        lines += [_memory(self), f"  enqueue: {self.kernels} kernels in {self.commands} commands"]
         width, names = _widths(self.steps)
         lines += [
             f"  {s.op:{width}s}  {s.algorithm:{names}s} {shape!s:22s} {s.name}"

@@ -106,9 +106,7 @@ class Store:
         try:
             with state.lock:
                 wait_for = None if state.in_order or state.last is None else [state.last]
-                state.last = cl.enqueue_nd_range_kernel(
-                    self.queue, command.kernel, command.global_size, command.local_size, wait_for=wait_for
-                )
+                state.last = command.enqueue(self.queue, (), wait_for)
                 state.hold(state.last, command)
                 state.last.wait()  # so that there is one filter at a time in memory beside the packed ones
         except cl.Error as error:

@@ -17,14 +17,10 @@
  *
  * Macros: LOOKS.
  */
+#include "include/pause.clh"
+
 #if !defined(LOOKS)
 #error "LOOKS must be set by the plan"
-#endif
-
-#if defined(__x86_64__) || defined(__i386__)
-#define PAUSE __builtin_ia32_pause() /* leaves the core to its other thread meanwhile */
-#else
-#define PAUSE
 #endif
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void stay_awake(__global volatile int *bell, const int step) {
