@@ -13,7 +13,8 @@ import pyopencl as cl
 
 from clconv.activation import ActivationLike
 from clconv.arguments import MOST, Padding, read_integer, read_padding, read_pair
-from clconv.buffers import allocate, copied
+from clconv.buffers import address_of, allocate, copied
+from clconv.crew import Together, together
 from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
@@ -44,6 +45,7 @@ class _Ready:
     problem: ConvProblem
     queue: cl.CommandQueue
     parts: tuple[tuple[int, int, Executable, dict[str, Any]], ...]  # start, count, executable, packed filter and bias
+    together: Together | None  # of the only part
 
 
 class Convolution:
@@ -256,7 +258,11 @@ class Convolution:
         run = run_numpy if on_host else run_device
         if len(ready.parts) == 1:
             _, _, executable, fixed = ready.parts[0]
-            run(executable, queue, fixed, x, residual, out)
+            together = ready.together
+            if together is None:
+                run(executable, queue, fixed, x, residual, out)
+            elif not together.run(address_of(x), address_of(out), 0 if residual is None else address_of(residual)):
+                run_numpy(executable, queue, fixed, x, residual, out, crew=together.crew)
             if given and residual is None:
                 self._remember(x, out, ready)
         else:
@@ -272,7 +278,10 @@ class Convolution:
             return
         if self._seen is not None and all(ref() is array for ref, array in zip(self._seen, (x, out), strict=True)):
             _, _, executable, fixed = ready.parts[0]
-            self._repeated = (Repeated if on_host else RepeatedOnDevice)(executable, ready.queue, fixed, x, out)
+            if on_host:
+                self._repeated = Repeated(executable, ready.queue, fixed, x, out, ready.together)
+            else:
+                self._repeated = RepeatedOnDevice(executable, ready.queue, fixed, x, out)
         else:
             self._seen = weakref.ref(x), weakref.ref(out)
 
@@ -287,7 +296,9 @@ class Convolution:
                 plans = {count: self._plan(problem.with_batch(count)) for _, count in cut}
                 queue = place(plans.values(), self.queue) if on_host else self.queue
                 made = {count: self._build(plan, queue) for count, plan in plans.items()}
-                ready = self._ready[key] = _Ready(problem, queue, tuple((start, count, *made[count]) for start, count in cut))
+                parts = tuple((start, count, *made[count]) for start, count in cut)
+                crew = together(*parts[0][2:], queue, self.queue) if on_host and len(parts) == 1 else None
+                ready = self._ready[key] = _Ready(problem, queue, parts, crew)
         return ready
 
     def _plan(self, problem: ConvProblem) -> Plan:

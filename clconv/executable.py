@@ -12,6 +12,7 @@ import pyopencl as cl
 
 from clconv.algorithms.base import accumulator
 from clconv.buffers import allocate
+from clconv.codes import addressed, helps
 from clconv.errors import DeviceError
 from clconv.plan import BUFFERS, Argument, Float, Int, Launch, Local, Plan
 from clconv.runtime import QueueState, Runtime, require_own_turn
@@ -40,6 +41,10 @@ class _Bound:
                 (self._lasting if argument in _LASTING else self._changing).append((index, argument))
             else:
                 self.kernel.set_arg(index, constant(argument, float_type))
+        self.tells = self.kernel.num_args > len(launch.arguments)  # where its code is, if it is asked
+        if self.tells:
+            self.kernel.set_arg(len(launch.arguments), None)
+            self.kernel.set_arg(len(launch.arguments) + 1, np.int32(0))
 
     def bind(self, buffers: Mapping[str, Any], again: object = None) -> None:
         """Set the buffers; those that live as long as the executable only when they change.
@@ -98,6 +103,17 @@ class Executable:
     runtime : Runtime
         Of the context that it will run on.
 
+    Attributes
+    ----------
+    lock : threading.RLock
+        Held while a call is enqueued.
+    launches : list of Launch
+        The plan's, as they are built.
+    wide : bool
+        Numbers are float64.
+    tells : bool
+        All kernels can tell where their code is.
+
     Notes
     -----
     Methods may be called from several threads. A call's kernels are enqueued without another call's in between, for all
@@ -107,9 +123,12 @@ class Executable:
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.plan = plan
         self.runtime = runtime
-        self._lock = threading.RLock()
-        self._float = np.float64 if accumulator(plan.problem) == "float64" else np.float32
-        self._launches = [_Bound(runtime, launch, self._float) for launch in plan.launches]
+        self.lock = threading.RLock()
+        self.wide = accumulator(plan.problem) == "float64"
+        self._float = np.float64 if self.wide else np.float32
+        self.launches = [addressed(launch) if helps(runtime.info) else launch for launch in plan.launches]
+        self._launches = [_Bound(runtime, launch, self._float) for launch in self.launches]
+        self.tells = all(bound.tells for bound in self._launches)
         self._packing = [] if plan.packing is None else [_Bound(runtime, plan.packing.launch, self._float)]
         self._of_any_filter = plan.packing is not None and "w" not in plan.packing.launch.arguments
         self._kept: dict[int, cl.Buffer] = {}  # per queue, what is packed without reading a filter
@@ -118,10 +137,11 @@ class Executable:
         """Enqueue the packing of a filter into a new buffer, and return that; ``w`` itself if nothing is packed."""
         if not self._packing:
             return w
+        self.runtime.dismiss()
         packed = allocate(self.runtime.context, self.plan.packed_bytes)
         state = self.runtime.queue_state(queue)
-        require_own_turn(self._lock, state.lock)
-        with self._lock, state.lock:
+        require_own_turn(self.lock, state.lock)
+        with self.lock, state.lock:
             try:
                 self._enqueue(state, self._packing, {"w": w, "packed": packed}, wait_for)
                 assert state.last is not None  # something was enqueued just now
@@ -161,8 +181,9 @@ class Executable:
             If the driver refuses to run a kernel, or this thread is in the middle of another call.
         """
         state = self.runtime.queue_state(queue)
-        require_own_turn(self._lock, state.lock)
-        with self._lock, state.lock:
+        require_own_turn(self.lock, state.lock)
+        self.runtime.dismiss()
+        with self.lock, state.lock:
             if pack and self._packing:
                 packed = self._kept.get(queue.int_ptr)
                 buffers = {**buffers, "packed": self._place_of_packed(state) if packed is None else packed}

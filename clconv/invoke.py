@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyopencl as cl
 
-from clconv.buffers import allocate, host_buffer
+from clconv.buffers import address_of, allocate, host_buffer
 from clconv.executable import Executable
 from clconv.runtime import QueueState, Runtime, failed, read_back, settle, wait
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array, output_buffer
+
+if TYPE_CHECKING:
+    from clconv.crew import Crew, Together
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -27,16 +30,24 @@ def run_numpy(
     *,
     wait_for: list[cl.Event] | None = None,
     pack: bool = False,
+    crew: Crew | None = None,
 ) -> None:
-    """Run on NumPy arrays and wait until ``out`` is written. Where device and host share memory, nothing is copied."""
+    """Run on NumPy arrays and wait until ``out`` is written. Where device and host share memory, nothing is copied.
+
+    A crew may come together behind it.
+    """
     buffers = _host_buffers(executable.runtime, fixed, x, residual, out)
     try:
         event = executable.run(queue, buffers, wait_for or None, pack=pack)
+        if crew is not None:
+            crew.muster(None if executable.runtime.in_caller else event)
         read_back(executable.runtime, queue, buffers["y"], out, event)
         executable.runtime.queue_state(queue).let_go()  # of a filter that was packed before; there may be no next time
     except BaseException:
         settle(queue)
         raise
+    if crew is not None:
+        crew.left()
 
 
 def _host_buffers(
@@ -56,11 +67,19 @@ class Repeated:
     Only for PoCL, which works on the arrays' own memory: other drivers may have copied ``x`` when its buffer was made.
     """
 
-    __slots__ = ("__weakref__", "_buffers", "_executable", "_facts", "_out", "_queue", "_x")
+    __slots__ = ("__weakref__", "_addresses", "_buffers", "_executable", "_facts", "_out", "_queue", "_together", "_x")
 
     def __init__(
-        self, executable: Executable, queue: cl.CommandQueue, fixed: Mapping[str, Any], x: _Array, out: _Array
+        self,
+        executable: Executable,
+        queue: cl.CommandQueue,
+        fixed: Mapping[str, Any],
+        x: _Array,
+        out: _Array,
+        together: Together | None,
     ) -> None:
+        self._together = together
+        self._addresses = address_of(x), address_of(out)
         self._executable, self._queue, self._x, self._out = executable, queue, x, out
         self._buffers = _host_buffers(executable.runtime, fixed, x, None, out)
         self._facts = (x.shape, x.dtype, out.shape, out.dtype)
@@ -76,13 +95,21 @@ class Repeated:
 
     def run(self) -> None:
         """Run, and wait until ``out`` is written."""
+        together = self._together
         try:
-            wait(self._executable.run(self._queue, self._buffers, again=self), self._executable.runtime)
+            if together is not None and together.run(*self._addresses):
+                return
+            event = self._executable.run(self._queue, self._buffers, again=self)
+            if together is not None:
+                together.crew.muster(None if self._executable.runtime.in_caller else event)
+            wait(event, self._executable.runtime)
         except BaseException as error:
             settle(self._queue)
             if isinstance(error, cl.Error):
                 raise failed(self._executable.runtime, error) from error
             raise
+        if together is not None:
+            together.crew.left()
 
 
 def run_device(

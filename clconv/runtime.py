@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyopencl as cl
 
@@ -20,6 +20,9 @@ from clconv.errors import DeviceError
 from clconv.fork import in_own_process, require_own_process
 from clconv.plan import Plan
 from clconv.programs import Programs
+
+if TYPE_CHECKING:
+    from clconv.crew import Crew
 
 _COMPLETE = cl.command_execution_status.COMPLETE
 _give_up_processor = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -55,6 +58,13 @@ class QueueState:
                 half_more = min(old.size * 3 // 2, *(d.max_mem_alloc_size for d in context.devices))
                 self._scratch[index] = allocate(context, max(size, half_more))
         return self._scratch
+
+    def is_done(self) -> bool:
+        """Whether what was enqueued last is complete."""
+        if self.last is not None and self.last.command_execution_status > _COMPLETE:
+            return False
+        self.last = None  # so that it is not asked again
+        return True
 
     def finish(self) -> None:
         """Wait for what was enqueued last."""
@@ -117,6 +127,8 @@ class Runtime:
     programs : Programs
     in_caller : bool
         The device runs kernels in the thread that enqueues them; what was enqueued is done.
+    crew : Crew, optional
+        The driver's threads that are kept at hand between calls, if there are such.
     """
 
     def __init__(self, context: cl.Context, device: cl.Device) -> None:
@@ -127,6 +139,12 @@ class Runtime:
         self.programs = Programs(context, device, self.info)
         self._queues: dict[int, QueueState] = {}
         self.in_caller = caller.is_caller(device)
+        self.crew: Crew | None = None
+
+    def dismiss(self) -> None:
+        """Let threads go that are kept at hand: the driver has other work for them."""
+        if self.crew is not None:
+            self.crew.dismiss()
 
     def queue_state(self, queue: cl.CommandQueue) -> QueueState:
         """Return the state of a queue of this context."""

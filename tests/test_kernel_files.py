@@ -26,7 +26,7 @@ def test_there_is_a_kernel_for_every_algorithm_and_the_reverse() -> None:
     other = (
         {k for k in here if k.startswith(("bench/", "network/"))}
         | {p.name for p in KERNEL_DIR.glob("pack_*.cl")}
-        | {"sum_parts.cl"}
+        | {"sum_parts.cl", "persistent.cl"}
     )
     assert here - other == set(CONVOLUTIONS)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pyopencl as cl
 
+from clconv.bound import BoundLaunch
 from clconv.device import DeviceInfo
-from clconv.onnx.bound import BoundLaunch
 from clconv.plan import Launch
 from clconv.runtime import Runtime
 
@@ -103,7 +103,7 @@ class Bell:
             self._last = _enqueue(self._queue, kernel, (self._threads,), (1,), wait_for=wait_for)
             self._stayed += self._threads
 
-    def finish(self) -> None:
+    def wait(self) -> None:
         """Wait for what was enqueued here: OpenCL does not keep the words alive."""
         if self._last is not None:
             self._last.wait()

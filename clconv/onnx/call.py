@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from clconv.buffers import allocate, host_buffer
+from clconv.buffers import address_of, allocate, host_buffer
 from clconv.errors import ShapeError
 from clconv.onnx.program import Program
 from clconv.runtime import read_back, settle
@@ -48,18 +48,29 @@ def run_on_host(program: Program, queue: cl.CommandQueue, tensors: Sequence[Any]
     runtime = program.runtime
     if results is None:
         results = [empty(s, d) for s, d in zip(program.output_shapes, program.output_dtypes, strict=True)]
-    into = [host_buffer(runtime, r if r.size else np.empty(1, r.dtype), output=True) for r in results]
+    arrays = [a if a.size else np.empty(1, a.dtype) for a in (*tensors, *results)]
+    try:
+        if program.run_together(queue, [address_of(a) for a in arrays]):
+            return results
+    except BaseException:
+        settle(queue)
+        raise
     # Held until the results are read: OpenCL does not keep the buffers of a running kernel alive.
-    external = [*(host_buffer(runtime, t if t.size else np.empty(1, t.dtype)) for t in tensors), *into]
+    into = [host_buffer(runtime, a, output=True) for a in arrays[len(tensors) :]]
+    external = [*(host_buffer(runtime, a) for a in arrays[: len(tensors)]), *into]
     try:
         event = program.run(queue, external)
         if event is not None:
+            if program.crew is not None:
+                program.crew.muster(event)
             for buffer, result in zip(into, results, strict=True):
                 if result.size:
                     read_back(runtime, queue, buffer, result, event)
     except BaseException:
         settle(queue)
         raise
+    if program.crew is not None:
+        program.crew.left()
     return results
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,17 +12,19 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from clconv.bound import BoundLaunch
 from clconv.builders import build_ahead
+from clconv.codes import addressed, helps
+from clconv.crew import Led, crew_of
 from clconv.fork import in_own_process
 from clconv.onnx.arena import Arena
 from clconv.onnx.bell import Bell, ringing
-from clconv.onnx.bound import BoundLaunch
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
-from clconv.onnx.persistent import EXTERNAL, Persistent, addressed
 from clconv.onnx.step import Lowering, Step
 from clconv.onnx.store import Store
+from clconv.persistent import EXTERNAL, Persistent
 from clconv.plan import Launch
 from clconv.runtime import failed, require_own_turn
 
@@ -57,13 +60,17 @@ class Program:
         arena.settle()
         self.lock = threading.RLock()
         self._last: Any = None  # the event of the last call
-        self._persistent = stay_awake and Persistent.helps(self.runtime.info) and len(self.external) <= EXTERNAL
+        self._persistent = stay_awake and helps(self.runtime.info) and len(self.external) <= EXTERNAL
         bell = stay_awake and not self._persistent and Bell.helps(self.runtime.info)
         self._bell = Bell(self.runtime) if bell else None
         self._original = original
         build_ahead(self.runtime.programs, self._launches())
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         self.sequence = self._sequence()
+        self.crew = crew_of(store.queue) if stay_awake and self._least_seconds() < sys.getswitchinterval() else None
+        self._led: Led | None = None
+        if self.crew is not None and len(self.sequence) == 1 and isinstance(self.sequence[0], Persistent):
+            self._led = Led(self.crew, self.sequence[0])
         store.finish()  # filters are packed before the first call, which may run on another queue
 
     def _launches(self) -> Iterator[Launch]:
@@ -122,10 +129,15 @@ class Program:
             commands = list(some)
             if together and len(commands) > 1:
                 with contextlib.suppress(OSError):  # nothing is lost but speed
-                    sequence.append(Persistent(self.runtime, self.store.queue, commands))
+                    sequence.append(Persistent(self.runtime, self.store.queue, commands, self.runtime.info.compute_units))
                     continue
             sequence += commands
         return sequence
+
+    def _least_seconds(self) -> float:
+        """Return what the device's limits allow."""
+        info = self.runtime.info
+        return sum(max(step.flops / info.peak_flops, step.bytes / info.bandwidth) for step in self.steps)
 
     def shape_of(self, step: Step) -> tuple[int, ...]:
         """Return the shape of what a step writes."""
@@ -149,6 +161,7 @@ class Program:
         with self.lock, state.lock:
             if not state.in_order and state.last is not None:
                 wait_for = [*(wait_for or ()), state.last]
+            self.runtime.dismiss()
             bell = self._bell if state.in_order else None
             before = state.last
             try:
@@ -164,13 +177,39 @@ class Program:
                 state.last = self._last = event
         return event
 
+    def run_together(self, queue: cl.CommandQueue, addresses: Sequence[int]) -> bool:
+        """Run on arrays of the host, in this thread and with the queue's crew, if that can be done now; return whether it was.
+
+        Parameters
+        ----------
+        queue : pyopencl.CommandQueue
+        addresses : sequence of int
+            Of the inputs, then of the outputs.
+        """
+        crew, led = self.crew, self._led
+        if crew is None or led is None or not crew.present:
+            return False
+        state = self.runtime.queue_state(queue)
+        require_own_turn(self.lock, state.lock)
+        with self.lock, state.lock:
+            if not state.is_done():
+                return False
+            for index, address in enumerate(addresses):
+                led.place(index, address)
+            try:
+                done = led.run()
+            except cl.Error as error:
+                raise failed(self.runtime, error) from error
+        crew.left()
+        return done
+
     def __del__(self) -> None:
         """Wait for a call that is not done: OpenCL does not keep the buffers of a running kernel alive."""
-        if getattr(self, "_last", None) is not None and in_own_process():
+        if in_own_process():
             with contextlib.suppress(cl.Error):  # told where the results are read
-                self._last.wait()
-                if self._bell is not None:
-                    self._bell.finish()
+                for waited in (getattr(self, "_last", None), getattr(self, "_bell", None)):
+                    if waited is not None:
+                        waited.wait()
 
     def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
         """Return the least seconds that each step took on a queue that records times.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from clconv.bound import BoundLaunch
 from clconv.buffers import host_buffer
 from clconv.onnx.arena import Arena
-from clconv.onnx.bound import BoundLaunch
 from clconv.onnx.graph import Array
 from clconv.onnx.spill import Spill
 from clconv.onnx.step import Plans
@@ -101,6 +101,7 @@ class Store:
         self._place = np.empty(0, np.uint8)
 
     def _pack(self, packing: Packing, buffers: Mapping[str, cl.Buffer]) -> None:
+        self.runtime.dismiss()
         state = self.runtime.queue_state(self.queue)
         command = BoundLaunch(self.runtime, packing.launch, buffers, {}, wide=False)
         try:

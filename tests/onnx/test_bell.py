@@ -13,12 +13,13 @@ import clconv.onnx
 from clconv import networks
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
-from clconv.onnx import bell
+from clconv.onnx import bell, program
 from clconv.onnx.bell import LOOKS, Bell
-from clconv.onnx.persistent import Persistent
 from clconv.plan import Launch
 from clconv.runtime import runtime_of
 from clconv.source import KERNEL_DIR
+
+UNTOLD = {"winograd_filter", "write_zeros", "stay_awake", "persistent", "lead", "crew", "address_of"}  # are no step's
 
 ENTRY = re.compile(
     r"__kernel\s+__attribute__\(\(reqd_work_group_size\((?:1|ITEMS), 1, 1\)\)\)\s*void (\w+)\(([^{]*)\) \{\n(.*)"
@@ -35,9 +36,7 @@ def test_every_kernel_of_a_cpu_rings() -> None:
     found = kernels()
     assert len(found) > 40
     for name, parameters, first in found:
-        if name not in ("stay_awake", "persistent", "address_of", "winograd_filter", "write_zeros") and not name.startswith(
-            "pack_"
-        ):  # they run once
+        if name not in UNTOLD and not name.startswith("pack_"):
             assert parameters.endswith("BELL_PARAMETERS"), name
             assert first == "  RING_BELL;", name
 
@@ -45,7 +44,7 @@ def test_every_kernel_of_a_cpu_rings() -> None:
 @pytest.fixture(autouse=True)
 def without_persistent_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose threads have no pause between steps."""
-    monkeypatch.setattr(Persistent, "helps", lambda _device: False)
+    monkeypatch.setattr(program, "helps", lambda _device: False)
 
 
 def words_of(net: clconv.onnx.Network, x: np.ndarray) -> list[int]:
@@ -111,7 +110,7 @@ def test_staying_awake_in_vain_comes_to_an_end() -> None:
     (program,) = net._programs.values()
     made = program._bell
     assert made is not None
-    made.finish()
+    made.wait()
     for _ in range(10):
         net(x)
     assert made._stayed >= 100
@@ -125,13 +124,13 @@ def test_staying_awake_in_vain_comes_to_an_end() -> None:
 @on_pocl
 def test_what_stays_awake_is_waited_for_when_its_network_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[cl.Event | None] = []
-    finish = Bell.finish
+    wait = Bell.wait
 
     def recorded(self: Bell) -> None:
-        finish(self)
+        wait(self)
         waited.append(self._last)
 
-    monkeypatch.setattr(Bell, "finish", recorded)
+    monkeypatch.setattr(Bell, "wait", recorded)
     net = clconv.onnx.load(networks.build("shufflenet_v2", size=32))
     net(np.ones((1, 3, 32, 32), np.float32))
     (program,) = net._programs.values()

@@ -15,17 +15,19 @@ import pytest
 
 import clconv
 import clconv.onnx
-from clconv import networks, processor
+from clconv import crew, networks, persistent, processor
+from clconv.bound import BoundLaunch
 from clconv.caller import beside
+from clconv.codes import code_beside, helps
+from clconv.crew import VARIABLE
 from clconv.device import DeviceInfo
-from clconv.onnx import persistent
-from clconv.onnx.bound import BoundLaunch
-from clconv.onnx.persistent import EXTERNAL, Persistent
+from clconv.persistent import EXTERNAL, Persistent
+from clconv.runtime import Runtime
 from tests.gates import closed, give_time, is_pending, late
 from tests.onnx.models import model, node, numbers
 
 on_known_driver = pytest.mark.skipif(
-    not Persistent.helps(DeviceInfo.of(clconv.default_queue().device)), reason="it is not known how the driver calls kernels"
+    not helps(DeviceInfo.of(clconv.default_queue().device)), reason="it is not known how the driver calls kernels"
 )
 
 
@@ -104,10 +106,8 @@ def test_threads_leave_the_counters_as_they_found_them() -> None:
         net(x)
     (command,) = commands_of(net)
     assert isinstance(command, Persistent)
-    counters = [a for a in command._held if isinstance(a, np.ndarray) and a.dtype == np.int32]
-    assert len(counters) == 1
-    assert len(counters[0]) > 16 * 40
-    assert not counters[0].any()
+    assert command._counters.size > 16 * 40
+    assert not command._counters.any()
 
 
 @on_known_driver
@@ -119,17 +119,12 @@ def test_any_number_of_threads(threads: int, monkeypatch: pytest.MonkeyPatch) ->
     want = clconv.onnx.load(proto, stay_awake=False)(x)
     make = Persistent.__init__
 
-    def with_threads(self: Persistent, runtime: object, queue: cl.CommandQueue, commands: object) -> None:
-        class Other:
-            def __getattr__(self, name: str) -> object:
-                return getattr(runtime, name)
-
-            class info:  # noqa: N801  # stands for an attribute
-                compute_units = threads
-
-        make(self, Other(), queue, commands)  # type: ignore[arg-type]  # has what is needed
+    def with_threads(self: Persistent, runtime: Runtime, queue: cl.CommandQueue, commands: list[BoundLaunch], _: int) -> None:
+        make(self, runtime, queue, commands, threads)
 
     monkeypatch.setattr(Persistent, "__init__", with_threads)
+    monkeypatch.setenv(VARIABLE, "0")  # else a crew of the usual number would lead
+    monkeypatch.setattr(crew, "_crews", {})
     net = clconv.onnx.load(proto)
     for _ in range(10):
         assert_same(net(x), want)
@@ -222,13 +217,13 @@ def test_code_that_is_not_found_costs_speed_alone(monkeypatch: pytest.MonkeyPatc
     net = clconv.onnx.load(proto)
     inputs = inputs_of(net, 1)
     want = net(*inputs)
-    monkeypatch.setattr(persistent, "_code", lost)
+    monkeypatch.setattr(persistent, "code_beside", lost)
     other = clconv.onnx.load(proto)
     assert_same(other(*inputs), want)
     assert all(isinstance(c, BoundLaunch) for c in commands_of(other))
     monkeypatch.undo()
     with pytest.raises(OSError, match="no library of this process holds the code of nothing"):
-        persistent._code(8, "nothing")
+        code_beside(8, "nothing")
 
 
 @on_known_driver
@@ -256,8 +251,8 @@ def test_a_report_counts_kernels_and_commands() -> None:
 
 def test_only_where_it_is_known_how_kernels_are_called() -> None:
     known = DeviceInfo("made up", "Portable Computing Language", "3.0-rc2")
-    assert Persistent.helps(known) == processor.is_x86()
-    assert not Persistent.helps(DeviceInfo("made up", "Portable Computing Language", "6.0"))
-    assert not Persistent.helps(DeviceInfo("made up", "Portable Computing Language", "3.0", is_cpu=False))
-    assert not Persistent.helps(DeviceInfo("made up", "Oclgrind", "3.0", is_simulator=True))
-    assert not Persistent.helps(DeviceInfo("made up", "Intel(R) OpenCL", "3.0"))
+    assert helps(known) == processor.is_x86()
+    assert not helps(DeviceInfo("made up", "Portable Computing Language", "6.0"))
+    assert not helps(DeviceInfo("made up", "Portable Computing Language", "3.0", is_cpu=False))
+    assert not helps(DeviceInfo("made up", "Oclgrind", "3.0", is_simulator=True))
+    assert not helps(DeviceInfo("made up", "Intel(R) OpenCL", "3.0"))

@@ -1,20 +1,15 @@
-"""Steps of a network as one kernel: the driver's threads go from one to the next by themselves."""
+"""Several kernels as one command: threads go from one to the next by themselves, see ``kernels/persistent.cl``."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyopencl as cl
 
-from clconv import processor
-from clconv.device import DeviceInfo
-from clconv.onnx.bound import BoundLaunch
+from clconv.bound import BoundLaunch
+from clconv.codes import code_beside
 from clconv.plan import Launch, Local
 from clconv.runtime import Runtime
 from clconv.tensors import empty
@@ -22,47 +17,32 @@ from clconv.tensors import empty
 _enqueue = cl.enqueue_nd_range_kernel
 
 EXTERNAL = 8
-"""Inputs and outputs of a network at most."""
+"""Arguments that a call brings, at most."""
 
 PARTS = 8
 """In so many parts the work-groups of a step are dealt out at most: each thread looks at the counters of all."""
 
-_DRIVERS = ("3.0",)  # whose compiled kernels are known to be called as network/persistent.cl does
+FILE = "persistent.cl"
+
 _LINE = 16  # counters
 _ALIGN = 128  # bytes, of local memory
-
-_FILE = "network/persistent.cl"
-_RUN = Launch(_FILE, "persistent", (), (), (1,), (1,))
-_ADDRESS = Launch(_FILE, "address_of", (), (), (1,), (1,))
-
-
-class _Symbol(ctypes.Structure):
-    """What ``dladdr`` tells of an address."""
-
-    _fields_ = (
-        ("file", ctypes.c_char_p),
-        ("base", ctypes.c_void_p),
-        ("name", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
-    )
-
-
-def addressed(launch: Launch) -> Launch:
-    """Return a launch whose kernel can tell where its code is, in two parameters more: see ``include/bell.clh``."""
-    return replace(launch, macros=(*launch.macros, ("HAS_BELL", 2)))
+_RUN = Launch(FILE, "persistent", (), (), (1,), (1,))
+_ADDRESS = Launch(FILE, "address_of", (), (), (1,), (1,))
 
 
 class Persistent:
-    """Kernels of a network that follow each other, as one command: see ``network/persistent.cl``.
+    """Kernels that follow each other, as one.
 
     Parameters
     ----------
     runtime : Runtime
-        Of a device that :meth:`helps` says yes to; it works in the host's memory.
+        Of a device that :func:`clconv.codes.helps` says yes to; it works in the host's memory.
     queue : pyopencl.CommandQueue
         To ask kernels and buffers for their addresses.
     commands : sequence of BoundLaunch
-        Of launches that are :func:`addressed`, and whose kernels have the parameters for it.
+        Of launches that are :func:`clconv.codes.addressed`, and whose kernels have the parameters for it.
+    threads : int
+        At most so many take part.
 
     Raises
     ------
@@ -70,48 +50,45 @@ class Persistent:
         If the code of a kernel is not found in the process.
     """
 
-    def __init__(self, runtime: Runtime, queue: cl.CommandQueue, commands: Sequence[BoundLaunch]) -> None:
+    def __init__(self, runtime: Runtime, queue: cl.CommandQueue, commands: Sequence[BoundLaunch], threads: int) -> None:
         self._runtime = runtime
-        self._threads = runtime.info.compute_units
-        self._parts = min(self._threads, PARTS)
+        self._threads = threads
+        self._parts = min(threads, PARTS)
         self._held: list[Any] = [commands]  # OpenCL does not keep what is behind addresses alive
-        self._external = np.zeros((self._threads, EXTERNAL), np.uint64)
+        self._external = np.zeros((threads, EXTERNAL), np.uint64)
         self._local = self._local_memory(commands)
-        codes = _codes(runtime, queue, commands)
-        where = _addresses(runtime, queue, (b for c in commands for b in c.values if isinstance(b, cl.Buffer)))
-        steps = np.zeros((len(commands), 8), np.uint64)
-        for step, command, code in zip(steps, commands, codes, strict=True):
-            step[:7] = (code, *self._arguments(command, where), *self._sizes(command.launch))
-        counters = np.zeros((1 + len(commands) * (self._parts + 1)) * _LINE, np.int32)
-        self.kernel = runtime.programs.kernel(_RUN)
-        numbers = np.int32(len(commands)), np.int32(self._parts)
-        arrays = [self._buffer(array) for array in (steps, self._external, counters)]
-        self.kernel.set_args(arrays[0], numbers[0], arrays[1], arrays[2], numbers[1], *[None] * EXTERNAL)
         self._rebind = sorted({which for command in commands for _, which in command.rebind})
-
-    @staticmethod
-    def helps(device: DeviceInfo) -> bool:
-        """Whether a device's driver is one whose compiled kernels can be called from another."""
-        known = device.is_pocl and device.is_cpu and not device.is_simulator and device.driver.startswith(_DRIVERS)
-        return known and processor.is_x86() and sys.platform == "linux"
+        codes = _codes(runtime, queue, commands)
+        constant = [b for c in commands for b in c.values if isinstance(b, cl.Buffer)]
+        where = dict(zip((b.int_ptr for b in constant), addresses_of(runtime, queue, constant), strict=True))
+        self._steps = np.zeros((len(commands), 8), np.uint64)
+        for step, command, code in zip(self._steps, commands, codes, strict=True):
+            step[:7] = (code, *self._arguments(command, where), *self._sizes(command.launch))
+        self._counters = np.zeros((1 + len(commands) * (self._parts + 1)) * _LINE, np.int32)
+        self._kernel: cl.Kernel | None = None
 
     @staticmethod
     def launches() -> tuple[Launch, ...]:
-        """Return what kernels will be asked for beside the network's."""
+        """Return what kernels will be asked for beside those that follow each other."""
         return _RUN, _ADDRESS
 
     def enqueue(
         self, queue: cl.CommandQueue, external: Sequence[cl.Buffer], wait_for: Sequence[cl.Event] | None = None
     ) -> cl.Event:
-        """Enqueue all steps on buffers that a call brings. One call at a time."""
+        """Enqueue all on buffers that a call brings, for the driver's threads. One call at a time."""
+        if self._kernel is None:
+            self._kernel = self.bind(self._runtime, _RUN, *[None] * EXTERNAL)
         for which in self._rebind:
-            self.kernel.set_arg(5 + which, external[which])
-        return _enqueue(queue, self.kernel, (self._threads,), (1,), wait_for=wait_for)
+            self._kernel.set_arg(5 + which, external[which])
+        return _enqueue(queue, self._kernel, (self._threads,), (1,), wait_for=wait_for)
 
-    def _buffer(self, array: Any) -> cl.Buffer:
-        buffer = over(self._runtime, array)
-        self._held += [array, buffer]
-        return buffer
+    def bind(self, runtime: Runtime, launch: Launch, *more: Any) -> cl.Kernel:
+        """Return a kernel of persistent.cl for a device, with its arguments set."""
+        kernel = runtime.programs.kernel(launch)
+        arrays = [over(runtime, array) for array in (self._steps, self._external, self._counters)]
+        self._held += arrays
+        kernel.set_args(arrays[0], np.int32(len(self._steps)), *arrays[1:], np.int32(self._parts), *more)
+        return kernel
 
     def _local_memory(self, commands: Sequence[BoundLaunch]) -> list[int]:
         """Return the address of local memory for each thread, enough for any of the kernels."""
@@ -158,6 +135,18 @@ def over(runtime: Runtime, array: Any) -> cl.Buffer:
     return cl.Buffer(runtime.context, cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR, hostbuf=array)
 
 
+def addresses_of(runtime: Runtime, queue: cl.CommandQueue, buffers: Iterable[cl.Buffer]) -> list[int]:
+    """Return where the device sees buffers."""
+    asked = list(buffers)
+    found = np.zeros(max(len(asked), 1), np.uint64)
+    kernel, into = runtime.programs.kernel(_ADDRESS), over(runtime, found)
+    for place, buffer in enumerate(asked):
+        kernel.set_args(buffer, into, np.int32(place))
+        _enqueue(queue, kernel, (1,), (1,))
+    queue.finish()
+    return [int(address) for address in found[: len(asked)]]
+
+
 def _padded(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
@@ -173,31 +162,4 @@ def _codes(runtime: Runtime, queue: cl.CommandQueue, commands: Sequence[BoundLau
         _enqueue(queue, command.kernel, command.launch.global_size, command.launch.local_size)
         command.tell(None, 0)
     queue.finish()
-    return [_code(int(a), c.launch.entry) for a, c in zip(beside, commands, strict=True)]
-
-
-def _code(beside: int, entry: str) -> int:
-    """Return the address of a kernel's code from one in the same file, of which PoCL has made a library."""
-    dladdr: Callable[..., int] = ctypes.CDLL(None).dladdr
-    symbol = _Symbol()
-    if not dladdr(ctypes.c_void_p(beside), ctypes.byref(symbol)):
-        raise OSError(f"no library of this process holds the code of {entry}")
-    library = ctypes.CDLL(os.fsdecode(symbol.file))  # PoCL lets go of libraries; this one stays
-    try:
-        code = ctypes.cast(getattr(library, f"_pocl_kernel_{entry}_workgroup"), ctypes.c_void_p).value
-    except AttributeError as error:
-        raise OSError(str(error)) from error
-    assert code is not None  # the library has the symbol
-    return code
-
-
-def _addresses(runtime: Runtime, queue: cl.CommandQueue, buffers: Iterable[cl.Buffer]) -> dict[int, int]:
-    """Return where the device sees buffers, by their handles."""
-    each = {buffer.int_ptr: buffer for buffer in buffers}
-    found = np.zeros(max(len(each), 1), np.uint64)
-    kernel, buffer = runtime.programs.kernel(_ADDRESS), over(runtime, found)
-    for place, asked in enumerate(each.values()):
-        kernel.set_args(asked, buffer, np.int32(place))
-        _enqueue(queue, kernel, (1,), (1,))
-    queue.finish()
-    return {handle: int(address) for handle, address in zip(each, found, strict=False)}
+    return [code_beside(int(a), c.launch.entry) for a, c in zip(beside, commands, strict=True)]

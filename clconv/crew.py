@@ -1,0 +1,261 @@
+"""PoCL's threads, kept at hand between calls that follow each other closely, as every library with threads of its own does.
+
+PoCL lets its threads sleep when there is nothing to do, and 15 to 60 us pass until they are awake again and the caller, who
+sleeps meanwhile, is told that they are done. Many a layer takes no longer. Here the threads stay at a desk for about a
+millisecond behind a call: the next one is done by the thread that calls and by theirs, and nobody is woken for it. See
+``kernels/persistent.cl``.
+
+Only calls on NumPy arrays and the default queue of a PoCL whose kernels can be called like that take part.
+``CLCONV_STAY_AWAKE=0`` lets all threads sleep.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.bound import BoundLaunch
+from clconv.codes import helps
+from clconv.discovery import beside
+from clconv.executable import Executable
+from clconv.fork import in_own_process
+from clconv.persistent import EXTERNAL, FILE, Persistent, addresses_of, over
+from clconv.plan import Launch
+from clconv.runtime import require_own_turn, runtime_of
+
+_enqueue = cl.enqueue_nd_range_kernel
+_COMPLETE = cl.command_execution_status.COMPLETE
+
+VARIABLE = "CLCONV_STAY_AWAKE"
+
+LOOKS = 100_000
+"""How often a thread looks for a next call, each time for 12 to 40 ns, before it goes to sleep."""
+
+CLOSE = 1e-3
+"""Seconds from the end of one call to the beginning of the next, at most, for threads to wait for another one."""
+
+SEVERAL = 8
+"""Calls close behind each other before threads are woken for the next one."""
+
+_PRESENT, _QUIT, _WORDS = 24, 32, 48  # places on the desk, and how many there are
+_LEAD = Launch(FILE, "lead", (), (), (1,), (1,))
+_CREW = Launch(FILE, "crew", (), (), (1,), (1,))
+
+_crews: dict[int, Crew | None] = {}
+_lock = threading.RLock()
+
+
+def crew_of(queue: cl.CommandQueue) -> Crew | None:
+    """Return the crew of a default queue; None where there is none."""
+    key = queue.int_ptr
+    if key not in _crews:
+        with _lock:
+            if key not in _crews:
+                here, info = beside(queue), runtime_of(queue).info
+                wanted = os.environ.get(VARIABLE) != "0" and info.compute_units > 1
+                _crews[key] = Crew(queue, here) if here is not None and wanted and helps(info) else None
+    return _crews[key]
+
+
+class Crew:
+    """Threads of a driver that are at hand, and the desk that work is laid out on.
+
+    Parameters
+    ----------
+    queue : pyopencl.CommandQueue
+        A default one.
+    here : pyopencl.CommandQueue
+        Of the device that works in the thread that calls, see :mod:`clconv.caller`.
+    """
+
+    def __init__(self, queue: cl.CommandQueue, here: cl.CommandQueue) -> None:
+        self.here = here
+        self.threads = runtime_of(queue).info.compute_units
+        self._runtime = runtime_of(queue)
+        self.desk = np.zeros(_WORDS, np.uint64)
+        self._words = memoryview(self.desk)  # type: ignore[arg-type]  # NumPy's arrays are buffers before Python 3.12, too
+        self._there = over(self._runtime, self.desk)
+        self._queue = cl.CommandQueue(self._runtime.context, self._runtime.device)
+        self._kernel: cl.Kernel | None = None
+        self._number = 0
+        self._event: cl.Event | None = None
+        self._left = -CLOSE  # when the last call ended
+        self._calls = 0  # one close behind the other, without a crew
+        self._lock = threading.Lock()
+        self._runtime.crew = self
+        atexit.register(self._go)
+
+    @property
+    def present(self) -> bool:
+        """Whether threads are at the desk and stay there."""
+        words = self._words
+        return bool(words[_PRESENT]) and words[_QUIT] < self._number
+
+    def muster(self, event: cl.Event | None) -> None:
+        """Let threads come to the desk if calls follow each other closely, when what they are at is done.
+
+        Parameters
+        ----------
+        event : pyopencl.Event, optional
+            Of that; None if they are asleep: then only the :data:`SEVERAL`-th such call wakes them, which takes its time.
+        """
+        close = time.perf_counter() - self._left < CLOSE
+        self._calls = self._calls + 1 if close else 0
+        if self._calls < (SEVERAL if event is None else 1) or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._event is not None and self._event.command_execution_status != _COMPLETE:
+                return
+            if self._kernel is None:
+                kernel = self._runtime.programs.kernel(_CREW)
+                kernel.set_arg(0, self._there)
+                kernel.set_arg(2, np.int32(LOOKS))
+                self._kernel = kernel
+            self._number += 1
+            self._kernel.set_arg(1, np.int32(self._number))
+            self._event = _enqueue(
+                self._queue, self._kernel, (self.threads - 1,), (1,), wait_for=None if event is None else [event]
+            )
+        finally:
+            self._lock.release()
+
+    def dismiss(self) -> None:
+        """Let the threads go, for the driver has other work for them."""
+        self._words[_QUIT] = self._number
+
+    def left(self) -> None:
+        """Note that a call has ended."""
+        self._left = time.perf_counter()
+
+    def lead(self, kernel: cl.Kernel) -> bool:
+        """Run a kernel of :class:`Led` in this thread and with those at the desk; False if another thread is at it."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            _enqueue(self.here, kernel, (1,), (1,))
+        finally:
+            self._lock.release()
+        return True
+
+    def _go(self) -> None:
+        """Let the threads go before Python ends, and with it the desk."""
+        if self._event is not None and in_own_process():
+            self.dismiss()
+            with contextlib.suppress(cl.Error):
+                self._event.wait()
+
+
+class Led:
+    """Steps that a crew can be led through.
+
+    Parameters
+    ----------
+    crew : Crew
+    steps : Persistent
+    """
+
+    def __init__(self, crew: Crew, steps: Persistent) -> None:
+        self._crew = crew
+        self._steps = steps
+        self._addresses = np.zeros(EXTERNAL, np.uint64)
+        self._words = memoryview(self._addresses)  # type: ignore[arg-type]  # as above
+        runtime = runtime_of(crew.here)
+        self._buffers = over(runtime, self._addresses), over(runtime, crew.desk)
+        self._kernel = steps.bind(runtime, _LEAD, self._buffers[0], np.int32(crew.threads), self._buffers[1])
+
+    def place(self, index: int, address: int) -> None:
+        """Say where an argument is."""
+        self._words[index] = address
+
+    def run(self) -> bool:
+        """Run the steps, and return when they are done; False if another thread is with the crew, and nothing was done."""
+        return self._crew.lead(self._kernel)
+
+
+class Together:
+    """An executable whose kernels the thread that calls runs with a crew.
+
+    Parameters
+    ----------
+    executable : Executable
+    queue : pyopencl.CommandQueue
+        Of its device.
+    fixed : mapping of str to pyopencl.Buffer or None
+        The arguments that stay.
+    crew : Crew
+    """
+
+    def __init__(self, executable: Executable, queue: cl.CommandQueue, fixed: dict[str, Any], crew: Crew) -> None:
+        self.crew = crew
+        self._executable, self._queue, self._fixed = executable, queue, fixed
+        self._state = executable.runtime.queue_state(queue)
+        self._led: Led | None = None
+        self._scratch: list[cl.Buffer] = []
+        self._possible = True
+
+    def run(self, x: int, out: int, residual: int = 0) -> bool:
+        """Run on arrays at these addresses, and return when it is done; False if it cannot be done now, and nothing was.
+
+        Raises
+        ------
+        DeviceError
+            If this thread is in the middle of another call.
+        """
+        if not self._possible or not self.crew.present:
+            return False
+        executable, state = self._executable, self._state
+        require_own_turn(executable.lock, state.lock)
+        with executable.lock, state.lock:
+            led = self._led or self._prepared()
+            if led is None or not state.is_done():
+                return False
+            if executable.plan.scratch_bytes:
+                self._place_scratch(led)
+            for index, address in enumerate((x, out, residual)):
+                led.place(index, address)
+            done = led.run()
+        self.crew.left()
+        return done
+
+    def _prepared(self) -> Led | None:
+        executable, runtime = self._executable, self._executable.runtime
+        external = {"x": 0, "y": 1, "residual": 2, "scratch0": 3, "scratch1": 4, "scratch2": 5}
+        commands = [BoundLaunch(runtime, launch, self._fixed, external, executable.wide) for launch in executable.launches]
+        try:
+            self._led = Led(self.crew, Persistent(runtime, self._queue, commands, self.crew.threads))
+        except OSError:  # nothing is lost but speed
+            self._possible = False
+        return self._led
+
+    def _place_scratch(self, led: Led) -> None:
+        """Say where the queue's scratch memory is, if that has changed."""
+        runtime, sizes = self._executable.runtime, self._executable.plan.scratch_bytes
+        scratch = self._state.scratch(runtime.context, sizes)[: len(sizes)]
+        if scratch != self._scratch:
+            for index, address in enumerate(addresses_of(runtime, self._queue, scratch), 3):
+                led.place(index, address)
+            self._scratch = scratch
+
+
+def together(
+    executable: Executable, fixed: dict[str, Any], queue: cl.CommandQueue, default: cl.CommandQueue
+) -> Together | None:
+    """Return how an executable is run with the crew of a default queue; None where that cannot be, or does not pay.
+
+    There must be work for several threads, and not more than Python lets one thread do at a time, which keeps its lock.
+    """
+    plan = executable.plan
+    groups = max(math.prod(launch.global_size) // math.prod(launch.local_size) for launch in plan.launches)
+    if groups < 2 or plan.seconds > sys.getswitchinterval() or not executable.tells:
+        return None
+    crew = crew_of(default)
+    return None if crew is None else Together(executable, queue, fixed, crew)

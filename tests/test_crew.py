@@ -1,0 +1,202 @@
+"""Calls close behind each other: threads of the driver stay at hand, take part in the next one, and go when they are to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pyopencl.array as cla
+import pytest
+
+import clconv
+from clconv import crew as crews
+from clconv.crew import VARIABLE, Crew, crew_of
+from clconv.notation import parse
+from clconv.problem import ConvProblem
+from tests.test_discovery import run_python
+
+pytestmark = pytest.mark.skipif(crew_of(clconv.default_queue()) is None, reason="the device's threads cannot be kept at hand")
+
+PROBLEMS = [
+    "3x3 64->64 @28 padding 1",  # Winograd's method, which has scratch memory
+    "1x1 256->256 @28",  # Strassen's
+    "3x3 64->64 @28 padding 1 nhwc",
+    "3x3 64->64 @28 groups 16 padding 1 stride 2",
+    "3x3 96->96 @56 groups 96 padding 1",
+    "3x3 96->96 @57 groups 96 padding 1 stride 2 nhwc",
+    "7x7 3->32 @64 stride 2 padding 3",
+    "3x3 64->64 @7 groups 64 padding 1 nhwc",  # in the thread that calls
+]
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).standard_normal(shape).astype("f")
+
+
+def convolution(problem: ConvProblem, queue: cl.CommandQueue | None = None) -> clconv.Convolution:
+    """A convolution with bias and activation; without a crew if a queue is named."""
+    bias = numbers(problem.OC, seed=2)
+    return clconv.Convolution(
+        numbers(*problem.w_shape, seed=1),
+        bias,
+        stride=problem.stride,
+        padding=problem.padding,
+        groups=problem.G,
+        layout=problem.layout,
+        activation="relu",
+        queue=queue,
+    )
+
+
+@pytest.fixture
+def crew() -> Crew:
+    """The crew of the default queue."""
+    found = crew_of(clconv.default_queue())
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def led(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Grows with each call that a crew, or whoever of it is there, takes part in."""
+    calls: list[bool] = []
+    lead = Crew.lead
+
+    def noting(self: Crew, kernel: Any) -> bool:
+        calls.append(lead(self, kernel))
+        return calls[-1]
+
+    monkeypatch.setattr(Crew, "lead", noting)
+    return calls
+
+
+def until(call: Callable[[], object], there: Callable[[], bool]) -> None:
+    """Call again and again until something is so."""
+    end = time.monotonic() + 20
+    while not there():
+        call()
+        assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_the_same_bits(text: str, led: list[bool]) -> None:
+    problem = parse(text)
+    conv = convolution(problem)
+    inputs = [numbers(*problem.x_shape, seed=s) for s in range(3)]
+    residual = numbers(*problem.output_shape, seed=9)
+    apart = convolution(problem, cl.CommandQueue(clconv.default_queue().context))
+    want, want_added = [apart(x) for x in inputs], apart(inputs[0], residual=residual)
+    assert not led
+    out = np.empty(problem.output_shape, "f")
+    until(lambda: conv(inputs[0], out=out), lambda: any(led))
+    for turn in range(30):
+        np.testing.assert_array_equal(conv(inputs[turn % 3]), want[turn % 3])
+        np.testing.assert_array_equal(conv(inputs[0], residual=residual), want_added)
+        out.fill(np.nan)
+        conv(inputs[turn % 3], out=out)
+        np.testing.assert_array_equal(out, want[turn % 3])
+    before = len(led)
+    for _ in range(20):
+        out.fill(np.nan)
+        conv(inputs[1], out=out)  # the same arrays again
+        np.testing.assert_array_equal(out, want[1])
+    until(lambda: conv(inputs[1], out=out), lambda: len(led) > before)
+    np.testing.assert_array_equal(out, want[1])
+
+
+def test_calls_far_from_each_other_keep_nobody_awake(crew: Crew, led: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = parse("3x3 64->64 @28 padding 1")
+    conv, x = convolution(problem), numbers(*problem.x_shape)
+    until(lambda: time.sleep(0.01), lambda: not crew.present)
+    monkeypatch.setattr(crews, "CLOSE", -1.0)
+    number = crew._number
+    for _ in range(20):
+        conv(x)
+    assert crew._number == number
+    assert not led
+
+
+def test_threads_go_when_nobody_calls(crew: Crew) -> None:
+    problem = parse("3x3 64->64 @28 padding 1")
+    conv, x = convolution(problem), numbers(*problem.x_shape)
+    until(lambda: conv(x), lambda: crew.present)
+    until(lambda: time.sleep(0.01), lambda: not crew._words[crews._PRESENT])
+    assert not crew.present
+
+
+def test_other_work_lets_them_go(crew: Crew) -> None:
+    queue = clconv.default_queue()
+    problem = parse("3x3 64->64 @28 padding 1")
+    conv, x = convolution(problem), numbers(*problem.x_shape)
+    want = conv(x)
+    on_device = cla.to_device(queue, x)
+    for _ in range(5):
+        until(lambda: conv(x), lambda: crew.present)
+        y = conv(on_device)
+        assert not crew.present
+        np.testing.assert_array_equal(y.get(), want)
+
+
+def test_what_the_device_has_not_done_yet_comes_first(crew: Crew) -> None:
+    """A call on arrays of the host uses the scratch memory of the calls on the device before it."""
+    queue = clconv.default_queue()
+    problem = parse("3x3 64->64 @28 padding 1")
+    conv = convolution(problem)
+    x, other = numbers(*problem.x_shape), numbers(*problem.x_shape, seed=5)
+    wants, on_device = [conv(x), conv(other)], cla.to_device(queue, other)
+    for _ in range(30):
+        pending = conv(on_device)
+        np.testing.assert_array_equal(conv(x), wants[0])
+        np.testing.assert_array_equal(pending.get(), wants[1])
+
+
+def test_several_threads_of_the_host(led: list[bool]) -> None:
+    problems = [parse(text) for text in PROBLEMS[:4]]
+    convs = [convolution(problem) for problem in problems]
+    inputs = [numbers(*problem.x_shape) for problem in problems]
+    wants = [conv(x) for conv, x in zip(convs, inputs, strict=True)]
+
+    def work(which: int) -> None:
+        for turn in range(100):
+            i = (which + turn) % 4
+            np.testing.assert_array_equal(convs[i](inputs[i]), wants[i])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work, which) for which in range(4)]:
+            done.result()
+    until(lambda: work(0), lambda: any(led))
+
+
+def test_a_variable_lets_all_threads_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crews, "_crews", {})
+    monkeypatch.setenv(VARIABLE, "0")
+    assert crew_of(clconv.default_queue()) is None
+
+
+def test_none_for_a_queue_that_was_named() -> None:
+    queue = clconv.default_queue()
+    assert crew_of(cl.CommandQueue(queue.context)) is None
+
+
+def test_python_ends_while_threads_are_at_hand() -> None:
+    code = """
+import numpy as np, clconv
+from clconv.crew import crew_of
+conv = clconv.Convolution(np.ones((64, 64, 3, 3), "f"), padding=1)
+x = np.ones((1, 64, 28, 28), "f")
+crew = crew_of(clconv.default_queue())
+seen = 0
+while seen < 5:
+    y = conv(x)
+    seen += crew.present
+print(y[0, 0, 5, 5])
+"""
+    done = run_python(code, **{name: os.environ[name] for name in ("CLCONV_CACHE",) if name in os.environ})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "576.0\n"
+    assert done.stderr == ""
