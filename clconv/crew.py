@@ -56,14 +56,16 @@ _lock = threading.RLock()
 
 def crew_of(queue: cl.CommandQueue) -> Crew | None:
     """Return the crew of a default queue; None where there is none."""
-    key = queue.int_ptr
-    if key not in _crews:
-        with _lock:
-            if key not in _crews:
-                here, info = beside(queue), runtime_of(queue).info
-                wanted = os.environ.get(VARIABLE) != "0" and info.compute_units > 1
-                _crews[key] = Crew(queue, here) if here is not None and wanted and helps(info) else None
-    return _crews[key]
+    here = beside(queue)
+    if here is None:
+        return None
+    key = queue.int_ptr  # of a queue that is there for ever
+    with _lock:
+        if key not in _crews:
+            info = runtime_of(queue).info
+            wanted = os.environ.get(VARIABLE) != "0" and info.compute_units > 1 and helps(info)
+            _crews[key] = Crew(queue, here) if wanted else None
+        return _crews[key]
 
 
 class Crew:

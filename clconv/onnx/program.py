@@ -214,8 +214,8 @@ class Program:
     def time_steps(self, queue: cl.CommandQueue, external: Sequence[Any], rounds: int) -> list[float]:
         """Return the least seconds that each step took on a queue that records times.
 
-        A round is enqueued as a call is, with no waiting between steps, for which threads would go to sleep and have to be
-        woken within the next step's time. The program's buffers are one call's at a time: those before are waited for, and
+        Each step is a command of its own, without waiting in between, for which threads would go to sleep and have to be woken
+        within the next step's time. The program's buffers are one call's at a time: those before are waited for, and
         others wait until this is done.
         """
         best = [float("inf")] * len(self.commands)
