@@ -13,23 +13,25 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import math
 import os
-import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyopencl as cl
 
 from clconv.bound import BoundLaunch
-from clconv.codes import helps
+from clconv.codes import addressed, helps
 from clconv.discovery import beside
 from clconv.executable import Executable
 from clconv.fork import in_own_process
-from clconv.persistent import EXTERNAL, FILE, Persistent, addresses_of, over
-from clconv.plan import Launch
+from clconv.persistent import EXTERNAL, FILE, Persistent, addresses_of, codes_of, over
+from clconv.plan import Int, Launch
 from clconv.runtime import require_own_turn, runtime_of
 
 _enqueue = cl.enqueue_nd_range_kernel
@@ -43,11 +45,13 @@ LOOKS = 100_000
 CLOSE = 1e-3
 """Seconds from the end of one call to the beginning of the next, at most, for threads to wait for another one."""
 
+BRIEF = 1e-3
+"""Seconds for which a call may keep Python's lock: to get it back may take five times as long."""
+
 SEVERAL = 8
 """Calls close behind each other before threads are woken for the next one."""
 
 _PRESENT, _QUIT, _WORDS = 24, 32, 48  # places on the desk, and how many there are
-_LEAD = Launch(FILE, "lead", (), (), (1,), (1,))
 _CREW = Launch(FILE, "crew", (), (), (1,), (1,))
 
 _crews: dict[int, Crew | None] = {}
@@ -56,15 +60,14 @@ _lock = threading.RLock()
 
 def crew_of(queue: cl.CommandQueue) -> Crew | None:
     """Return the crew of a default queue; None where there is none."""
-    here = beside(queue)
-    if here is None:
+    if beside(queue) is None:
         return None
     key = queue.int_ptr  # of a queue that is there for ever
     with _lock:
         if key not in _crews:
             info = runtime_of(queue).info
             wanted = os.environ.get(VARIABLE) != "0" and info.compute_units > 1 and helps(info)
-            _crews[key] = Crew(queue, here) if wanted else None
+            _crews[key] = Crew(queue) if wanted else None
         return _crews[key]
 
 
@@ -75,12 +78,9 @@ class Crew:
     ----------
     queue : pyopencl.CommandQueue
         A default one.
-    here : pyopencl.CommandQueue
-        Of the device that works in the thread that calls, see :mod:`clconv.caller`.
     """
 
-    def __init__(self, queue: cl.CommandQueue, here: cl.CommandQueue) -> None:
-        self.here = here
+    def __init__(self, queue: cl.CommandQueue) -> None:
         self.threads = runtime_of(queue).info.compute_units
         self._runtime = runtime_of(queue)
         self.desk = np.zeros(_WORDS, np.uint64)
@@ -92,7 +92,7 @@ class Crew:
         self._event: cl.Event | None = None
         self._left = -CLOSE  # when the last call ended
         self._calls = 0  # one close behind the other, without a crew
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._runtime.crew = self
         atexit.register(self._go)
 
@@ -112,7 +112,7 @@ class Crew:
         """
         close = time.perf_counter() - self._left < CLOSE
         self._calls = self._calls + 1 if close else 0
-        if self._calls < (SEVERAL if event is None else 1) or not self._lock.acquire(blocking=False):
+        if self._calls < (SEVERAL if event is None else 1) or not self.lock.acquire(blocking=False):
             return
         try:
             if self._event is not None and self._event.command_execution_status != _COMPLETE:
@@ -128,7 +128,7 @@ class Crew:
                 self._queue, self._kernel, (self.threads - 1,), (1,), wait_for=None if event is None else [event]
             )
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def dismiss(self) -> None:
         """Let the threads go, for the driver has other work for them."""
@@ -138,15 +138,15 @@ class Crew:
         """Note that a call has ended."""
         self._left = time.perf_counter()
 
-    def lead(self, kernel: cl.Kernel) -> bool:
-        """Run a kernel of :class:`Led` in this thread and with those at the desk; False if another thread is at it."""
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            _enqueue(self.here, kernel, (1,), (1,))
-        finally:
-            self._lock.release()
-        return True
+    @cached_property
+    def lead_code(self) -> int:
+        """Address of the code of ``lead``."""
+        runtime = self._runtime
+        arguments = ("steps", Int(0), "external", "counters", Int(0), "addresses", Int(0), "desk")
+        launch = addressed(Launch(FILE, "lead", (), arguments, (1,), (1,)))
+        command = BoundLaunch(runtime, launch, dict.fromkeys(a for a in arguments if isinstance(a, str)), {}, wide=False)
+        (code,) = codes_of(runtime, self._queue, [command])
+        return code
 
     def _go(self) -> None:
         """Let the threads go before Python ends, and with it the desk."""
@@ -157,30 +157,47 @@ class Crew:
 
 
 class Led:
-    """Steps that a crew can be led through.
+    """Steps that a crew can be led through, by a call of compiled code: no command of OpenCL's is quick enough.
 
     Parameters
     ----------
     crew : Crew
     steps : Persistent
+    seconds : float
+        That they take, roughly: Python's lock is kept meanwhile if that is little.
     """
 
-    def __init__(self, crew: Crew, steps: Persistent) -> None:
+    def __init__(self, crew: Crew, steps: Persistent, seconds: float) -> None:
         self._crew = crew
-        self._steps = steps
         self._addresses = np.zeros(EXTERNAL, np.uint64)
         self._words = memoryview(self._addresses)  # type: ignore[arg-type]  # as above
-        runtime = runtime_of(crew.here)
-        self._buffers = over(runtime, self._addresses), over(runtime, crew.desk)
-        self._kernel = steps.bind(runtime, _LEAD, self._buffers[0], np.int32(crew.threads), self._buffers[1])
+        numbers = (*steps.arguments, self._addresses.ctypes.data, crew.threads, crew.desk.ctypes.data, 0, 0)  # does not tell
+        values = np.array(numbers, np.uint64)
+        pointers = values.ctypes.data + 8 * np.arange(len(values), dtype=np.uint64)
+        context = np.array([1, 1, 1, 0, 0, 0, 1, 1, 1] + [0] * 7, np.uint64)
+        self._held = steps, values, pointers, context
+        kind = ctypes.PYFUNCTYPE if seconds < BRIEF else ctypes.CFUNCTYPE
+        word = ctypes.c_size_t
+        self._code = kind(None, *[word] * 5)(crew.lead_code)
+        self._arguments = [word(n) for n in (pointers.ctypes.data, context.ctypes.data, 0, 0, 0)]
 
     def place(self, index: int, address: int) -> None:
-        """Say where an argument is."""
+        """Say where an argument is that is not given in each call. Under the crew's lock."""
         self._words[index] = address
 
-    def run(self) -> bool:
-        """Run the steps, and return when they are done; False if another thread is with the crew, and nothing was done."""
-        return self._crew.lead(self._kernel)
+    def run(self, addresses: Sequence[int]) -> bool:
+        """Run the steps on arrays, and return when they are done; False if no crew is there, or busy, and nothing was done."""
+        crew = self._crew
+        if not crew.present or not crew.lock.acquire(blocking=False):
+            return False
+        try:
+            words = self._words
+            for index, address in enumerate(addresses):
+                words[index] = address
+            self._code(*self._arguments)
+        finally:
+            crew.lock.release()
+        return True
 
 
 class Together:
@@ -203,15 +220,18 @@ class Together:
         self._led: Led | None = None
         self._scratch: list[cl.Buffer] = []
         self._possible = True
+        self._at_once: Callable[[Sequence[int]], bool] | None = None
 
-    def run(self, x: int, out: int, residual: int = 0) -> bool:
+    def run(self, addresses: tuple[int, ...]) -> bool:
         """Run on arrays at these addresses, and return when it is done; False if it cannot be done now, and nothing was.
 
-        Raises
-        ------
-        DeviceError
-            If this thread is in the middle of another call.
+        Parameters
+        ----------
+        addresses : tuple of int
+            Of ``x``, ``out`` and, if there is one, the residual.
         """
+        if self._at_once is not None:
+            return self._at_once(addresses)
         if not self._possible or not self.crew.present:
             return False
         executable, state = self._executable, self._state
@@ -220,44 +240,44 @@ class Together:
             led = self._led or self._prepared()
             if led is None or not state.is_done():
                 return False
-            if executable.plan.scratch_bytes:
-                self._place_scratch(led)
-            for index, address in enumerate((x, out, residual)):
-                led.place(index, address)
-            done = led.run()
-        self.crew.left()
-        return done
+            if not executable.plan.scratch_bytes:
+                self._at_once = led.run  # the filter is packed, and nothing is shared with other calls
+            elif not self._place_scratch(led):
+                return False
+            return led.run(addresses)
 
     def _prepared(self) -> Led | None:
         executable, runtime = self._executable, self._executable.runtime
         external = {"x": 0, "y": 1, "residual": 2, "scratch0": 3, "scratch1": 4, "scratch2": 5}
         commands = [BoundLaunch(runtime, launch, self._fixed, external, executable.wide) for launch in executable.launches]
         try:
-            self._led = Led(self.crew, Persistent(runtime, self._queue, commands, self.crew.threads))
+            steps = Persistent(runtime, self._queue, commands, self.crew.threads)
+            self._led = Led(self.crew, steps, executable.plan.seconds)
         except OSError:  # nothing is lost but speed
             self._possible = False
         return self._led
 
-    def _place_scratch(self, led: Led) -> None:
-        """Say where the queue's scratch memory is, if that has changed."""
+    def _place_scratch(self, led: Led) -> bool:
+        """Say where the queue's scratch memory is, if that has changed; False if another thread is with the crew."""
         runtime, sizes = self._executable.runtime, self._executable.plan.scratch_bytes
         scratch = self._state.scratch(runtime.context, sizes)[: len(sizes)]
         if scratch != self._scratch:
-            for index, address in enumerate(addresses_of(runtime, self._queue, scratch), 3):
+            where = addresses_of(runtime, self._queue, scratch)
+            if not self.crew.lock.acquire(blocking=False):
+                return False
+            for index, address in enumerate(where, 3):
                 led.place(index, address)
+            self.crew.lock.release()
             self._scratch = scratch
+        return True
 
 
 def together(
     executable: Executable, fixed: dict[str, Any], queue: cl.CommandQueue, default: cl.CommandQueue
 ) -> Together | None:
-    """Return how an executable is run with the crew of a default queue; None where that cannot be, or does not pay.
-
-    There must be work for several threads, and not more than Python lets one thread do at a time, which keeps its lock.
-    """
-    plan = executable.plan
-    groups = max(math.prod(launch.global_size) // math.prod(launch.local_size) for launch in plan.launches)
-    if groups < 2 or plan.seconds > sys.getswitchinterval() or not executable.tells:
+    """Return how an executable is run with the crew of a default queue; None where that cannot be, or is of no use."""
+    groups = max(math.prod(launch.global_size) // math.prod(launch.local_size) for launch in executable.launches)
+    if groups < 2 or not executable.tells:
         return None
     crew = crew_of(default)
     return None if crew is None else Together(executable, queue, fixed, crew)

@@ -97,7 +97,7 @@ class Repeated:
         """Run, and wait until ``out`` is written."""
         together = self._together
         try:
-            if together is not None and together.run(*self._addresses):
+            if together is not None and together.run(self._addresses):
                 return
             event = self._executable.run(self._queue, self._buffers, again=self)
             if together is not None:

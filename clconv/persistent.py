@@ -58,7 +58,7 @@ class Persistent:
         self._external = np.zeros((threads, EXTERNAL), np.uint64)
         self._local = self._local_memory(commands)
         self._rebind = sorted({which for command in commands for _, which in command.rebind})
-        codes = _codes(runtime, queue, commands)
+        codes = codes_of(runtime, queue, commands)
         constant = [b for c in commands for b in c.values if isinstance(b, cl.Buffer)]
         where = dict(zip((b.int_ptr for b in constant), addresses_of(runtime, queue, constant), strict=True))
         self._steps = np.zeros((len(commands), 8), np.uint64)
@@ -77,17 +77,22 @@ class Persistent:
     ) -> cl.Event:
         """Enqueue all on buffers that a call brings, for the driver's threads. One call at a time."""
         if self._kernel is None:
-            self._kernel = self.bind(self._runtime, _RUN, *[None] * EXTERNAL)
+            self._kernel = self._bound()
         for which in self._rebind:
             self._kernel.set_arg(5 + which, external[which])
         return _enqueue(queue, self._kernel, (self._threads,), (1,), wait_for=wait_for)
 
-    def bind(self, runtime: Runtime, launch: Launch, *more: Any) -> cl.Kernel:
-        """Return a kernel of persistent.cl for a device, with its arguments set."""
-        kernel = runtime.programs.kernel(launch)
-        arrays = [over(runtime, array) for array in (self._steps, self._external, self._counters)]
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        """The first arguments of the kernels of persistent.cl: arrays as addresses."""
+        steps, external, counters = (a.ctypes.data for a in (self._steps, self._external, self._counters))
+        return steps, len(self._steps), external, counters, self._parts
+
+    def _bound(self) -> cl.Kernel:
+        kernel = self._runtime.programs.kernel(_RUN)
+        arrays = [over(self._runtime, array) for array in (self._steps, self._external, self._counters)]
         self._held += arrays
-        kernel.set_args(arrays[0], np.int32(len(self._steps)), *arrays[1:], np.int32(self._parts), *more)
+        kernel.set_args(arrays[0], np.int32(len(self._steps)), *arrays[1:], np.int32(self._parts), *[None] * EXTERNAL)
         return kernel
 
     def _local_memory(self, commands: Sequence[BoundLaunch]) -> list[int]:
@@ -151,8 +156,14 @@ def _padded(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _codes(runtime: Runtime, queue: cl.CommandQueue, commands: Sequence[BoundLaunch]) -> list[int]:
-    """Return the address of each kernel's code, which the process then keeps."""
+def codes_of(runtime: Runtime, queue: cl.CommandQueue, commands: Sequence[BoundLaunch]) -> list[int]:
+    """Return the address of each kernel's code, which the process then keeps.
+
+    Raises
+    ------
+    OSError
+        If one is not found.
+    """
     beside = np.zeros(len(commands), np.uint64)
     buffer = over(runtime, beside)
     for place, command in enumerate(commands):

@@ -27,6 +27,7 @@
  *
  * Macros: none.
  */
+#include "include/bell.clh"
 #include "include/pause.clh"
 
 #define EXTERNAL 8   /* places of a thread: a line of the cache */
@@ -113,11 +114,12 @@ static void take_part(desk_t desk, const int me, const int THREADS) {
             THREADS);
 }
 
-/* In the thread that calls: does the steps with whoever is at the desk, on the addresses of arrays. Nobody is woken, nor has to wake the
- * caller. No thread is at the work any more when it ends. Work-items: one. */
+/* In the thread that calls, which the host calls by its address as well: does the steps with whoever is at the desk, on the addresses of
+ * arrays. Nobody is woken, nor has to wake the caller. No thread is at the work any more when it ends. Work-items: one. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lead(
     __global const ulong *steps, const int STEPS, __global ulong *external, __global volatile int *counters, const int PARTS,
-    __global const ulong *addresses, const int THREADS, desk_t desk) {
+    __global const ulong *addresses, const int THREADS, desk_t desk BELL_PARAMETERS) {
+  RING_BELL;
   const ulong call = desk[CALLS] + 1;
   desk[CALLS] = call;
   desk[WORK] = (ulong)steps, desk[WORK + 1] = STEPS, desk[WORK + 2] = (ulong)external, desk[WORK + 3] = (ulong)counters;

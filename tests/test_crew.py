@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 import clconv
 from clconv import crew as crews
-from clconv.crew import VARIABLE, Crew, crew_of
+from clconv.crew import VARIABLE, Crew, Led, crew_of
 from clconv.notation import parse
 from clconv.problem import ConvProblem
 from tests.test_discovery import run_python
@@ -65,13 +65,15 @@ def crew() -> Crew:
 def led(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Grows with each call that a crew, or whoever of it is there, takes part in."""
     calls: list[bool] = []
-    lead = Crew.lead
+    run = Led.run
 
-    def noting(self: Crew, kernel: Any) -> bool:
-        calls.append(lead(self, kernel))
-        return calls[-1]
+    def noting(self: Led, addresses: Sequence[int]) -> bool:
+        if run(self, addresses):
+            calls.append(True)
+            return True
+        return False
 
-    monkeypatch.setattr(Crew, "lead", noting)
+    monkeypatch.setattr(Led, "run", noting)
     return calls
 
 

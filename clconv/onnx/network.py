@@ -61,8 +61,8 @@ def load(
     queue : pyopencl.CommandQueue, optional
         Where everything runs; :func:`clconv.default_queue` if left out.
     stay_awake : bool
-        Keep PoCL's threads from going to sleep between the kernels of a call, and for a millisecond behind calls that follow each
-        other closely, which matters where these are short. ``False`` enqueues a kernel for each step and lets threads sleep.
+        Keep PoCL's threads from going to sleep between the kernels of a call, and for a millisecond behind calls that follow
+        each other closely, which matters where these are short. ``False`` enqueues a kernel for each step, and lets them sleep.
 
     Returns
     -------

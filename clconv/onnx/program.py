@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -67,10 +66,10 @@ class Program:
         build_ahead(self.runtime.programs, self._launches())
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         self.sequence = self._sequence()
-        self.crew = crew_of(store.queue) if stay_awake and self._least_seconds() < sys.getswitchinterval() else None
+        self.crew = crew_of(store.queue) if stay_awake else None
         self._led: Led | None = None
         if self.crew is not None and len(self.sequence) == 1 and isinstance(self.sequence[0], Persistent):
-            self._led = Led(self.crew, self.sequence[0])
+            self._led = Led(self.crew, self.sequence[0], self._least_seconds())
         store.finish()  # filters are packed before the first call, which may run on another queue
 
     def _launches(self) -> Iterator[Launch]:
@@ -186,22 +185,13 @@ class Program:
         addresses : sequence of int
             Of the inputs, then of the outputs.
         """
-        crew, led = self.crew, self._led
-        if crew is None or led is None or not crew.present:
+        led = self._led
+        if led is None:
             return False
         state = self.runtime.queue_state(queue)
         require_own_turn(self.lock, state.lock)
         with self.lock, state.lock:
-            if not state.is_done():
-                return False
-            for index, address in enumerate(addresses):
-                led.place(index, address)
-            try:
-                done = led.run()
-            except cl.Error as error:
-                raise failed(self.runtime, error) from error
-        crew.left()
-        return done
+            return state.is_done() and led.run(addresses)
 
     def __del__(self) -> None:
         """Wait for a call that is not done: OpenCL does not keep the buffers of a running kernel alive."""
