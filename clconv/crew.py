@@ -30,7 +30,7 @@ from clconv.codes import addressed, helps
 from clconv.discovery import beside
 from clconv.executable import Executable
 from clconv.fork import in_own_process
-from clconv.persistent import EXTERNAL, FILE, Persistent, addresses_of, codes_of, over
+from clconv.persistent import FILE, Persistent, addresses_of, codes_of, over, zeros
 from clconv.plan import Int, Launch
 from clconv.runtime import require_own_turn, runtime_of
 
@@ -51,7 +51,7 @@ BRIEF = 1e-3
 SEVERAL = 8
 """Calls close behind each other before threads are woken for the next one."""
 
-_PRESENT, _QUIT, _WORDS = 24, 32, 48  # places on the desk, and how many there are
+_PRESENT, _QUIT, _WORDS = 16, 24, 32  # places on the desk, and how many there are
 _CREW = Launch(FILE, "crew", (), (), (1,), (1,))
 
 _crews: dict[int, Crew | None] = {}
@@ -83,8 +83,8 @@ class Crew:
     def __init__(self, queue: cl.CommandQueue) -> None:
         self.threads = runtime_of(queue).info.compute_units
         self._runtime = runtime_of(queue)
-        self.desk = np.zeros(_WORDS, np.uint64)
-        self._words = memoryview(self.desk)  # type: ignore[arg-type]  # NumPy's arrays are buffers before Python 3.12, too
+        self.desk = zeros(_WORDS, np.uint64)
+        self._words = memoryview(self.desk)
         self._there = over(self._runtime, self.desk)
         self._queue = cl.CommandQueue(self._runtime.context, self._runtime.device)
         self._kernel: cl.Kernel | None = None
@@ -142,7 +142,7 @@ class Crew:
     def lead_code(self) -> int:
         """Address of the code of ``lead``."""
         runtime = self._runtime
-        arguments = ("steps", Int(0), "external", "counters", Int(0), "addresses", Int(0), "desk")
+        arguments = ("steps", Int(0), "counters", Int(0), Int(0), "desk")
         launch = addressed(Launch(FILE, "lead", (), arguments, (1,), (1,)))
         command = BoundLaunch(runtime, launch, dict.fromkeys(a for a in arguments if isinstance(a, str)), {}, wide=False)
         (code,) = codes_of(runtime, self._queue, [command])
@@ -169,9 +169,8 @@ class Led:
 
     def __init__(self, crew: Crew, steps: Persistent, seconds: float) -> None:
         self._crew = crew
-        self._addresses = np.zeros(EXTERNAL, np.uint64)
-        self._words = memoryview(self._addresses)  # type: ignore[arg-type]  # as above
-        numbers = (*steps.arguments, self._addresses.ctypes.data, crew.threads, crew.desk.ctypes.data, 0, 0)  # does not tell
+        self._words = memoryview(steps.external)
+        numbers = (*steps.arguments, crew.threads, crew.desk.ctypes.data, 0, 0)  # and it is not to tell where its code is
         values = np.array(numbers, np.uint64)
         pointers = values.ctypes.data + 8 * np.arange(len(values), dtype=np.uint64)
         context = np.array([1, 1, 1, 0, 0, 0, 1, 1, 1] + [0] * 7, np.uint64)

@@ -44,6 +44,11 @@ class Persistent:
     threads : int
         At most so many take part.
 
+    Attributes
+    ----------
+    external : array
+        The addresses of what a call brings, written before or by the call.
+
     Raises
     ------
     OSError
@@ -55,16 +60,16 @@ class Persistent:
         self._threads = threads
         self._parts = min(threads, PARTS)
         self._held: list[Any] = [commands]  # OpenCL does not keep what is behind addresses alive
-        self._external = np.zeros((threads, EXTERNAL), np.uint64)
+        self.external = zeros(EXTERNAL, np.uint64)
         self._local = self._local_memory(commands)
         self._rebind = sorted({which for command in commands for _, which in command.rebind})
         codes = codes_of(runtime, queue, commands)
         constant = [b for c in commands for b in c.values if isinstance(b, cl.Buffer)]
         where = dict(zip((b.int_ptr for b in constant), addresses_of(runtime, queue, constant), strict=True))
-        self._steps = np.zeros((len(commands), 8), np.uint64)
+        self._steps = zeros((len(commands), 8), np.uint64)
         for step, command, code in zip(self._steps, commands, codes, strict=True):
             step[:7] = (code, *self._arguments(command, where), *self._sizes(command.launch))
-        self._counters = np.zeros((1 + len(commands) * (self._parts + 1)) * _LINE, np.int32)
+        self._counters = zeros((1 + len(commands) * (self._parts + 1)) * _LINE, np.int32)
         self._kernel: cl.Kernel | None = None
 
     @staticmethod
@@ -84,15 +89,15 @@ class Persistent:
 
     @property
     def arguments(self) -> tuple[int, ...]:
-        """The first arguments of the kernels of persistent.cl: arrays as addresses."""
-        steps, external, counters = (a.ctypes.data for a in (self._steps, self._external, self._counters))
-        return steps, len(self._steps), external, counters, self._parts
+        """The first arguments of the kernels of persistent.cl, arrays as addresses."""
+        return self._steps.ctypes.data, len(self._steps), self._counters.ctypes.data, self._parts
 
     def _bound(self) -> cl.Kernel:
         kernel = self._runtime.programs.kernel(_RUN)
-        arrays = [over(self._runtime, array) for array in (self._steps, self._external, self._counters)]
+        steps, counters, external = arrays = [over(self._runtime, a) for a in (self._steps, self._counters, self.external)]
         self._held += arrays
-        kernel.set_args(arrays[0], np.int32(len(self._steps)), *arrays[1:], np.int32(self._parts), *[None] * EXTERNAL)
+        numbers = np.int32(len(self._steps)), np.int32(self._parts)
+        kernel.set_args(steps, numbers[0], counters, numbers[1], external, *[None] * EXTERNAL)
         return kernel
 
     def _local_memory(self, commands: Sequence[BoundLaunch]) -> list[int]:
@@ -105,24 +110,23 @@ class Persistent:
     def _arguments(self, command: BoundLaunch, where: dict[int, int]) -> tuple[int, int]:
         """Return the address of a kernel's arguments for the first thread, and the distance to the next one's."""
         arguments = command.launch.arguments
-        own = bool(command.rebind) or any(isinstance(a, Local) for a in arguments)
-        values = np.zeros((self._threads if own else 1, len(arguments) + 2), np.uint64)  # the bell is a null pointer
+        local = any(isinstance(a, Local) for a in arguments)
+        values = np.zeros((self._threads if local else 1, len(arguments) + 2), np.uint64)  # the bell is a null pointer
         for index, value in enumerate(command.values):
             if isinstance(value, cl.Buffer):
                 values[:, index] = where[value.int_ptr]
             elif isinstance(value, np.generic):
                 values[:, index] = int.from_bytes(value.tobytes(), "little")
         pointers = values.ctypes.data + 8 * np.arange(values.size, dtype=np.uint64).reshape(values.shape)
-        for thread in range(len(values) if own else 0):
-            local = self._local[thread]
+        for index, which in command.rebind:
+            pointers[:, index] = self.external[which:].ctypes.data
+        for row, start in zip(values if local else [], self._local, strict=False):
             for index, argument in enumerate(arguments):
                 if isinstance(argument, Local):
-                    values[thread, index] = local
-                    local += _padded(argument.bytes)
-            for index, which in command.rebind:
-                pointers[thread, index] = self._external[thread, which:].ctypes.data
+                    row[index] = start
+                    start += _padded(argument.bytes)
         self._held += [values, pointers]
-        return pointers.ctypes.data, pointers.strides[0] if own else 0
+        return pointers.ctypes.data, pointers.strides[0] if local else 0
 
     def _sizes(self, launch: Launch) -> tuple[int, ...]:
         """Return the address of a kernel's context, all of its work-groups, and those along the first two dimensions."""
@@ -133,6 +137,13 @@ class Persistent:
         context[6:9] = (*launch.local_size, *rest)
         self._held.append(context)
         return context.ctypes.data, int(context[:3].prod()), int(context[0]), int(context[1])
+
+
+def zeros(shape: int | tuple[int, ...], dtype: type) -> Any:
+    """Return an array that begins where a line of the cache does."""
+    array = empty(shape if isinstance(shape, tuple) else (shape,), np.dtype(dtype))
+    array.fill(0)
+    return array
 
 
 def over(runtime: Runtime, array: Any) -> cl.Buffer:

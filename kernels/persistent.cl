@@ -15,7 +15,7 @@
  *
  * steps      STEPS x 8: address of the code; of its arguments, those of thread 0; bytes from there to the next thread's, 0 where all
  *            have the same; address of its context; work-groups, those along x, those along y; nothing
- * external   THREADS x EXTERNAL: where arguments read the addresses of what a call brings, each thread its own
+ * external   EXTERNAL: where arguments read the addresses of what a call brings
  * counters   16: threads that have left; then for each step (PARTS + 1) x 16: work-groups that were taken of each part, and those done.
  *            All are 0 before a call and after it
  *
@@ -30,7 +30,6 @@
 #include "include/bell.clh"
 #include "include/pause.clh"
 
-#define EXTERNAL 8   /* places of a thread: a line of the cache */
 #define LINE 16      /* numbers, of which one is used, so that two counters do not share a line */
 #define PATIENCE 256 /* looks, 3 to 10 us, before a thread asks whether another one wants its core */
 
@@ -75,60 +74,52 @@ static void clear(__global volatile int *counters, const int STEPS, const int PA
   for (int i = 0; i < count; i++) counters[i] = 0;
 }
 
-/* Work-items: one for each thread. The last one to leave sets the counters to 0. */
+/* Work-items: one for each thread. All write the same addresses. The last one to leave sets the counters to 0. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void persistent(
-    __global const ulong *steps, const int STEPS, __global ulong *external, __global volatile int *counters, const int PARTS,
+    __global const ulong *steps, const int STEPS, __global volatile int *counters, const int PARTS, __global ulong *external,
     __global void *external0, __global void *external1, __global void *external2, __global void *external3,
     __global void *external4, __global void *external5, __global void *external6, __global void *external7) {
   const int me = get_global_id(0), THREADS = get_global_size(0);
-  __global ulong *place = external + me * EXTERNAL;
-  place[0] = (ulong)external0, place[1] = (ulong)external1, place[2] = (ulong)external2, place[3] = (ulong)external3;
-  place[4] = (ulong)external4, place[5] = (ulong)external5, place[6] = (ulong)external6, place[7] = (ulong)external7;
+  external[0] = (ulong)external0, external[1] = (ulong)external1, external[2] = (ulong)external2, external[3] = (ulong)external3;
+  external[4] = (ulong)external4, external[5] = (ulong)external5, external[6] = (ulong)external6, external[7] = (ulong)external7;
   run_steps(steps, STEPS, counters, PARTS, me, THREADS);
   if (atomic_inc(counters) == THREADS - 1) clear(counters, STEPS, PARTS);
 }
 
-/* The desk: where the thread that calls lays out its work for the driver's threads, which stay there for a while between two calls.
+/* The desk: where the thread that calls lays out its work for the driver's threads, which stay there for a while between two calls. What is
+ * read and written together lies in one line of the cache.
  *
  *   OPEN      number of the call that a thread may take part in, 0 for none
+ *   WORK      steps, STEPS, counters, PARTS of that call
  *   CALLS     how many there have been
  *   INSIDE    threads that take part, or look whether they may
  *   PRESENT   threads that are there
  *   QUIT      number of the last crew that is to leave
- *   WORK      the arguments of lead
  */
 #define OPEN 0
-#define CALLS 8
-#define INSIDE 16
-#define PRESENT 24
-#define QUIT 32
-#define WORK 40
+#define WORK 1
+#define CALLS 5
+#define INSIDE 8
+#define PRESENT 16
+#define QUIT 24
 
 typedef __global volatile ulong *desk_t;
 
-static void take_part(desk_t desk, const int me, const int THREADS) {
-  __global const ulong *addresses = (__global const ulong *)desk[WORK + 5];
-  __global ulong *place = (__global ulong *)desk[WORK + 2] + me * EXTERNAL;
-  for (int i = 0; i < EXTERNAL; i++) place[i] = addresses[i];
-  run_steps((__global const ulong *)desk[WORK], (int)desk[WORK + 1], (__global volatile int *)desk[WORK + 3], (int)desk[WORK + 4], me,
-            THREADS);
-}
-
-/* In the thread that calls, which the host calls by its address as well: does the steps with whoever is at the desk, on the addresses of
- * arrays. Nobody is woken, nor has to wake the caller. No thread is at the work any more when it ends. Work-items: one. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lead(
-    __global const ulong *steps, const int STEPS, __global ulong *external, __global volatile int *counters, const int PARTS,
-    __global const ulong *addresses, const int THREADS, desk_t desk BELL_PARAMETERS) {
+/* In the thread that calls, which the host calls by its address as well: does the steps with whoever is at the desk; the addresses of arrays
+ * were written before. Nobody is woken, nor has to wake the caller. No thread is at the work any more when it ends. Work-items: one. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lead(__global const ulong *steps, const int STEPS,
+                                                                  __global volatile int *counters, const int PARTS,
+                                                                  const int THREADS, desk_t desk BELL_PARAMETERS) {
   RING_BELL;
+  __global volatile int *inside = (__global volatile int *)&desk[INSIDE];
   const ulong call = desk[CALLS] + 1;
   desk[CALLS] = call;
-  desk[WORK] = (ulong)steps, desk[WORK + 1] = STEPS, desk[WORK + 2] = (ulong)external, desk[WORK + 3] = (ulong)counters;
-  desk[WORK + 4] = PARTS, desk[WORK + 5] = (ulong)addresses;
+  desk[WORK] = (ulong)steps, desk[WORK + 1] = STEPS, desk[WORK + 2] = (ulong)counters, desk[WORK + 3] = PARTS;
   desk[OPEN] = call;
-  take_part(desk, 0, THREADS);
+  run_steps(steps, STEPS, counters, PARTS, 0, THREADS);
   desk[OPEN] = 0;
-  atomic_inc((__global volatile int *)&desk[OPEN + 1]); /* what others do not see yet of the line before is seen by now */
-  WAIT_WHILE((int)desk[INSIDE]);
+  atomic_add(inside, 0); /* whoever comes inside from now on sees that nothing is open */
+  WAIT_WHILE(*inside);
   clear(counters, STEPS, PARTS);
 }
 
@@ -144,7 +135,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void crew(desk_t desk, c
       atomic_inc(inside); /* from here on, a call that is open does not end */
       last = desk[OPEN];
       if (last) {
-        take_part(desk, me, THREADS);
+        run_steps((__global const ulong *)desk[WORK], (int)desk[WORK + 1], (__global volatile int *)desk[WORK + 2],
+                  (int)desk[WORK + 3], me, THREADS);
         looks = 0;
       }
       atomic_dec(inside);

@@ -69,7 +69,8 @@ class Program:
         self.crew = crew_of(store.queue) if stay_awake else None
         self._led: Led | None = None
         if self.crew is not None and len(self.sequence) == 1 and isinstance(self.sequence[0], Persistent):
-            self._led = Led(self.crew, self.sequence[0], self._least_seconds())
+            with contextlib.suppress(OSError):  # as in _sequence
+                self._led = Led(self.crew, self.sequence[0], self._least_seconds())
         store.finish()  # filters are packed before the first call, which may run on another queue
 
     def _launches(self) -> Iterator[Launch]:
