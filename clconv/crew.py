@@ -71,6 +71,17 @@ def crew_of(queue: cl.CommandQueue) -> Crew | None:
         return _crews[key]
 
 
+def _after_fork() -> None:
+    """Forget the threads, which did not come along; a call then ends as any does in such a process."""
+    for crew in _crews.values():
+        if crew is not None:
+            crew.desk.fill(0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Crew:
     """Threads of a driver that are at hand, and the desk that work is laid out on.
 

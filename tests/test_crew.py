@@ -185,6 +185,33 @@ def test_none_for_a_queue_that_was_named() -> None:
     assert crew_of(cl.CommandQueue(queue.context)) is None
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_they_do_not_come_along_into_another_process() -> None:
+    code = """
+import os, numpy as np, clconv
+from clconv.crew import crew_of
+conv = clconv.Convolution(np.ones((64, 64, 3, 3), "f"), padding=1)
+x = np.ones((1, 64, 28, 28), "f")
+crew, seen = crew_of(clconv.default_queue()), 0
+while seen < 5:
+    conv(x)
+    seen += crew.present
+if os.fork():
+    os.wait()
+    conv(x)
+    print("parent")
+else:
+    try:
+        conv(x)
+    except clconv.DeviceError as error:
+        print("forked" in str(error), flush=True)
+    os._exit(0)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "parent"]
+
+
 def test_python_ends_while_threads_are_at_hand() -> None:
     code = """
 import numpy as np, clconv
@@ -198,7 +225,7 @@ while seen < 5:
     seen += crew.present
 print(y[0, 0, 5, 5])
 """
-    done = run_python(code, **{name: os.environ[name] for name in ("CLCONV_CACHE",) if name in os.environ})
+    done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "576.0\n"
     assert done.stderr == ""
