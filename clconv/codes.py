@@ -37,6 +37,14 @@ def addressed(launch: Launch) -> Launch:
     return replace(launch, macros=(*launch.macros, ("HAS_BELL", 2)))
 
 
+def told(launch: Launch, device: DeviceInfo) -> Launch:
+    """Return a launch as it is built for a device: :func:`addressed` where that helps.
+
+    Those that pack filters as well, though nobody asks them: they are in one program with those that read what they pack.
+    """
+    return addressed(launch) if helps(device) else launch
+
+
 def code_beside(beside: int, entry: str) -> int:
     """Return the address of a kernel's code from one in the same file, of which PoCL has made a library."""
     dladdr: Callable[..., int] = ctypes.CDLL(None).dladdr

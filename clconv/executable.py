@@ -12,7 +12,7 @@ import pyopencl as cl
 
 from clconv.algorithms.base import accumulator
 from clconv.buffers import allocate
-from clconv.codes import addressed, helps
+from clconv.codes import told
 from clconv.errors import DeviceError
 from clconv.plan import BUFFERS, Argument, Float, Int, Launch, Local, Plan
 from clconv.runtime import QueueState, Runtime, require_own_turn
@@ -126,10 +126,11 @@ class Executable:
         self.lock = threading.RLock()
         self.wide = accumulator(plan.problem) == "float64"
         self._float = np.float64 if self.wide else np.float32
-        self.launches = [addressed(launch) if helps(runtime.info) else launch for launch in plan.launches]
+        self.launches = [told(launch, runtime.info) for launch in plan.launches]
         self._launches = [_Bound(runtime, launch, self._float) for launch in self.launches]
         self.tells = all(bound.tells for bound in self._launches)
-        self._packing = [] if plan.packing is None else [_Bound(runtime, plan.packing.launch, self._float)]
+        packing = [] if plan.packing is None else [told(plan.packing.launch, runtime.info)]
+        self._packing = [_Bound(runtime, launch, self._float) for launch in packing]
         self._of_any_filter = plan.packing is not None and "w" not in plan.packing.launch.arguments
         self._kept: dict[int, cl.Buffer] = {}  # per queue, what is packed without reading a filter
 

@@ -13,7 +13,7 @@ import pyopencl as cl
 
 from clconv.bound import BoundLaunch
 from clconv.builders import build_ahead
-from clconv.codes import addressed, helps
+from clconv.codes import helps, told
 from clconv.crew import Led, crew_of
 from clconv.fork import in_own_process
 from clconv.onnx.arena import Arena
@@ -80,14 +80,12 @@ class Program:
         if self._persistent:
             yield from Persistent.launches()
         for step in self.steps:
-            yield from (packing.launch for packing, _ in step.packs.values())
+            yield from (told(packing.launch, self.runtime.info) for packing, _ in step.packs.values())
             yield from map(self._told, step.launches)
 
     def _told(self, launch: Launch) -> Launch:
         """Return a launch as this program asks for it."""
-        if self._persistent:
-            return addressed(launch)
-        return launch if self._bell is None else ringing(launch)
+        return told(launch, self.runtime.info) if self._bell is None else ringing(launch)
 
     def _bound(self, index: int, step: Step) -> list[BoundLaunch]:
         """Find the buffers of a step's arguments and bind its kernels to them."""

@@ -12,6 +12,7 @@ import pyopencl as cl
 
 from clconv.bound import BoundLaunch
 from clconv.buffers import host_buffer
+from clconv.codes import told
 from clconv.onnx.arena import Arena
 from clconv.onnx.graph import Array
 from clconv.onnx.spill import Spill
@@ -103,7 +104,8 @@ class Store:
     def _pack(self, packing: Packing, buffers: Mapping[str, cl.Buffer]) -> None:
         self.runtime.dismiss()
         state = self.runtime.queue_state(self.queue)
-        command = BoundLaunch(self.runtime, packing.launch, buffers, {}, wide=False)
+        command = BoundLaunch(self.runtime, told(packing.launch, self.runtime.info), buffers, {}, wide=False)
+        command.tell(None, 0)
         try:
             with state.lock:
                 wait_for = None if state.in_order or state.last is None else [state.last]
