@@ -186,7 +186,9 @@ def test_several_threads_of_the_host_and_several_networks() -> None:
 def other_than(entry: str, command: BoundLaunch) -> bool:
     """In place of asking the kernel, which has the parameters all the same."""
     index = len(command.launch.arguments)
-    if command.kernel.num_args > index and command.launch.entry == entry:
+    if command.kernel.num_args == index:
+        return False
+    if command.launch.entry == entry:
         command.kernel.set_arg(index, None)
         command.kernel.set_arg(index + 1, np.int32(0))
     return command.launch.entry != entry
