@@ -1,4 +1,4 @@
-"""A kernel of a network with its arguments set."""
+"""A kernel with its arguments set, but for those that each call brings: in a network, or where a crew runs it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pyopencl as cl
 from clconv.activation import ActivationLike
 from clconv.arguments import MOST, Padding, read_integer, read_padding, read_pair
 from clconv.buffers import address_of, allocate, copied
-from clconv.crew import Together, together
+from clconv.crew import Together, together_of
 from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
@@ -297,8 +297,8 @@ class Convolution:
                 queue = place(plans.values(), self.queue) if on_host else self.queue
                 made = {count: self._build(plan, queue) for count, plan in plans.items()}
                 parts = tuple((start, count, *made[count]) for start, count in cut)
-                crew = together(*parts[0][2:], queue, self.queue) if on_host and len(parts) == 1 else None
-                ready = self._ready[key] = _Ready(problem, queue, parts, crew)
+                together = together_of(*parts[0][2:], queue, self.queue) if on_host and len(parts) == 1 else None
+                ready = self._ready[key] = _Ready(problem, queue, parts, together)
         return ready
 
     def _plan(self, problem: ConvProblem) -> Plan:

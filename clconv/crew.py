@@ -282,7 +282,7 @@ class Together:
         return True
 
 
-def together(
+def together_of(
     executable: Executable, fixed: dict[str, Any], queue: cl.CommandQueue, default: cl.CommandQueue
 ) -> Together | None:
     """Return how an executable is run with the crew of a default queue; None where that cannot be, or is of no use."""

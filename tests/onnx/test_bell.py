@@ -13,7 +13,8 @@ import clconv.onnx
 from clconv import networks
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
-from clconv.onnx import bell, program
+from clconv.onnx import bell
+from clconv.onnx import program as programs
 from clconv.onnx.bell import LOOKS, Bell
 from clconv.plan import Launch
 from clconv.runtime import runtime_of
@@ -44,7 +45,7 @@ def test_every_kernel_of_a_cpu_rings() -> None:
 @pytest.fixture(autouse=True)
 def without_persistent_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose threads have no pause between steps."""
-    monkeypatch.setattr(program, "helps", lambda _device: False)
+    monkeypatch.setattr(programs, "helps", lambda _device: False)
 
 
 def words_of(net: clconv.onnx.Network, x: np.ndarray) -> list[int]:

@@ -58,7 +58,4 @@ def test_no_finding_in_the_simulator() -> None:
     ran = re.search(r"kernels: (.*)", done.stdout)
     assert ran is not None
     all_there = {path.stem for path in (KERNEL_DIR / "network").glob("*.cl")}
-    assert set(ran[1].split()) == all_there - {
-        "stay_awake",
-        "persistent",
-    }  # for threads; see test_bell.py and test_persistent.py
+    assert set(ran[1].split()) == all_there - {"stay_awake"}  # which is for threads; see test_bell.py
