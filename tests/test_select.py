@@ -120,6 +120,20 @@ def test_no_two_work_items_write_a_row(rows: int) -> None:
         assert launch.global_size[0] * int(dict(launch.macros)["TILE_OH"]) <= rows
 
 
+@pytest.mark.parametrize("units", [1, 2, 6, 64])
+@pytest.mark.parametrize(("channels", "rows"), [(16, 7), (120, 3), (256, 7), (1024, 7), (1024, 1), (512, 14)])
+def test_every_block_of_channels_has_some(channels: int, rows: int, units: int) -> None:
+    """Few rows are shared by channels, in blocks of 512 bytes and more; none is empty, which the kernel takes for granted."""
+    problem = ConvProblem((1, rows, 7, channels), (3, 3, 1, channels), padding=1, groups=channels, layout="NHWC")
+    for plan in DepthwisePixelSimd().plans(problem, replace(CPU, compute_units=units)):
+        (launch,) = plan.launches
+        _, blocks, _ = launch.global_size
+        assert 1 <= blocks <= max(1, channels * 4 // 512)
+        assert blocks <= max(1, channels // int(dict(launch.macros)["VEC"]))
+        if units == 2 and rows <= 7 and channels >= 256:
+            assert blocks == 2
+
+
 def test_limits() -> None:
     problem = parse("3x3 64->64 @56")
     free = select(problem, CPU)

@@ -18,6 +18,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
+from clconv.algorithms.depthwise.pixel_tiles import edge
 from clconv.algorithms.items import START, few_items, seconds
 from clconv.algorithms.packing import pack_filter, pack_strassen
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
@@ -243,7 +244,8 @@ def _together(
         *window,
         *part.macros,
         ahead(p, device, part.packing.bytes // part.blocks),
-        *(("TILE_OW", columns), ("HAS_SHIFT", int(first.bias)), ("CLAMP", int(clamp != _CLAMPS["identity"]))),
+        *(("TILE_OW", columns), ("EDGE", edge(first))),
+        *(("HAS_SHIFT", int(first.bias)), ("CLAMP", int(clamp != _CLAMPS["identity"]))),
     )
     arguments: tuple[Argument, ...] = (
         *("x", "taps", "shift", "packed", "bias", "residual", "y", *local),

@@ -56,21 +56,46 @@ typedef pixels_t quarter_t;
 #include "include/strassen_tile.clh"
 #endif
 
-/* TILE_OW pixels of d, VEC channels, to local memory; p and iw0 are where the first tap of the first pixel would stand. */
-ITEM void depthwise_tile(__global const real *p, __global const acc_t *taps, __global const real *shift, __local acc_t *d,
-                         const lanes_t channels, const int ih0, const int iw0, const int TAP_PITCH, const int PITCH,
-                         const int IC, const int IH, const int IW, const acc_t low, const acc_t high) {
+/* VEC channels of a tile. */
+INLINE void depthwise_vector(const bool inside, const bool whole, __global const real *p, __global const acc_t *taps,
+                             __global const real *shift, __local acc_t *d, const lanes_t channels, const int ih0, const int iw0,
+                             const int TAP_PITCH, const int PITCH, const int IC, const int IH, const int IW, const acc_t low,
+                             const acc_t high) {
   vec first = VEC_OF(0);
-  if (HAS_SHIFT) first = LOAD_LANES(shift, channels);
+  if (HAS_SHIFT) first = whole ? LOAD_VEC(shift) : LOAD_LANES(shift, channels);
   vec acc[1][TILE_OW];
   UNROLL for (int j = 0; j < TILE_OW; j++) acc[0][j] = first;
-  if (iw0 >= 0 && iw0 + SPAN_W <= IW && channels == ALL_LANES) add_taps(acc, true, p, taps, channels, ih0, iw0, TAP_PITCH, IC, IH, IW);
-  else add_taps(acc, false, p, taps, channels, ih0, iw0, TAP_PITCH, IC, IH, IW);
+  add_taps(acc, inside, whole, p, taps, channels, ih0, iw0, TAP_PITCH, IC, IH, IW);
+  ADDRESS_ANEW(d);
   UNROLL for (int j = 0; j < TILE_OW; j++) {
     vec v = acc[0][j];
     if (CLAMP) v = CLCONV_CLAMP(v, VEC_OF(low), VEC_OF(high));
     STORE_ACC_LOCAL(d + j * PITCH, v);
   }
+}
+
+#define DEPTHWISE_VECTOR(INSIDE, WHOLE) \
+  depthwise_vector(INSIDE, WHOLE, p + c, taps + c, shift + c, d + c, lanes_between(0, IC - c), ih0, iw0, TAP_PITCH, PITCH, IC, IH, IW, \
+                   low, high)
+
+/* The channels from c on, fewer than VEC. */
+ITEM void last_channels(__global const real *p, __global const acc_t *taps, __global const real *shift, __local acc_t *d, const int c,
+                        const int ih0, const int iw0, const int TAP_PITCH, const int PITCH, const int IC, const int IH,
+                        const int IW, const acc_t low, const acc_t high) {
+  DEPTHWISE_VECTOR(false, false);
+}
+
+/* TILE_OW pixels of d to local memory; p and iw0 are where the first tap of the first pixel would stand. */
+ITEM void depthwise_tile(__global const real *p, __global const acc_t *taps, __global const real *shift, __local acc_t *d,
+                         const int ih0, const int iw0, const int TAP_PITCH, const int PITCH, const int IC, const int IH,
+                         const int IW, const acc_t low, const acc_t high) {
+  const int whole = IC / VEC * VEC;
+  if (is_inside(iw0, IW)) {
+    for (int c = 0; c < whole; c += VEC) DEPTHWISE_VECTOR(true, true);
+  } else {
+    for (int c = 0; c < whole; c += VEC) DEPTHWISE_VECTOR(false, true);
+  }
+  if (whole < IC) last_channels(p, taps, shift, d, whole, ih0, iw0, TAP_PITCH, PITCH, IC, IH, IW, low, high);
 }
 
 #if STRASSEN
@@ -141,9 +166,7 @@ ITEM void item(__global const real *x, __global const acc_t *taps, __global cons
       const int iw0 = ow * SW - PL;
       const long from = (((long)n * IH + ih0) * IW + iw0) * IC; /* may lie outside the tensor */
       __local acc_t *to = d + (row * OW + ow) * PITCH;
-      for (int c = 0; c < IC; c += VEC)
-        depthwise_tile(x + from + c, taps + VEC + c, shift + c, to + c, lanes_between(0, IC - c), ih0, iw0, TAP_PITCH, PITCH,
-                       IC, IH, IW, low, high);
+      depthwise_tile(x + from, taps + VEC, shift, to, ih0, iw0, TAP_PITCH, PITCH, IC, IH, IW, low, high);
     }
   }
   const long out = ((long)n * OH + oh0) * OW * OC; /* the first pixel's output channel 0 */

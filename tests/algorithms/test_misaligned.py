@@ -36,6 +36,7 @@ def at(array: Array, offset: int) -> tuple[Array, Array]:
         "3x3 256->256 @7 groups 256 padding 1 stride 2",
         "3x3 40->40 @6 groups 40 padding 1",
         "3x3 33->33 @5x9 groups 33 padding 1 stride 2",
+        "2x3 48->48 @4x5 groups 48 padding 5",
     ],
 )
 def test_depthwise_in_place(text: str, dtype: str) -> None:

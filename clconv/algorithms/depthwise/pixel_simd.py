@@ -59,7 +59,8 @@ class DepthwisePixelSimd(Algorithm):
             entry="pack_taps",
             macros=(
                 *common_macros(p, device),
-                *(("VEC", vec), ("TILE_OH", height), ("TILE_OW", width), ("AVX512", int(avx512))),
+                *(("VEC", vec), ("AVX512", int(avx512))),
+                *(("TILE_OH", height), ("TILE_OW", width), ("EDGE", pixel_tiles.edge(p))),
             ),
             arguments=("w", "packed", *size_arguments(p, "IC"), Int(pitch)),
             global_size=(p.KH * p.KW,),
@@ -71,7 +72,7 @@ class DepthwisePixelSimd(Algorithm):
         avx512 = wide(p, device)
         vec = (2 if avx512 else 1) * device.lanes(accumulator_bytes(p))
         seconds = self._seconds(p, device, height, width, vec, avx512)
-        bands = pixel_tiles.bands(p, device, height, seconds)
+        bands, blocks = pixel_tiles.bands_and_blocks(p, device, height, vec, seconds)
         packing = self._packing(p, device, height, width)
         launch = Launch(
             kernel=self.kernel,
@@ -80,11 +81,11 @@ class DepthwisePixelSimd(Algorithm):
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
                 *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
-                *(Int(bands), Int(_pitch(p, vec)), Int(p.IC * p.itemsize % CROWDED == 0)),
+                *(Int(bands), Int(blocks), Int(_pitch(p, vec)), Int(p.IC * p.itemsize % CROWDED == 0)),
                 *epilogue_arguments(p),
             ),
-            global_size=(bands, p.N),
-            local_size=(1, 1),
+            global_size=(bands, blocks, p.N),
+            local_size=(1, 1, 1),
         )
         return Plan(
             algorithm=self.name,
@@ -101,7 +102,7 @@ class DepthwisePixelSimd(Algorithm):
         waste = round_up(p.OH, height) / p.OH * round_up(p.OW, width) / p.OW * round_up(p.IC, vec) / p.IC
         pixels = places(height, p.SH, p.KH, p.DH) * places(width, p.SW, p.KW, p.DW)
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
-        compute = p.flops * waste * (0.7 + 0.8 * loads) / device.driver_flops
+        compute = p.flops * waste * (0.9 + 0.6 * loads) / device.driver_flops
         if not avx512:
             compute *= 3  # tiles have more sums than there are registers, and each vector of channels is a call
         return max(compute, p.bytes / device.bandwidth / 4)
