@@ -232,8 +232,7 @@ class Convolution:
         """
         repeated = self._repeated
         if repeated is not None:
-            if residual is None and repeated.serves(x, out):
-                repeated.run()
+            if residual is None and repeated.run(x, out):
                 return out
             self._repeated = None
         if type(x) is not np.ndarray or not x.flags.c_contiguous:

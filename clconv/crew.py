@@ -89,17 +89,24 @@ class Crew:
     ----------
     queue : pyopencl.CommandQueue
         A default one.
+
+    Attributes
+    ----------
+    words : memoryview
+        What lies on the desk, see the kernels.
+    number : int
+        Of the last threads that were called to it.
     """
 
     def __init__(self, queue: cl.CommandQueue) -> None:
         self.threads = runtime_of(queue).info.compute_units
         self._runtime = runtime_of(queue)
         self.desk = zeros(_WORDS, np.uint64)
-        self._words = memoryview(self.desk)
+        self.words = memoryview(self.desk)
         self._there = over(self._runtime, self.desk)
         self._queue = cl.CommandQueue(self._runtime.context, self._runtime.device)
         self._kernel: cl.Kernel | None = None
-        self._number = 0
+        self.number = 0
         self._event: cl.Event | None = None
         self._left = -CLOSE  # when the last call ended
         self._calls = 0  # one close behind the other, without a crew
@@ -110,8 +117,8 @@ class Crew:
     @property
     def present(self) -> bool:
         """Whether threads are at the desk and stay there."""
-        words = self._words
-        return bool(words[_PRESENT]) and words[_QUIT] < self._number
+        words = self.words
+        return bool(words[_PRESENT]) and words[_QUIT] < self.number
 
     def muster(self, event: cl.Event | None) -> None:
         """Let threads come to the desk if calls follow each other closely, when what they are at is done.
@@ -133,8 +140,8 @@ class Crew:
                 kernel.set_arg(0, self._there)
                 kernel.set_arg(2, np.int32(LOOKS))
                 self._kernel = kernel
-            self._number += 1
-            self._kernel.set_arg(1, np.int32(self._number))
+            self.number += 1
+            self._kernel.set_arg(1, np.int32(self.number))
             self._event = _enqueue(
                 self._queue, self._kernel, (self.threads - 1,), (1,), wait_for=None if event is None else [event]
             )
@@ -143,7 +150,7 @@ class Crew:
 
     def dismiss(self) -> None:
         """Let the threads go, for the driver has other work for them."""
-        self._words[_QUIT] = self._number
+        self.words[_QUIT] = self.number
 
     def left(self) -> None:
         """Note that a call has ended."""
@@ -181,30 +188,38 @@ class Led:
     def __init__(self, crew: Crew, steps: Persistent, seconds: float) -> None:
         self._crew = crew
         self._words = memoryview(steps.external)
+        self._placed: Sequence[int] = ()
         numbers = (*steps.arguments, crew.threads, crew.desk.ctypes.data, 0, 0)  # and it is not to tell where its code is
         values = np.array(numbers, np.uint64)
         pointers = values.ctypes.data + 8 * np.arange(len(values), dtype=np.uint64)
         context = np.array([1, 1, 1, 0, 0, 0, 1, 1, 1] + [0] * 7, np.uint64)
         self._held = steps, values, pointers, context
         kind = ctypes.PYFUNCTYPE if seconds < BRIEF else ctypes.CFUNCTYPE
-        word = ctypes.c_size_t
-        self._code = kind(None, *[word] * 5)(crew.lead_code)
-        self._arguments = [word(n) for n in (pointers.ctypes.data, context.ctypes.data, 0, 0, 0)]
+        self._code = kind(None)(crew.lead_code)
+        # It never asks which work-group it is, the other three arguments of compiled kernels: each would take 40 ns.
+        self._arguments = ctypes.c_size_t(pointers.ctypes.data), ctypes.c_size_t(context.ctypes.data)
 
     def place(self, index: int, address: int) -> None:
         """Say where an argument is that is not given in each call. Under the crew's lock."""
         self._words[index] = address
 
     def run(self, addresses: Sequence[int]) -> bool:
-        """Run the steps on arrays, and return when they are done; False if no crew is there, or busy, and nothing was done."""
+        """Run the steps on arrays, and return when they are done; False if no crew is there, or busy, and nothing was done.
+
+        Addresses that are the same object as the last time, if those steps are run in no other way, are there already.
+        """
         crew = self._crew
-        if not crew.present or not crew.lock.acquire(blocking=False):
+        words = crew.words
+        if not words[_PRESENT] or words[_QUIT] >= crew.number or not crew.lock.acquire(False):  # a keyword takes 70 ns
             return False
         try:
-            words = self._words
-            for index, address in enumerate(addresses):
-                words[index] = address
-            self._code(*self._arguments)
+            if addresses is not self._placed:
+                self._placed = ()  # until all are there: an exception may come in between, as from Ctrl-C
+                for index, address in enumerate(addresses):
+                    self._words[index] = address
+                self._placed = addresses
+            code, context = self._arguments
+            self._code(code, context)
         finally:
             crew.lock.release()
         return True
@@ -221,6 +236,11 @@ class Together:
     fixed : mapping of str to pyopencl.Buffer or None
         The arguments that stay.
     crew : Crew
+
+    Attributes
+    ----------
+    at_once : callable, optional
+        What :meth:`run` comes to if nothing needs to be looked after any more.
     """
 
     def __init__(self, executable: Executable, queue: cl.CommandQueue, fixed: dict[str, Any], crew: Crew) -> None:
@@ -230,7 +250,7 @@ class Together:
         self._led: Led | None = None
         self._scratch: list[cl.Buffer] = []
         self._possible = True
-        self._at_once: Callable[[Sequence[int]], bool] | None = None
+        self.at_once: Callable[[Sequence[int]], bool] | None = None
 
     def run(self, addresses: tuple[int, ...]) -> bool:
         """Run on arrays at these addresses, and return when it is done; False if it cannot be done now, and nothing was.
@@ -240,8 +260,8 @@ class Together:
         addresses : tuple of int
             Of ``x``, ``out`` and, if there is one, the residual.
         """
-        if self._at_once is not None:
-            return self._at_once(addresses)
+        if self.at_once is not None:
+            return self.at_once(addresses)
         if not self._possible or not self.crew.present:
             return False
         executable, state = self._executable, self._state
@@ -251,7 +271,7 @@ class Together:
             if led is None or not state.is_done():
                 return False
             if not executable.plan.scratch_bytes:
-                self._at_once = led.run  # the filter is packed, and nothing is shared with other calls
+                self.at_once = led.run  # the filter is packed, and nothing is shared with other calls
             elif not self._place_scratch(led):
                 return False
             return led.run(addresses)

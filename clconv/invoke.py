@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -67,7 +67,18 @@ class Repeated:
     Only for PoCL, which works on the arrays' own memory: other drivers may have copied ``x`` when its buffer was made.
     """
 
-    __slots__ = ("__weakref__", "_addresses", "_buffers", "_executable", "_facts", "_out", "_queue", "_together", "_x")
+    __slots__ = (
+        "__weakref__",
+        "_addresses",
+        "_at_once",
+        "_buffers",
+        "_executable",
+        "_facts",
+        "_out",
+        "_queue",
+        "_together",
+        "_x",
+    )
 
     def __init__(
         self,
@@ -82,22 +93,22 @@ class Repeated:
         self._addresses = address_of(x), address_of(out)
         self._executable, self._queue, self._x, self._out = executable, queue, x, out
         self._buffers = _host_buffers(executable.runtime, fixed, x, None, out)
-        self._facts = (x.shape, x.dtype, out.shape, out.dtype)
+        self._facts = _host_facts(x, out)
+        self._at_once: Callable[[Sequence[int]], bool] | None = None
 
-    def serves(self, x: object, out: object) -> bool:
-        """Whether these are the same arrays, and nothing was done to them but to their elements."""
-        if x is not self._x or out is not self._out:
+    def run(self, x: Any, out: Any) -> bool:
+        """Run, and wait until ``out`` is written; False if these are others, or more than their elements has changed."""
+        if x is not self._x or out is not self._out or _host_facts(x, out) != self._facts:
             return False
-        x, out = self._x, self._out
-        flags = out.flags
-        same = (x.shape, x.dtype, out.shape, out.dtype) == self._facts
-        return same and flags.writeable and flags.c_contiguous and x.flags.c_contiguous
+        if self._at_once is None or not self._at_once(self._addresses):
+            self._run()
+        return True
 
-    def run(self) -> None:
-        """Run, and wait until ``out`` is written."""
+    def _run(self) -> None:
         together = self._together
         try:
             if together is not None and together.run(self._addresses):
+                self._at_once = together.at_once
                 return
             event = self._executable.run(self._queue, self._buffers, again=self)
             if together is not None:
@@ -110,6 +121,11 @@ class Repeated:
             raise
         if together is not None:
             together.crew.left()
+
+
+def _host_facts(x: _Array, out: _Array) -> tuple[object, ...]:
+    """Return what makes two uses of NumPy arrays the same."""
+    return x.shape, x.dtype, x.flags.num, out.shape, out.dtype, out.flags.num
 
 
 def run_device(
@@ -171,12 +187,14 @@ class RepeatedOnDevice:
         """Whether both arrays begin where their buffers do."""
         return bool(x.offset == 0 and out.offset == 0)
 
-    def serves(self, x: object, out: object) -> bool:
-        """Whether these are the same arrays, with the same memory."""
-        return x is self._x and out is self._out and (_facts(self._x), _facts(self._out)) == self._facts
+    def run(self, x: object, out: object) -> bool:
+        """Enqueue the run; False if these are other arrays, or have other memory by now."""
+        if x is not self._x or out is not self._out or (_facts(self._x), _facts(self._out)) != self._facts:
+            return False
+        self._run()
+        return True
 
-    def run(self) -> None:
-        """Enqueue the run."""
+    def _run(self) -> None:
         out = self._out
         before = _not_last([*self._x.events, *out.events], self._state)
         try:

@@ -116,10 +116,10 @@ def test_calls_far_from_each_other_keep_nobody_awake(crew: Crew, led: list[bool]
     conv, x = convolution(problem), numbers(*problem.x_shape)
     until(lambda: time.sleep(0.01), lambda: not crew.present)
     monkeypatch.setattr(crews, "CLOSE", -1.0)
-    number = crew._number
+    number = crew.number
     for _ in range(20):
         conv(x)
-    assert crew._number == number
+    assert crew.number == number
     assert not led
 
 
@@ -127,7 +127,7 @@ def test_threads_go_when_nobody_calls(crew: Crew) -> None:
     problem = parse("3x3 64->64 @28 padding 1")
     conv, x = convolution(problem), numbers(*problem.x_shape)
     until(lambda: conv(x), lambda: crew.present)
-    until(lambda: time.sleep(0.01), lambda: not crew._words[crews._PRESENT])
+    until(lambda: time.sleep(0.01), lambda: not crew.words[crews._PRESENT])
     assert not crew.present
 
 
