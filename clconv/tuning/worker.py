@@ -37,14 +37,17 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
         The device's name; ``CLCONV_DEVICE`` if left out.
     """
     from clconv.buffers import host_buffer
+    from clconv.crew import together_of
     from clconv.discovery import queue_on
     from clconv.errors import ClconvError
     from clconv.executable import Executable
+    from clconv.invoke import Repeated
     from clconv.reference import error_bound
     from clconv.runtime import place, read_back, runtime_of, wait
     from clconv.tensors import empty
 
-    queue = place([plan], queue_on(device))  # as a call on NumPy arrays would do
+    default = queue_on(device)
+    queue = place([plan], default)  # as a call on NumPy arrays would do
     problem = plan.problem
     try:
         if data.get("problem") != problem:
@@ -55,17 +58,23 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
         runtime = runtime_of(queue)
         executable = Executable(plan, runtime)
         w_buffer = host_buffer(runtime, w)
+        fixed = {"w": w_buffer, "packed": executable.pack(queue, w_buffer), "bias": None}
         y = host_buffer(runtime, out, output=True)
-        buffers = {"x": host_buffer(runtime, x), "w": w_buffer, "bias": None, "residual": None, "y": y}
-        buffers["packed"] = executable.pack(queue, w_buffer)
+        buffers = {**fixed, "x": host_buffer(runtime, x), "residual": None, "y": y}
         read_back(runtime, queue, y, out, executable.run(queue, buffers))
         bound = error_bound(problem, plan, x, w)
         if not (np.abs(out - data["exact"]) <= bound).all():
             return Verdict(float("inf"), "its result is wrong")
+        again = None
+        if runtime.info.is_pocl:  # calls follow each other closely here, and threads stay at hand for them
+            again = Repeated(executable, queue, fixed, x, out, together_of(executable, fixed, queue, default))
         least, end = float("inf"), time.perf_counter() + seconds
         while least == float("inf") or time.perf_counter() < end:
             start = time.perf_counter()
-            wait(executable.run(queue, buffers), runtime)
+            if again is None:
+                wait(executable.run(queue, buffers), runtime)
+            else:
+                again.run(x, out)
             least = min(least, time.perf_counter() - start)
     except (ClconvError, MemoryError) as error:
         return Verdict(float("inf"), str(error))
