@@ -93,12 +93,14 @@ class Repeated:
         self._addresses = address_of(x), address_of(out)
         self._executable, self._queue, self._x, self._out = executable, queue, x, out
         self._buffers = _host_buffers(executable.runtime, fixed, x, None, out)
-        self._facts = _host_facts(x, out)
+        self._facts = (x.shape, x.dtype, x.flags.num, out.shape, out.dtype, out.flags.num)
         self._at_once: Callable[[Sequence[int]], bool] | None = None
 
     def run(self, x: Any, out: Any) -> bool:
         """Run, and wait until ``out`` is written; False if these are others, or more than their elements has changed."""
-        if x is not self._x or out is not self._out or _host_facts(x, out) != self._facts:
+        if x is not self._x or out is not self._out:
+            return False
+        if (x.shape, x.dtype, x.flags.num, out.shape, out.dtype, out.flags.num) != self._facts:  # in place: a call takes 50 ns
             return False
         if self._at_once is None or not self._at_once(self._addresses):
             self._run()
@@ -121,11 +123,6 @@ class Repeated:
             raise
         if together is not None:
             together.crew.left()
-
-
-def _host_facts(x: _Array, out: _Array) -> tuple[object, ...]:
-    """Return what makes two uses of NumPy arrays the same."""
-    return x.shape, x.dtype, x.flags.num, out.shape, out.dtype, out.flags.num
 
 
 def run_device(

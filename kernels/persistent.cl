@@ -23,7 +23,7 @@
  * it wrote a step before, then those of others: 4 to 8 % of a network's time.
  *
  * A thread waits for work-groups that others have taken, never for one to be taken: it does all alone if no other comes, and one that
- * comes late finds nothing to do.
+ * comes late finds nothing to do. All is done when those that have come have left.
  *
  * Macros: none.
  */
@@ -45,7 +45,9 @@ static void call(void code(ulong, ulong, ulong, ulong, ulong), const ulong argum
   code(arguments, context, x, y, z);
 }
 
-static void run_step(__global const ulong *step, __global volatile int *taken, const int me, const int part, const int PARTS) {
+/* Behind the last step nobody waits in here: a thread that leaves has done what it took. */
+static void run_step(__global const ulong *step, __global volatile int *taken, const int me, const int part, const int PARTS,
+                     const bool last) {
   __global volatile int *done = taken + PARTS * LINE;
   const ulong code = step[0], arguments = step[1] + me * step[2], context = step[3];
   const uint groups = step[4], gx = step[5], gy = step[6];
@@ -57,16 +59,16 @@ static void run_step(__global const ulong *step, __global volatile int *taken, c
       if (mine >= count) break;
       const uint group = first + mine;
       call(code, arguments, context, group % gx, group / gx % gy, group / gx / gy);
-      atomic_inc(done);
+      if (!last) atomic_inc(done);
     }
   }
-  WAIT_WHILE(*done < (int)groups);
+  if (!last) WAIT_WHILE(*done < (int)groups);
 }
 
 static void run_steps(__global const ulong *steps, const int STEPS, __global volatile int *counters, const int PARTS, const int me,
                       const int THREADS) {
   const int part = (long)me * PARTS / THREADS, length = (PARTS + 1) * LINE; /* of a step's counters */
-  for (int s = 0; s < STEPS; s++) run_step(steps + 8 * s, counters + LINE + s * length, me, part, PARTS);
+  for (int s = 0; s < STEPS; s++) run_step(steps + 8 * s, counters + LINE + s * length, me, part, PARTS, s == STEPS - 1);
 }
 
 static void clear(__global volatile int *counters, const int STEPS, const int PARTS) {
