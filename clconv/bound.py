@@ -52,6 +52,7 @@ class BoundLaunch:
             value = buffers[argument] if isinstance(argument, str) else constant(argument, np.float64 if wide else np.float32)
             self.kernel.set_arg(index, value)
             self.values.append(value)
+        self.tell(None, 0)
 
     @property
     def rings(self) -> bool:

@@ -54,6 +54,8 @@ SEVERAL = 8
 _PRESENT, _QUIT, _WORDS = 16, 24, 32  # places on the desk, and how many there are
 _CREW = Launch(FILE, "crew", (), (), (1,), (1,))
 
+_PLACES = ("x", "y", "residual", "w", "bias", "scratch0", "scratch1", "scratch2", "packed")  # among what a call brings
+
 _crews: dict[int, Crew | None] = {}
 _lock = threading.RLock()
 
@@ -236,6 +238,8 @@ class Together:
     fixed : mapping of str to pyopencl.Buffer or None
         The arguments that stay.
     crew : Crew
+    pack : bool
+        The filter is one of the arguments that each call brings, and is packed first.
 
     Attributes
     ----------
@@ -243,12 +247,15 @@ class Together:
         What :meth:`run` comes to if nothing needs to be looked after any more.
     """
 
-    def __init__(self, executable: Executable, queue: cl.CommandQueue, fixed: dict[str, Any], crew: Crew) -> None:
-        self.crew = crew
+    def __init__(
+        self, executable: Executable, queue: cl.CommandQueue, fixed: dict[str, Any], crew: Crew, *, pack: bool = False
+    ) -> None:
+        self.crew, self._pack = crew, pack
         self._executable, self._queue, self._fixed = executable, queue, fixed
         self._state = executable.runtime.queue_state(queue)
         self._led: Led | None = None
         self._scratch: list[cl.Buffer] = []
+        self._shared: list[tuple[str, int]] = []  # memory of the queue: what for, bytes
         self._possible = True
         self.at_once: Callable[[Sequence[int]], bool] | None = None
 
@@ -258,7 +265,7 @@ class Together:
         Parameters
         ----------
         addresses : tuple of int
-            Of ``x``, ``out`` and, if there is one, the residual.
+            Of ``x``, ``out``, the residual and, unless they stay, of ``w`` and ``bias``; 0 for what there is not.
         """
         if self.at_once is not None:
             return self.at_once(addresses)
@@ -270,7 +277,7 @@ class Together:
             led = self._led or self._prepared()
             if led is None or not state.is_done():
                 return False
-            if not executable.plan.scratch_bytes:
+            if not self._shared:
                 self.at_once = led.run  # the filter is packed, and nothing is shared with other calls
             elif not self._place_scratch(led):
                 return False
@@ -278,8 +285,20 @@ class Together:
 
     def _prepared(self) -> Led | None:
         executable, runtime = self._executable, self._executable.runtime
-        external = {"x": 0, "y": 1, "residual": 2, "scratch0": 3, "scratch1": 4, "scratch2": 5}
-        commands = [BoundLaunch(runtime, launch, self._fixed, external, executable.wide) for launch in executable.launches]
+        launches, fixed = executable.launches, self._fixed
+        self._shared = [(f"scratch{i}", size) for i, size in enumerate(executable.plan.scratch_bytes)]
+        if self._pack and executable.packing:
+            kept = executable.kept(self._queue)
+            if kept is not None:
+                fixed = {**fixed, "packed": kept}
+            else:
+                launches = [*executable.packing, *launches]
+                self._shared.append(("packed", executable.plan.packed_bytes))
+        external = {name: place for place, name in enumerate(_PLACES) if name not in fixed}
+        commands = [BoundLaunch(runtime, launch, fixed, external, executable.wide) for launch in launches]
+        if not all(command.rings for command in commands):
+            self._possible = False
+            return None
         try:
             steps = Persistent(runtime, self._queue, commands, self.crew.threads)
             self._led = Led(self.crew, steps, executable.plan.seconds)
@@ -289,25 +308,25 @@ class Together:
 
     def _place_scratch(self, led: Led) -> bool:
         """Say where the queue's scratch memory is, if that has changed; False if another thread is with the crew."""
-        runtime, sizes = self._executable.runtime, self._executable.plan.scratch_bytes
-        scratch = self._state.scratch(runtime.context, sizes)[: len(sizes)]
+        runtime = self._executable.runtime
+        scratch = self._state.scratch(runtime.context, tuple(size for _, size in self._shared))[: len(self._shared)]
         if scratch != self._scratch:
             where = addresses_of(runtime, self._queue, scratch)
             if not self.crew.lock.acquire(blocking=False):
                 return False
-            for index, address in enumerate(where, 3):
-                led.place(index, address)
+            for (name, _), address in zip(self._shared, where, strict=True):
+                led.place(_PLACES.index(name), address)
             self.crew.lock.release()
             self._scratch = scratch
         return True
 
 
 def together_of(
-    executable: Executable, fixed: dict[str, Any], queue: cl.CommandQueue, default: cl.CommandQueue
+    executable: Executable, fixed: dict[str, Any], queue: cl.CommandQueue, default: cl.CommandQueue, *, pack: bool = False
 ) -> Together | None:
     """Return how an executable is run with the crew of a default queue; None where that cannot be, or is of no use."""
     groups = max(math.prod(launch.global_size) // math.prod(launch.local_size) for launch in executable.launches)
     if groups < 2 or not executable.tells:
         return None
     crew = crew_of(default)
-    return None if crew is None else Together(executable, queue, fixed, crew)
+    return None if crew is None else Together(executable, queue, fixed, crew, pack=pack)

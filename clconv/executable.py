@@ -107,8 +107,8 @@ class Executable:
     ----------
     lock : threading.RLock
         Held while a call is enqueued.
-    launches : list of Launch
-        The plan's, as they are built.
+    launches, packing : list of Launch
+        The plan's, as they are built: for every call, and for every filter.
     wide : bool
         Numbers are float64.
     tells : bool
@@ -128,9 +128,9 @@ class Executable:
         self._float = np.float64 if self.wide else np.float32
         self.launches = [told(launch, runtime.info) for launch in plan.launches]
         self._launches = [_Bound(runtime, launch, self._float) for launch in self.launches]
+        self.packing = [] if plan.packing is None else [told(plan.packing.launch, runtime.info)]
+        self._packing = [_Bound(runtime, launch, self._float) for launch in self.packing]
         self.tells = all(bound.tells for bound in self._launches)
-        packing = [] if plan.packing is None else [told(plan.packing.launch, runtime.info)]
-        self._packing = [_Bound(runtime, launch, self._float) for launch in packing]
         self._of_any_filter = plan.packing is not None and "w" not in plan.packing.launch.arguments
         self._kept: dict[int, cl.Buffer] = {}  # per queue, what is packed without reading a filter
 
@@ -151,6 +151,10 @@ class Executable:
                 state.hold_all((w, packed))
                 raise
         return packed
+
+    def kept(self, queue: cl.CommandQueue) -> cl.Buffer | None:
+        """Return what calls that pack have packed for all later ones, since it depends on no filter; None if there is none."""
+        return self._kept.get(queue.int_ptr)
 
     def run(
         self,

@@ -13,7 +13,8 @@ import pyopencl as cl
 from clconv.activation import Activation, ActivationLike
 from clconv.algorithms.packing import packing_seconds
 from clconv.arguments import Padding
-from clconv.buffers import copied, host_buffer
+from clconv.buffers import address_of, copied, host_buffer
+from clconv.crew import Together, together_of
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
@@ -33,6 +34,7 @@ class _Prepared(NamedTuple):
     problem: ConvProblem
     queue: cl.CommandQueue
     parts: tuple[tuple[int, int, Executable], ...]  # start, count
+    together: Together | None  # of the only part
 
 
 _KEPT = 256  # calls whose executables are kept; that used least recently goes
@@ -135,7 +137,7 @@ def conv2d(
     dtype = dtype_name(x.dtype, "x")
     options = (stride, padding, dilation, groups, layout, activation)
     on_host = not any(is_device_array(t) for t in (x, w, bias))
-    problem, queue, parts = _prepared(
+    problem, queue, parts, together = _prepared(
         queue, x.shape, w.shape, dtype, options, bias is not None, residual is not None,
         (algorithm, workspace, error_factor), on_host,
     )  # fmt: skip
@@ -150,6 +152,12 @@ def conv2d(
         out = empty_like_input(x, problem.output_shape, queue)
     else:
         check_out(out, x, problem.output_shape, dtype, (w, bias, residual))
+    if together is not None:
+        if together.run(tuple(0 if a is None else address_of(a) for a in (x, out, residual, w, bias))):
+            return out
+        fixed, _ = _on_device({"w": w, "bias": bias}, queue, later=False)
+        run_numpy(parts[0][2], queue, fixed, x, residual, out, pack=True, crew=together.crew)
+        return out
     fixed, events = _on_device({"w": w, "bias": bias}, queue, later=is_device_array(x))
     for start, count, executable in parts:
         part = slice(start, start + count)
@@ -205,7 +213,9 @@ def _prepared(
         plans = {n: plan_of_a_call(problem.with_batch(n), runtime.info, Limits(*limits)) for n in {n for _, n in cut}}
         where = place(plans.values(), queue) if on_host else queue
         made = {n: Executable(plan, runtime_of(where)) for n, plan in plans.items()}
-        found = _executables[key] = _Prepared(problem, where, tuple((start, n, made[n]) for start, n in cut))
+        parts = tuple((start, n, made[n]) for start, n in cut)
+        together = together_of(parts[0][2], {}, where, queue, pack=True) if on_host and len(parts) == 1 else None
+        found = _executables[key] = _Prepared(problem, where, parts, together)
         while len(_executables) > _KEPT:
             _executables.popitem(last=False)
     return found

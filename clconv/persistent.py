@@ -17,7 +17,10 @@ from clconv.tensors import empty
 _enqueue = cl.enqueue_nd_range_kernel
 
 EXTERNAL = 8
-"""Arguments that a call brings, at most."""
+"""Arguments that a call brings, at most: parameters of the kernel."""
+
+PLACES = 16
+"""Of arguments whose addresses are written by others, those :data:`EXTERNAL` ones the first."""
 
 PARTS = 8
 """In so many parts the work-groups of a step are dealt out at most: each thread looks at the counters of all."""
@@ -60,7 +63,7 @@ class Persistent:
         self._threads = threads
         self._parts = min(threads, PARTS)
         self._held: list[Any] = [commands]  # OpenCL does not keep what is behind addresses alive
-        self.external = zeros(EXTERNAL, np.uint64)
+        self.external = zeros(PLACES, np.uint64)
         self._local = self._local_memory(commands)
         self._rebind = sorted({which for command in commands for _, which in command.rebind})
         codes = codes_of(runtime, queue, commands)

@@ -74,7 +74,8 @@ ITEM void item(__global const real *w, __global acc_t *packed, const int block, 
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void pack_filter(
     __global const real *restrict w, __global acc_t *restrict packed, const int OC, const int ICG, const int OCG,
-    const int TAPS, const int BLOCKS, const int OC_BLOCK, const int ROWS) {
+    const int TAPS, const int BLOCKS, const int OC_BLOCK, const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
 #if NHWC && ITEMS == 1
   const int block = get_global_id(0), chunk = get_global_id(1);
 #else

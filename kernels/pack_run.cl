@@ -25,7 +25,8 @@
 
 __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void pack_run(
     __global const real *restrict w, __global uint *restrict packed, const int OC, const int ICG, const int OCG,
-    const int KH, const int KW, const int RUN, const int STEPS, const int BLOCKS) {
+    const int KH, const int KW, const int RUN, const int STEPS, const int BLOCKS BELL_PARAMETERS) {
+  RING_BELL;
   const int i = get_global_id(0) / 16;
   const int kh = get_global_id(1) / STEPS, step = get_global_id(1) % STEPS;
   const int bunch = get_global_id(2) / BLOCKS, o = get_global_id(2) % BLOCKS * 16 + get_global_id(0) % 16;

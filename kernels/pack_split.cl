@@ -22,7 +22,8 @@
 
 __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void pack_split(
     __global const real *restrict w, __global uint *restrict packed, const int OC, const int ICG, const int OCG,
-    const int TAPS, const int STEPS, const int BLOCKS) {
+    const int TAPS, const int STEPS, const int BLOCKS BELL_PARAMETERS) {
+  RING_BELL;
   const int row = get_global_id(0) / 16, col = get_global_id(0) % 16;
   const int i = LEFT ? row : col, o = LEFT ? col : row;
   const int tap = get_global_id(1) / STEPS, step = get_global_id(1) % STEPS;

@@ -98,7 +98,8 @@ ITEM void item(__global const real *w, __global acc_t *packed, const int b, cons
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_strassen(
     __global const real *restrict w, __global acc_t *restrict packed, const int IC, const int OC, const int OC_BLOCK,
-    const int ROWS) {
+    const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
   const int ICH = (IC + 1) / 2, ic0 = get_global_id(NHWC) * ROWS;
   item(w, packed, get_global_id(!NHWC), ic0, LESSER(ic0 + ROWS, ICH), ICH, get_global_size(!NHWC), IC, OC, OC_BLOCK);
 }

@@ -15,7 +15,7 @@
  *
  * steps      STEPS x 8: address of the code; of its arguments, those of thread 0; bytes from there to the next thread's, 0 where all
  *            have the same; address of its context; work-groups, those along x, those along y; nothing
- * external   EXTERNAL: where arguments read the addresses of what a call brings
+ * external   PLACES: where arguments read the addresses of what a call brings
  * counters   16: threads that have left; then for each step (PARTS + 1) x 16: work-groups that were taken of each part, and those done.
  *            All are 0 before a call and after it
  *

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -109,6 +110,44 @@ def test_the_same_bits(text: str, led: list[bool]) -> None:
         np.testing.assert_array_equal(out, want[1])
     until(lambda: conv(inputs[1], out=out), lambda: len(led) > before)
     np.testing.assert_array_equal(out, want[1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *PROBLEMS,
+        "3x3 64->64 @56 groups 64 padding 1",  # packs what depends on no filter
+        "3x3 512->64 @28 groups 16 padding 1 nhwc",
+        "3x3 96->96 @28 groups 32 padding 1 nhwc",
+        "1x1 64->256 @28 nhwc",
+        "3x3 16->32 @28 groups 16 padding 1 nhwc",
+        "2x2 1->1 @3",  # one work-group
+    ],
+)
+def test_filters_of_each_call_are_packed_by_all(text: str, led: list[bool]) -> None:
+    problem = parse(text)
+    x, residual = numbers(*problem.x_shape), numbers(*problem.output_shape, seed=9)
+    filters = [numbers(*problem.w_shape, seed=s) for s in range(3)]
+    biases = [numbers(problem.OC, seed=s + 5) for s in range(3)]
+
+    def call(turn: int, queue: cl.CommandQueue | None = None, **options: Any) -> Any:
+        w, bias = filters[turn], biases[turn]
+        window = {"stride": problem.stride, "padding": problem.padding, "groups": problem.G, "layout": problem.layout}
+        return clconv.conv2d(x, w, bias, activation="relu", queue=queue, **window, **options)
+
+    apart = cl.CommandQueue(clconv.default_queue().context)
+    wants = [call(turn, apart) for turn in range(3)]
+    added = [call(turn, apart, residual=residual) for turn in range(3)]
+    assert not led
+    if math.prod(problem.output_shape) > 100:
+        until(lambda: call(0), lambda: any(led))
+    out = np.empty(problem.output_shape, "f")
+    for turn in range(30):
+        np.testing.assert_array_equal(call(turn % 3), wants[turn % 3])
+        np.testing.assert_array_equal(call(turn % 3, residual=residual), added[turn % 3])
+        out.fill(np.nan)
+        call(turn % 3, out=out)
+        np.testing.assert_array_equal(out, wants[turn % 3])
 
 
 def test_calls_far_from_each_other_keep_nobody_awake(crew: Crew, led: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_s
  *
  * Work-items: (cb*M + m). */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_multiplied(
-    __global const real *restrict w, __global acc_t *restrict packed, const int C, const int M) {
+    __global const real *restrict w, __global acc_t *restrict packed, const int C, const int M BELL_PARAMETERS) {
+  RING_BELL;
   const int c = get_global_id(0) / M * VEC, m = get_global_id(0) % M;
   __global acc_t *to = packed + get_global_id(0) * (KH * KW * VEC);
   ROLLED for (int tap = 0; tap < KH * KW; tap++)

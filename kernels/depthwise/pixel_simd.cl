@@ -147,7 +147,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_sim
 
 /* packed[kh, kw, VEC + c] = w[kh, kw, c], 0 before and behind. Work-items: (kh*KW + kw). */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_taps(
-    __global const real *restrict w, __global acc_t *restrict packed, const int C, const int PITCH) {
+    __global const real *restrict w, __global acc_t *restrict packed, const int C, const int PITCH BELL_PARAMETERS) {
+  RING_BELL;
   const long tap = get_global_id(0); /* 0 .. KH*KW-1 */
   ROLLED for (int c = -VEC; c < PITCH - VEC; c++)
     packed[tap * PITCH + VEC + c] = c >= 0 && c < C ? LOAD(w, tap * C + c) : 0;

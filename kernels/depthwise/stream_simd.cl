@@ -146,7 +146,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_stream_si
  *
  * Work-items: (b); those of a last block that is too many write zeros. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_blocks(
-    __global const real *restrict w, __global acc_t *restrict packed, const int C) {
+    __global const real *restrict w, __global acc_t *restrict packed, const int C BELL_PARAMETERS) {
+  RING_BELL;
   const int b = get_global_id(0), c = LESSER(b * VEC, C - VEC);
   __global acc_t *to = packed + (long)b * KH * KW * VEC;
   ROLLED for (int tap = 0; tap < KH * KW; tap++)

@@ -236,7 +236,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
 /* packed[s, g, kh, ic/PARTS, kw, o*PARTS + ic%PARTS] = w[kh, kw, ic, (s*PARTS + g)*GROUP + o], 0 behind the last channel.
  * Work-items: (s*PARTS + g). */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_lanes(
-    __global const real *restrict w, __global acc_t *restrict packed, const int C) {
+    __global const real *restrict w, __global acc_t *restrict packed, const int C BELL_PARAMETERS) {
+  RING_BELL;
   const int rows = KH * (GROUP / PARTS) * KW;
   __global acc_t *to = packed + get_global_id(0) * (rows * VEC);
   ROLLED for (int row = 0; row < rows; row++) {

@@ -212,7 +212,8 @@ ITEM void filter_channels(__global const real *w, __global acc_t *u, const long 
 /* U. Work-items: (VEC input channels, g*OCB + block of output channels), or the reverse, for blocks follow each other in N H W C. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_filter(
     __global const real *restrict w, __global acc_t *restrict u, const int OC, const int ICG, const int OCG, const int OCB,
-    const int panel_blocks) {
+    const int panel_blocks BELL_PARAMETERS) {
+  RING_BELL;
   const int g = get_global_id(!NHWC) / OCB; /* 0 .. G-1 */
   const int b = get_global_id(!NHWC) % OCB; /* 0 .. OCB-1 */
   const int ICP = get_global_size(NHWC) * VEC, first = get_global_id(NHWC) * VEC, ocg = b * OC_BLOCK;
