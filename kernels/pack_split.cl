@@ -7,34 +7,87 @@
  * w        OC ICG KH KW, or KH KW ICG OC        (macro NHWC), elements of real
  * packed   G BLOCKS TAPS STEPS PARTS 16 16 2    bfloat16 numbers; BLOCKS = ceil(OCG/16), STEPS = ceil(ICG/32)
  *
- * Work-items: (row*16 + col, tap*STEPS + step, g*BLOCKS + b), one pair of elements each. Sizes are arguments, so that all filters of
- * an element type and layout share one program.
+ * Work-items: (step, g*BLOCKS + b), or the reverse in N H W C, for what follows there in memory: all taps of 16 output channels by 32
+ * input channels. Where w has 16 of a row side by side, they are a vector; else elements go through local memory, one by one and in
+ * the order of w: 9 taps of one output channel's 32 input channels are read in one go, and lie 2 KB apart in `packed`.
  *
- * Macros: types.clh, vector.clh (VEC 2, of which a vector has no more than the pair needs), split.clh; NHWC; LEFT (0, 1); PARTS (1, 2, 3).
+ * Sizes are arguments, so that all filters of an element type and layout share one program.
+ *
+ * Macros: wide.clh, types.clh, vector.clh, split.clh, pack_tiles.clh; NHWC; LEFT (0, 1).
  */
+#include "include/wide.clh"
+
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "include/split.clh"
+#include "include/pack_tiles.clh"
 
-#if !defined(NHWC) || !defined(LEFT) || !defined(PARTS)
-#error "NHWC, LEFT and PARTS must be set by the plan"
+#if !defined(NHWC) || !defined(LEFT)
+#error "NHWC and LEFT must be set by the plan"
 #endif
 
-__kernel __attribute__((reqd_work_group_size(256, 1, 1))) void pack_split(
-    __global const real *restrict w, __global uint *restrict packed, const int OC, const int ICG, const int OCG,
-    const int TAPS, const int STEPS, const int BLOCKS BELL_PARAMETERS) {
-  RING_BELL;
-  const int row = get_global_id(0) / 16, col = get_global_id(0) % 16;
-  const int i = LEFT ? row : col, o = LEFT ? col : row;
-  const int tap = get_global_id(1) / STEPS, step = get_global_id(1) % STEPS;
-  const int g = get_global_id(2) / BLOCKS, ocg = get_global_id(2) % BLOCKS * 16 + o;
-  const int oc = g * OCG + ocg;
-  vec pair[2];
-  for (int h = 0; h < 2; h++) {
-    const int ic = step * 32 + i + 16 * h;
-    const bool there = ocg < OCG && ic < ICG;
-    pair[h] = VEC_OF(there ? LOAD(w, NHWC ? ((long)tap * ICG + ic) * OC + oc : ((long)oc * ICG + ic) * TAPS + tap) : 0);
+#define MOST 16                /* taps at a time; pack_split in algorithms/packing.py gives the local memory */
+#define PLANE (GATHERED + SIDE) /* numbers from one tap to the next, not a power of two */
+#if LEFT
+#define AT(ic, o) ((ic) % SIDE * (2 * SIDE) + (ic) / SIDE * SIDE + (o))
+#else
+#define AT(ic, o) ((o) * (2 * SIDE) + (ic))
+#endif
+
+/* A tile of which 16 of a row lie side by side in w, and the next row `next` further; those of h = 1 are `second` further. */
+INLINE void put_rows(__global uint *to, __global const real *w, const long next, const long second) {
+  for (int row = 0; row < SIDE; row++, to += SIDE, w += next)
+    UNROLL for (int v = 0; v < SIDE; v += VEC) put_row_of_pairs(to + v, LOAD_VEC(w + v), LOAD_VEC(w + second + v));
+}
+
+/* `taps` taps of the first `outputs` and `inputs` channels from w on. */
+INLINE void gather(__local acc_t *to, __global const real *w, const int taps, const int outputs, const int inputs, const int OC,
+                   const int ICG, const int TAPS) {
+  if (outputs < SIDE || inputs < 2 * SIDE) {
+    ROLLED for (int i = 0; i < taps * PLANE; i++) to[i] = 0;
   }
-  __global uint *to = packed + (get_global_id(2) * get_global_size(1) + get_global_id(1)) * (PARTS * 256) + get_global_id(0);
-  for (int part = 0; part < PARTS; part++) to[part * 256] = take_pair(part, &pair[0], &pair[1]).s0;
+#if NHWC
+  for (int tap = 0; tap < taps; tap++, to += PLANE, w += (long)ICG * OC)
+    for (int ic = 0; ic < inputs; ic++)
+      ROLLED for (int o = 0; o < outputs; o++) to[AT(ic, o)] = LOAD(w, (long)ic * OC + o);
+#else
+  for (int o = 0; o < outputs; o++, w += (long)ICG * TAPS)
+    for (int tap = 0; tap < taps; tap++)
+      ROLLED for (int ic = 0; ic < inputs; ic++) to[tap * PLANE + AT(ic, o)] = LOAD(w, ic * TAPS + tap);
+#endif
+}
+
+/* w: the first tap of the first of these channels; to: the tile of the first part that it goes to. */
+ITEM void item(__global const real *w, __global uint *to, __local acc_t *gathered, const int outputs, const int inputs, const int OC,
+               const int ICG, const int TAPS, const long NEXT) {
+  const bool whole = outputs == SIDE && inputs == 2 * SIDE;
+#if NHWC && LEFT
+  if (whole) {
+    for (int tap = 0; tap < TAPS; tap++, to += NEXT, w += (long)ICG * OC) put_rows(to, w, OC, (long)SIDE * OC);
+    return;
+  }
+#elif !NHWC && !LEFT
+  if (whole && TAPS == 1) {
+    put_rows(to, w, ICG, SIDE);
+    return;
+  }
+#endif
+  for (int tap = 0; tap < TAPS; tap += MOST, w += MOST * (NHWC ? (long)ICG * OC : 1)) {
+    const int taps = LESSER(MOST, TAPS - tap);
+    gather(gathered, w, taps, outputs, inputs, OC, ICG, TAPS);
+    for (int t = 0; t < taps; t++, to += NEXT) put_tile(to, gathered + t * PLANE);
+  }
+}
+WIDE_END
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_split(
+    __global const real *restrict w, __global uint *restrict packed, __local acc_t *gathered, const int OC, const int ICG,
+    const int OCG, const int TAPS, const int STEPS, const int BLOCKS BELL_PARAMETERS) {
+  RING_BELL;
+  const int step = get_global_id(NHWC), block = get_global_id(!NHWC); /* 0 .. STEPS-1, 0 .. G*BLOCKS-1 */
+  const int g = block / BLOCKS, ocg = block % BLOCKS * SIDE, ic = step * 2 * SIDE;
+  const long oc = g * OCG + ocg;
+  __global uint *to = packed + ((long)block * TAPS * STEPS + step) * (PARTS * TILE_PAIRS);
+  item(w + (NHWC ? (long)ic * OC + oc : (oc * ICG + ic) * TAPS), to, gathered, LESSER(SIDE, OCG - ocg), LESSER(2 * SIDE, ICG - ic), OC,
+       ICG, TAPS, (long)STEPS * PARTS * TILE_PAIRS);
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from clconv.algorithms.base import accumulator_bytes, ceil_div, size_arguments
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Macro, Packing, Plan
+from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 
 ROWS = 64
@@ -91,35 +93,41 @@ def pack_strassen(problem: ConvProblem, device: DeviceInfo, oc_block: int) -> Pa
     return Packing(launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem))
 
 
-def pack_split(problem: ConvProblem, parts: int, left: bool) -> Packing:
+def pack_split(problem: ConvProblem, device: DeviceInfo, parts: int, left: bool) -> Packing:
     """Pack a filter as ``[G][BLOCKS][KH*KW][STEPS][parts]`` tiles.
 
     Parameters
     ----------
     problem : ConvProblem
+    device : DeviceInfo
     parts : int
         bfloat16 numbers that an element is split into; a tile has 16 output channels by 32 input channels of them.
     left : bool
         Positions are left operands of the matrix unit, the filter right ones.
     """
     blocks, steps, taps = ceil_div(problem.OCG, 16), ceil_div(problem.ICG, 32), problem.KH * problem.KW
+    grid = (steps, problem.G * blocks)
     return _pack_tiles(
         "pack_split",
         problem,
+        device,
         parts,
         (("LEFT", int(left)),),
         (*size_arguments(problem, "OC", "ICG", "OCG"), Int(taps), Int(steps), Int(blocks)),
-        taps * steps,
-        problem.G * blocks,
+        grid[::-1] if problem.layout == "NHWC" else grid,
+        taps,
     )
 
 
-def pack_run(problem: ConvProblem, taps: tuple[int, int], parts: int, run: int, bunches: int, blocks: int) -> Packing:
+def pack_run(
+    problem: ConvProblem, device: DeviceInfo, taps: tuple[int, int], parts: int, run: int, bunches: int, blocks: int
+) -> Packing:
     """Pack a filter as ``[bunches][blocks][rows][STEPS][parts]`` tiles.
 
     Parameters
     ----------
     problem : ConvProblem
+    device : DeviceInfo
     taps : tuple of int
         Rows of taps, and taps of a row that lie side by side.
     parts : int
@@ -133,28 +141,41 @@ def pack_run(problem: ConvProblem, taps: tuple[int, int], parts: int, run: int, 
     return _pack_tiles(
         "pack_run",
         problem,
+        device,
         parts,
         (),
         (*size_arguments(problem, "OC", "ICG", "OCG"), *map(Int, (*taps, run, steps, blocks))),
-        taps[0] * steps,
-        bunches * blocks,
+        (taps[0] * steps, bunches * blocks),
+        1,
     )
 
 
+TAPS = 16
+"""Of a work-item's tiles, at most so many are gathered at a time."""
+
+
 def _pack_tiles(
-    entry: str, problem: ConvProblem, parts: int, macros: tuple[Macro, ...], sizes: tuple[Int, ...], terms: int, blocks: int
+    entry: str,
+    problem: ConvProblem,
+    device: DeviceInfo,
+    parts: int,
+    macros: tuple[Macro, ...],
+    sizes: tuple[Int, ...],
+    grid: tuple[int, int],
+    tiles: int,
 ) -> Packing:
-    """Pack ``blocks`` of 16 output channels, ``terms`` tiles each for every part."""
+    """Pack ``tiles`` tiles a work-item, for every part."""
     launch = Launch(
         kernel=f"{entry}.cl",
         entry=entry,
         macros=(
             *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
-            *(("PARTS", parts), ("VEC", 2), ("UNALIGNED_VECTORS", 0)),
+            *(("PARTS", parts), ("VEC", 16 if device.avx512 else max(4, min(16, device.lanes(4))))),
+            *(("UNALIGNED_VECTORS", int(device.unaligned_vectors)), ("AVX512", int(device.avx512))),
             *macros,
         ),
-        arguments=("w", "packed", *sizes),
-        global_size=(256, terms, blocks),
-        local_size=(256, 1, 1),
+        arguments=("w", "packed", Local(min(tiles, TAPS) * (512 + 16) * 4), *sizes),
+        global_size=grid,
+        local_size=(1, 1),
     )
-    return Packing(launch, blocks * terms * parts * 1024)
+    return Packing(launch, math.prod(grid) * tiles * parts * 1024)

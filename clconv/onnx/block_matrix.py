@@ -118,8 +118,8 @@ def _plan(
     cycles = START + inside * steps_x * 15 * unit + steps * (expand + depthwise + 300) + project + filters / 15
     return Block(
         Launch(f"{NAME}.cl", "block_matrix", macros, arguments, size, (1, 1)),
-        None if first is None else pack_split(first, method.parts, True),
+        None if first is None else pack_split(first, device, method.parts, True),
         taps,
-        pack_split(p, method.parts, True),
+        pack_split(p, device, method.parts, True),
         seconds(p, device, busiest(math.prod(size), device, cycles)),
     )

@@ -70,7 +70,7 @@ class RunMatrix(Algorithm):
     def _plan(self, p: ConvProblem, device: DeviceInfo, work: Work) -> Plan:
         run = run_of(p)
         taps = (1, p.KH * p.KW) if work.copies else (p.KH, p.KW)
-        packing = pack_run(p, taps, work.method.parts, run, work.groups, work.blocks)
+        packing = pack_run(p, device, taps, work.method.parts, run, work.groups, work.blocks)
         macros = (("RUN", run), ("FOLD", int(work.copies > 0)))
         sizes = (Int(_bunch(p)),)
         return split_plan(self.name, "run_matrix", p, p, device, work, macros, sizes, work.terms, packing)

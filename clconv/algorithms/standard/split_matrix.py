@@ -68,7 +68,7 @@ class SplitMatrix(Algorithm):
         return fastest_first(self._plan(problem, p, device, work) for work in works(cuts(p, 16)) or works([(1, 1)]))
 
     def _plan(self, problem: ConvProblem, p: ConvProblem, device: DeviceInfo, work: Work) -> Plan:
-        packing = pack_split(p, work.method.parts, work.window.left)
+        packing = pack_split(p, device, work.method.parts, work.window.left)
         sizes = (Int(p.ICG), Int(p.OCG), Int(ceil_div(p.ICG, STEP)))
         taps = p.KH * p.KW
         return split_plan(self.name, "split_matrix", problem, p, device, work, (), sizes, taps, packing)
