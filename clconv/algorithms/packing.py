@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from clconv.algorithms.base import accumulator_bytes, ceil_div, size_arguments
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
@@ -106,15 +104,17 @@ def pack_split(problem: ConvProblem, device: DeviceInfo, parts: int, left: bool)
         Positions are left operands of the matrix unit, the filter right ones.
     """
     blocks, steps, taps = ceil_div(problem.OCG, 16), ceil_div(problem.ICG, 32), problem.KH * problem.KW
-    grid = (steps, problem.G * blocks)
+    steps_item = STEPS_ITEM if taps == 1 and problem.layout == "NCHW" else 1
+    grid = (ceil_div(steps, steps_item), problem.G * blocks)
     return _pack_tiles(
         "pack_split",
         problem,
         device,
         parts,
         (("LEFT", int(left)),),
-        (*size_arguments(problem, "OC", "ICG", "OCG"), Int(taps), Int(steps), Int(blocks)),
+        (*size_arguments(problem, "OC", "ICG", "OCG"), *map(Int, (taps, steps, steps_item, blocks))),
         grid[::-1] if problem.layout == "NHWC" else grid,
+        problem.G * blocks * steps * taps,
         taps,
     )
 
@@ -146,12 +146,16 @@ def pack_run(
         (),
         (*size_arguments(problem, "OC", "ICG", "OCG"), *map(Int, (*taps, run, steps, blocks))),
         (taps[0] * steps, bunches * blocks),
+        taps[0] * steps * bunches * blocks,
         1,
     )
 
 
 TAPS = 16
-"""Of a work-item's tiles, at most so many are gathered at a time."""
+"""Tiles that are gathered at a time, at most."""
+
+STEPS_ITEM = 8
+"""Steps of a work-item, where a row of the filter has them side by side: 1 KiB."""
 
 
 def _pack_tiles(
@@ -163,8 +167,9 @@ def _pack_tiles(
     sizes: tuple[Int, ...],
     grid: tuple[int, int],
     tiles: int,
+    gathered: int,
 ) -> Packing:
-    """Pack ``tiles`` tiles a work-item, for every part."""
+    """Pack tiles for every part, of which a work-item gathers so many at a time, or :data:`TAPS`."""
     launch = Launch(
         kernel=f"{entry}.cl",
         entry=entry,
@@ -174,8 +179,8 @@ def _pack_tiles(
             *(("UNALIGNED_VECTORS", int(device.unaligned_vectors)), ("AVX512", int(device.avx512))),
             *macros,
         ),
-        arguments=("w", "packed", Local(min(tiles, TAPS) * (512 + 16) * 4), *sizes),
+        arguments=("w", "packed", Local(min(gathered, TAPS) * (512 + 16) * 4), *sizes),
         global_size=grid,
         local_size=(1, 1),
     )
-    return Packing(launch, math.prod(grid) * tiles * parts * 1024)
+    return Packing(launch, tiles * parts * 1024)
