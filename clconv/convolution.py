@@ -14,7 +14,6 @@ import pyopencl as cl
 from clconv.activation import ActivationLike
 from clconv.arguments import MOST, Padding, read_integer, read_padding, read_pair
 from clconv.buffers import address_of, allocate, copied
-from clconv.crew import Together, together_of
 from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
@@ -35,6 +34,7 @@ from clconv.tensors import (
     is_device_array,
     numpy_dtype,
 )
+from clconv.together import Together, together_of
 from clconv.tuning import recall
 
 

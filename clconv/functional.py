@@ -14,7 +14,6 @@ from clconv.activation import Activation, ActivationLike
 from clconv.algorithms.packing import packing_seconds
 from clconv.arguments import Padding
 from clconv.buffers import address_of, copied, host_buffer
-from clconv.crew import Together, together_of
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
@@ -25,6 +24,7 @@ from clconv.problem import ConvProblem
 from clconv.runtime import place, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array
+from clconv.together import Together, together_of
 from clconv.tuning import recall
 
 

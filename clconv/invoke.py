@@ -15,7 +15,8 @@ from clconv.runtime import QueueState, Runtime, failed, read_back, settle, wait
 from clconv.tensors import Tensor, check_context, empty, input_buffer, is_device_array, output_buffer
 
 if TYPE_CHECKING:
-    from clconv.crew import Crew, Together
+    from clconv.crew import Crew
+    from clconv.together import Together
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -37,7 +37,6 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
         The device's name; ``CLCONV_DEVICE`` if left out.
     """
     from clconv.buffers import host_buffer
-    from clconv.crew import together_of
     from clconv.discovery import queue_on
     from clconv.errors import ClconvError
     from clconv.executable import Executable
@@ -45,6 +44,7 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     from clconv.reference import error_bound
     from clconv.runtime import place, read_back, runtime_of, wait
     from clconv.tensors import empty
+    from clconv.together import together_of
 
     default = queue_on(device)
     queue = place([plan], default)  # as a call on NumPy arrays would do
