@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import pyopencl as cl
@@ -61,5 +62,8 @@ def host_buffer(runtime: Runtime, array: Any, *, output: bool = False) -> cl.Buf
 
 def address_of(array: Any) -> int:
     """Return where a NumPy array is in memory."""
-    address: int = array.__array_interface__["data"][0]  # array.ctypes takes four times as long
-    return address
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # a quarter of the time
+    except (TypeError, ValueError, BufferError):  # it is read-only, empty, or of a type that buffers do not have
+        address: int = array.__array_interface__["data"][0]
+        return address

@@ -260,7 +260,7 @@ class Convolution:
             together = ready.together
             if together is None:
                 run(executable, queue, fixed, x, residual, out)
-            elif not together.run(tuple(0 if a is None else address_of(a) for a in (x, out, residual))):
+            elif not together.run((address_of(x), address_of(out), 0 if residual is None else address_of(residual))):
                 run_numpy(executable, queue, fixed, x, residual, out, crew=together.crew)
             if given and residual is None:
                 self._remember(x, out, ready)

@@ -153,7 +153,8 @@ def conv2d(
     else:
         check_out(out, x, problem.output_shape, dtype, (w, bias, residual))
     if together is not None:
-        if together.run(tuple(0 if a is None else address_of(a) for a in (x, out, residual, w, bias))):
+        added = 0 if residual is None else address_of(residual)
+        if together.run((address_of(x), address_of(out), added, address_of(w), 0 if bias is None else address_of(bias))):
             return out
         fixed, _ = _on_device({"w": w, "bias": bias}, queue, later=False)
         run_numpy(parts[0][2], queue, fixed, x, residual, out, pack=True, crew=together.crew)

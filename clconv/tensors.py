@@ -122,12 +122,12 @@ def check_out(
     """Raise a ShapeError unless ``out`` can take the result: kind, shape, type (that of ``like``), memory of its own."""
     if type(out) is np.ndarray and type(x) is np.ndarray and out.shape == shape and out.dtype == x.dtype:
         flags = out.flags  # the usual case, without detours
-        if (
-            flags.c_contiguous
-            and flags.writeable
-            and not any(np.may_share_memory(out, o) for o in (x, *others) if isinstance(o, np.ndarray))
-        ):
-            return
+        if flags.c_contiguous and flags.writeable and not np.may_share_memory(out, x):
+            for other in others:
+                if isinstance(other, np.ndarray) and np.may_share_memory(out, other):
+                    break
+            else:
+                return
     if is_device_array(x) != is_device_array(out) or not (is_device_array(out) or isinstance(out, np.ndarray)):
         want = "pyopencl.array.Array" if is_device_array(x) else "numpy.ndarray"
         raise ShapeError(f"out is a {type(out).__name__}; it must be a {want}, as the inputs are")

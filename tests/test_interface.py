@@ -17,6 +17,7 @@ import pyopencl.array as cla
 import pytest
 
 import clconv
+from clconv.buffers import address_of
 from clconv.device import DeviceInfo
 from clconv.runtime import runtime_of
 from clconv.tensors import numpy_dtype
@@ -238,6 +239,14 @@ def test_arrays_that_begin_anywhere_in_a_cache_line(x_start: int, y_start: int, 
     out[:] = 0
     used = np.count_nonzero(memory)
     assert used == np.count_nonzero(shifted)  # nothing was written beside the result
+
+
+def test_where_an_array_is() -> None:
+    locked = np.ones(4, "f")
+    locked.flags.writeable = False
+    usual = np.ones(4, "f"), np.ones((3, 4), "f2")[1:], np.ones(3, ml_dtypes.bfloat16)
+    for array in (*usual, np.empty((0, 3), "f"), locked, np.broadcast_to(locked, (4,))):
+        assert address_of(array) == array.__array_interface__["data"][0]
 
 
 def test_the_same_inputs_give_the_same_bits(queue: cl.CommandQueue) -> None:
