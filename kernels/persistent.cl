@@ -39,7 +39,8 @@
     if (looks % PATIENCE == 0) YIELD;         \
   }
 
-/* The address becomes a pointer where it is passed. */
+/* The address becomes a pointer where it is passed; the compiler would say so each time. */
+#pragma clang diagnostic ignored "-Wint-conversion"
 static void call(void code(ulong, ulong, ulong, ulong, ulong), const ulong arguments, const ulong context, const ulong x,
                  const ulong y, const ulong z) {
   code(arguments, context, x, y, z);

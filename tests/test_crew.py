@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -268,3 +269,17 @@ print(y[0, 0, 5, 5])
     assert done.returncode == 0, done.stderr
     assert done.stdout == "576.0\n"
     assert done.stderr == ""
+
+
+def test_no_compiler_has_anything_to_say(tmp_path: Path) -> None:
+    """Not even of a number that becomes a function."""
+    code = """
+import numpy as np, clconv
+from clconv.crew import crew_of
+x, w = np.ones((1, 16, 28, 28), "f"), np.ones((16, 16, 3, 3), "f")
+while not crew_of(clconv.default_queue()).present:
+    clconv.conv2d(x, w)
+clconv.conv2d(x, w)
+"""
+    done = run_python(code, POCL_CACHE_DIR=str(tmp_path / "pocl"), CLCONV_CACHE=str(tmp_path / "clconv"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
