@@ -14,9 +14,10 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ _NO_CODE = b"/program.bc" + bytes(4)
 """In a binary without the program's intermediate code: its name, and 0 for its bytes. PoCL crashes when it needs that code."""
 
 _DIGEST = 32
+_one_at_a_time = threading.RLock()
 _unsaved: dict[Path, tuple[cl.Program, float]] = {}  # and the seconds that building it took
 
 
@@ -64,6 +66,17 @@ def place(device: cl.Device, info: DeviceInfo, source: str, options: Sequence[st
     return where / hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore what a driver says while it builds a program, unless that is an error.
+
+    One program at a time: Python has one list of filters for all threads, and another thread's would come back behind ours.
+    """
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore", cl.CompilerWarning)
+        yield
+
+
 def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[str]) -> cl.Program | None:
     """Return the program whose binary is in a file; None if there is none that is whole and that the driver takes."""
     try:
@@ -76,8 +89,7 @@ def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[s
             path.unlink()
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", cl.CompilerWarning)  # as for sources
+        with quiet():
             program = cl.Program(context, [device], [binary])
             program.build(list(options), devices=[device])
     except cl.Error:  # made for another processor, which shares this folder

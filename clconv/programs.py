@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -63,15 +62,12 @@ class Programs:
             program = self._built.get(key)
             if program is None:
                 program = self._built[key] = self._build(key)
-            with warnings.catch_warnings():
-                # Each executable sets arguments on a kernel object of its own, so several per program are meant.
-                warnings.simplefilter("ignore", cl.RepeatedKernelRetrieval)
-                try:
-                    return cl.Kernel(program, launch.entry)
-                except RuntimeError as error:  # Python's, of platformdirs
-                    raise DeviceError(
-                        f"pyopencl keeps files in the user's folder and finds none ({error}); name one with XDG_CACHE_HOME"
-                    ) from error
+            try:
+                return cl.Kernel(program, launch.entry)  # one for each executable, which sets arguments on it
+            except RuntimeError as error:  # Python's, of platformdirs
+                raise DeviceError(
+                    f"pyopencl keeps files in the user's folder and finds none ({error}); name one with XDG_CACHE_HOME"
+                ) from error
 
     def unknown(self, launches: Iterable[Launch]) -> list[Key]:
         """Return the programs of launches that would be built from their source, and kept as binaries later."""
@@ -103,8 +99,7 @@ class Programs:
             return found
         start = time.monotonic()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers chatter; errors are raised
+            with binaries.quiet():
                 program = cl.Program(self._context, text)
                 program.build(list(opts), devices=[self._device])
         except cl.Error as error:

@@ -7,6 +7,9 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -244,3 +247,17 @@ assert "there is no home folder" in str(CliRunner().invoke(cli, ["tune", "1x1", 
     folder.mkdir()
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_drivers_say_is_no_error_in_any_thread() -> None:
+    def work() -> None:
+        for _ in range(300):
+            with binaries.quiet():
+                warnings.warn("a program was built", cl.CompilerWarning, stacklevel=1)
+                time.sleep(0)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(4)]:
+            done.result()
+    with pytest.raises(cl.CompilerWarning):
+        warnings.warn("a program of somebody else's", cl.CompilerWarning, stacklevel=1)
