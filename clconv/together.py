@@ -8,6 +8,7 @@ from typing import Any
 
 import pyopencl as cl
 
+from clconv.algorithms.packing import packing_seconds
 from clconv.bound import BoundLaunch
 from clconv.crew import Crew, Led, crew_of
 from clconv.executable import Executable
@@ -75,7 +76,7 @@ class Together:
 
     def _prepared(self) -> Led | None:
         executable, runtime = self._executable, self._executable.runtime
-        launches, fixed = executable.launches, self._fixed
+        launches, fixed, seconds = executable.launches, self._fixed, executable.plan.seconds
         self._shared = [(f"scratch{i}", size) for i, size in enumerate(executable.plan.scratch_bytes)]
         if self._pack and executable.packing:
             kept = executable.kept(self._queue)
@@ -83,6 +84,7 @@ class Together:
                 fixed = {**fixed, "packed": kept}
             else:
                 launches = [*executable.packing, *launches]
+                seconds += packing_seconds(executable.plan, runtime.info)
                 self._shared.append(("packed", executable.plan.packed_bytes))
         external = {name: place for place, name in enumerate(_PLACES) if name not in fixed}
         commands = [BoundLaunch(runtime, launch, fixed, external, executable.wide) for launch in launches]
@@ -91,7 +93,7 @@ class Together:
             return None
         try:
             steps = Persistent(runtime, self._queue, commands, self.crew.threads)
-            self._led = Led(self.crew, steps, executable.plan.seconds)
+            self._led = Led(self.crew, steps, seconds)
         except OSError:  # nothing is lost but speed
             self._possible = False
         return self._led
