@@ -40,7 +40,7 @@ def addressed(launch: Launch) -> Launch:
 def told(launch: Launch, device: DeviceInfo) -> Launch:
     """Return a launch as it is built for a device: :func:`addressed` where that helps.
 
-    Those that pack filters as well, though nobody asks them: they are in one program with those that read what they pack.
+    Those that pack filters as well: they share a program with those that read them, and a crew packs for ``conv2d``.
     """
     return addressed(launch) if helps(device) else launch
 

@@ -8,8 +8,9 @@
  * packed   G BLOCKS TAPS STEPS PARTS 16 16 2    bfloat16 numbers; BLOCKS = ceil(OCG/16), STEPS = ceil(ICG/32)
  *
  * Work-items: (STEPS_ITEM steps, g*BLOCKS + b), or the reverse in N H W C, for what follows there in memory: all taps of 16 output
- * channels by 32 input channels and more. Where w has 16 of a row side by side, they are a vector; else elements go through local memory, one by one and in
- * the order of w: 9 taps of one output channel's 32 input channels are read in one go, and lie 2 KB apart in `packed`.
+ * channels by 32 input channels and more. Where w has 16 of a row side by side, they are a vector; else elements go through local
+ * memory, one by one and in the order of w: 9 taps of one output channel's 32 input channels are read in one go, and lie 2 KB apart
+ * in `packed`.
  *
  * Sizes are arguments, so that all filters of an element type and layout share one program.
  *
@@ -26,7 +27,7 @@
 #error "NHWC and LEFT must be set by the plan"
 #endif
 
-#define MOST 16                /* taps at a time; pack_split in algorithms/packing.py gives the local memory */
+#define MOST 16                 /* taps at a time: TAPS of algorithms/packing.py */
 #define PLANE (GATHERED + SIDE) /* numbers from one tap to the next, not a power of two */
 #if LEFT
 #define AT(ic, o) ((ic) % SIDE * (2 * SIDE) + (ic) / SIDE * SIDE + (o))
