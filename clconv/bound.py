@@ -52,7 +52,7 @@ class BoundLaunch:
             value = buffers[argument] if isinstance(argument, str) else constant(argument, np.float64 if wide else np.float32)
             self.kernel.set_arg(index, value)
             self.values.append(value)
-        self.tell(None, 0)
+        self.tell(None, 0)  # nothing, until it is asked
 
     @property
     def rings(self) -> bool:

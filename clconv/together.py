@@ -106,9 +106,11 @@ class Together:
             where = addresses_of(runtime, self._queue, scratch)
             if not self.crew.lock.acquire(blocking=False):
                 return False
-            for (name, _), address in zip(self._shared, where, strict=True):
-                led.place(_PLACES.index(name), address)
-            self.crew.lock.release()
+            try:
+                for (name, _), address in zip(self._shared, where, strict=True):
+                    led.place(_PLACES.index(name), address)
+            finally:
+                self.crew.lock.release()
             self._scratch = scratch
         return True
 

@@ -125,7 +125,9 @@ def test_no_two_work_items_write_a_row(rows: int) -> None:
 def test_every_block_of_channels_has_some(channels: int, rows: int, units: int) -> None:
     """Few rows are shared by channels, in blocks of 512 bytes and more; none is empty, which the kernel takes for granted."""
     problem = ConvProblem((1, rows, 7, channels), (3, 3, 1, channels), padding=1, groups=channels, layout="NHWC")
-    for plan in DepthwisePixelSimd().plans(problem, replace(CPU, compute_units=units)):
+    plans = DepthwisePixelSimd().plans(problem, replace(CPU, compute_units=units))
+    assert plans
+    for plan in plans:
         (launch,) = plan.launches
         _, blocks, _ = launch.global_size
         assert 1 <= blocks <= max(1, channels * 4 // 512)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clconv.algorithms.base import accumulator_bytes, ceil_div, size_arguments
+from clconv.algorithms.wide import matrix_lanes
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
@@ -175,7 +176,7 @@ def _pack_tiles(
         entry=entry,
         macros=(
             *((f"REAL_{problem.dtype.upper()}", 1), ("NHWC", int(problem.layout == "NHWC"))),
-            *(("PARTS", parts), ("VEC", 16 if device.avx512 else max(4, min(16, device.lanes(4))))),
+            *(("PARTS", parts), ("VEC", matrix_lanes(device, device.avx512))),
             *(("UNALIGNED_VECTORS", int(device.unaligned_vectors)), ("AVX512", int(device.avx512))),
             *macros,
         ),

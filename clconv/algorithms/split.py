@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
 from clconv.algorithms.items import START, seconds
-from clconv.algorithms.wide import wide
+from clconv.algorithms.wide import matrix_lanes, wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
@@ -243,7 +243,7 @@ def split_plan(
         entry=entry,
         macros=(
             *common_macros(p, device),
-            *(("VEC", 16 if avx512 else max(4, min(16, device.lanes(4)))), ("AVX512", int(avx512)), ("AMX", int(device.amx))),
+            *(("VEC", matrix_lanes(device, avx512)), ("AVX512", int(avx512)), ("AMX", int(device.amx))),
             *(("PARTS", method.parts), ("PRODUCTS", method.products), ("LEFT", int(window.left))),
             *(("PTILES", work.position_tiles), ("STREAM", int(_streams(p, device)))),
             *macros,

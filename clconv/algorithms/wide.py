@@ -1,4 +1,4 @@
-"""Whether a kernel's functions may ask for AVX-512; see kernels/include/wide.clh."""
+"""Whether a kernel's functions may ask for AVX-512, see kernels/include/wide.clh; vectors beside a matrix unit."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ _BUILT_IN = ("sigmoid", "tanh", "silu")
 def wide(problem: ConvProblem, device: DeviceInfo) -> bool:
     """Tell whether vectors may be twice as long as :meth:`DeviceInfo.lanes` says, and twice as many kept in registers."""
     return device.avx512 and problem.activation.kind not in _BUILT_IN
+
+
+def matrix_lanes(device: DeviceInfo, avx512: bool) -> int:
+    """Return the lanes of a vector in kernels for the matrix unit: 16 float32 numbers, a row of a tile, or a part of one."""
+    return 16 if avx512 else max(4, min(16, device.lanes(4)))

@@ -10,7 +10,7 @@ from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.items import START, seconds
 from clconv.algorithms.packing import pack_split
 from clconv.algorithms.split import METHODS, STEP, SUMS_BYTES, TILE, busiest
-from clconv.algorithms.wide import wide
+from clconv.algorithms.wide import matrix_lanes, wide
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Float, Int, Launch, Local, Packing
 from clconv.problem import ConvProblem
@@ -68,7 +68,7 @@ def _plan(
     bands = ceil_div(p.OH, rows)
     method = METHODS[p.dtype][0]
     avx512 = wide(p, device)
-    lanes = 16 if avx512 else max(4, min(16, device.lanes(4)))
+    lanes = matrix_lanes(device, avx512)
     columns = next(tile for tile in TILES if tile <= p.OW)
     steps = ceil_div(middle.IC, STEP)
     steps_x = ceil_div(first.IC, STEP) if first else 0

@@ -113,11 +113,9 @@ class Program:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
         commands = [BoundLaunch(self.runtime, self._told(launch), buffers, external, wide) for launch in step.launches]
-        for command in commands:
-            if self._bell is not None:
+        if self._bell is not None:
+            for command in commands:
                 self._bell.hang(command, step.flops // len(commands))
-            else:
-                command.tell(None, 0)
         return commands
 
     def _sequence(self) -> list[BoundLaunch | Persistent]:

@@ -105,7 +105,6 @@ class Store:
         self.runtime.dismiss()
         state = self.runtime.queue_state(self.queue)
         command = BoundLaunch(self.runtime, told(packing.launch, self.runtime.info), buffers, {}, wide=False)
-        command.tell(None, 0)
         try:
             with state.lock:
                 wait_for = None if state.in_order or state.last is None else [state.last]
