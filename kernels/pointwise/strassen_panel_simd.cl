@@ -135,11 +135,14 @@ INLINE void quarters(const int vectors, const int pixels, __local const acc_t *a
                      __global const real *bias, __global const real *residual, __global real *y, const int ICH, const int oc,
                      const int OCH, const int OC, const long P, const acc_t act_a, const acc_t act_b) {
   const int lower = vectors * VEC; /* the first pixel of the lower half */
-  vec acc[OCT][PXV], kept[OCT][PXV], more[OCT][PXV];
+  vec acc[OCT][PXV], saved[2][OCT][PXV];
+  vec(*kept)[PXV] = saved[0], (*more)[PXV] = saved[1];
+  ADDRESS_ANEW(kept); /* or LLVM would have them in registers, of which there are none left */
+  ADDRESS_ANEW(more);
   const int operand[STEPS] = {A11, A12, RAW + S2, RAW + S3, A22, RAW + S1, RAW + S4};
 #define PRODUCT(STEP) add_product(acc, vectors, a + operand[STEP] * ICH * PXB, w + STEP * ICH * OCT, ICH)
-#define FINISH(TILE, LOWER, RIGHT)                                                                                          \
-  finish_quarter(TILE, vectors, pixels - LOWER * lower, bias, residual + LOWER * lower, y + LOWER * lower, oc + RIGHT * OCH, OC, P, \
+#define FINISH(LOWER, RIGHT)                                                                                                \
+  finish_quarter(acc, vectors, pixels - LOWER * lower, bias, residual + LOWER * lower, y + LOWER * lower, oc + RIGHT * OCH, OC, P, \
                  act_a, act_b)
 #define SOON(LOWER, RIGHT) \
   if (HAS_RESIDUAL) ask_quarter(vectors, residual + LOWER * lower, y + LOWER * lower, oc + RIGHT * OCH, P)
