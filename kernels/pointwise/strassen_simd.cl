@@ -177,8 +177,8 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       else QUARTERS(PXS);
     }
 #if !NHWC
-    write_channels(sums, bias, residual + out, y + out, all, oc, OC, P, act_a, act_b);
-    write_channels(sums + partner, bias, residual + out, y + out, all, oc + OCH, OC, P, act_a, act_b);
+    ROLLED for (int right = 0; right < 2; right++)
+      write_channels(sums + right * partner, bias, residual + out, y + out, all, oc + right * OCH, OC, P, act_a, act_b);
 #endif
   }
 }
