@@ -41,8 +41,19 @@ def too_many_columns(problem: ConvProblem) -> str | None:
     return None if problem.KW <= MOST_TAPS else f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
 
 
+def one_by_one(problem: ConvProblem, device: DeviceInfo) -> bool:
+    """Tell whether elements of 16 bits are converted one by one, and not in vectors as by kernels/include/vector16.clh."""
+    vectors = device.unaligned_vectors and (problem.dtype == "bfloat16" or device.vector_bytes >= 32)  # with F16C, AVX2 comes
+    return problem.itemsize == 2 and not vectors
+
+
+def converted_slowly(problem: ConvProblem, device: DeviceInfo) -> str | None:
+    """Refuse elements that are converted one by one, for kernels that read vectors once a tap, straight from the tensor."""
+    return converted_often(problem) if one_by_one(problem, device) else None
+
+
 def converted_often(problem: ConvProblem) -> str | None:
-    """Refuse element types of 16 bits, for kernels that read each element once a tap, straight from the tensor."""
+    """Refuse element types of 16 bits, for kernels that read single elements, and each several times."""
     if problem.itemsize >= 4:
         return None
     return f"reads each element several times, and {problem.dtype} would be converted as often"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from clconv.algorithms.base import ceil_div, common_macros, epilogue_arguments, round_up, size_arguments
 from clconv.algorithms.items import START, seconds
+from clconv.algorithms.reasons import one_by_one
 from clconv.algorithms.wide import matrix_lanes, wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
@@ -191,7 +192,7 @@ class Work:
         # Vectors of columns end with the row.
         positions = window.positions * (round_up(window.columns, TILE) / window.columns if nchw else 1)
         move = (10 if window.left else 9) * (1.2 if p.SW > 1 and window.columns == window.width else 1) if nchw else 7.7
-        if p.itemsize < 4 or not device.avx512:
+        if one_by_one(p, device) or not device.avx512:
             move *= 8
         put = positions * self.panel_vectors * self.method.parts * move
         put += window.outputs * self.copies * self.method.parts * COPY

@@ -111,7 +111,7 @@ ITEM void tile_at_border(__global const real *x, __global const acc_t *w, __glob
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, const int row0, const int row1, const int C, const int IH, const int IW, const int OW,
                const int PT, const int PL, const acc_t act_a, const acc_t act_b) {
-  __global const real *zeros = (__global const real *)packed + (long)((C + VEC - 1) / VEC * VEC) * (KH * KW);
+  __global const real *zeros = (__global const real *)(packed + (long)((C + VEC - 1) / VEC * VEC) * (KH * KW));
   for (int row = row0; row < row1; row += TILE_OH) {
     const int oh = LESSER(row, row1 - TILE_OH); /* the last tile overlaps the one before, in the same item */
     const int ih0 = oh * SH - PT;

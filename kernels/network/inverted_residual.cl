@@ -48,7 +48,7 @@
 typedef __local const acc_t *pixels_t;
 #include "include/pixel_tile.clh"
 
-DEFINE_ADD_PIXELS(add_image_pixels, __global const real *)
+DEFINE_ADD_PIXELS(add_image_pixels, __global const real *, LOAD)
 
 /* `size` pixels of e, of which the first `some` exist, OCB of its channels, `channels` of which exist; pixel i of x at x + i*IC. */
 INLINE void expand_tile(const int size, const int some, __global const real *x, __global const acc_t *w,

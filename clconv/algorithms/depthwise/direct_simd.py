@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.plane_tiles import cut
-from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind, too_many_taps
 from clconv.algorithms.sets import WAY, filled
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.device import DeviceInfo
@@ -47,7 +47,7 @@ class DepthwiseDirectSimd(Algorithm):
             return reason
         if problem.SW > 2:
             return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
-        return converted_often(problem) or too_many_taps(problem) or rows_too_far_apart(problem)
+        return converted_slowly(problem, device) or too_many_taps(problem) or rows_too_far_apart(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for."""

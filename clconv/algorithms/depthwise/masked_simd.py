@@ -15,7 +15,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_often, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind, too_many_taps
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -55,7 +55,7 @@ class DepthwiseMaskedSimd(Algorithm):
             return f"takes a horizontal stride of 1 to {MOST_STRIDE}, this one is {problem.SW}"
         if (taps := problem.KH * problem.KW) > MOST_TAPS and not wide(problem, device):
             return f"moves vectors element by element without AVX-512, and unrolls {MOST_TAPS} taps at most, not {taps}"
-        return converted_often(problem) or too_many_taps(problem) or rows_too_far_apart(problem)
+        return converted_slowly(problem, device) or too_many_taps(problem) or rows_too_far_apart(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is high enough for, and each length of a vector."""

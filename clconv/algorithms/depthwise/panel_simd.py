@@ -16,7 +16,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.depthwise.plane_tiles import cut
 from clconv.algorithms.panel import panel_bytes, phase
-from clconv.algorithms.reasons import not_nchw, other_kind, too_little_local, too_many_taps
+from clconv.algorithms.reasons import not_nchw, one_by_one, other_kind, too_little_local, too_many_taps
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -83,5 +83,5 @@ class DepthwisePanelSimd(Algorithm):
         """Predict from loads and multiply-adds of whole tiles, and the copy into the panel."""
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
         loads = places(tile, p.SH, p.KH, p.DH) / (tile * p.KH)  # vectors read per multiply-add
-        copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if p.itemsize == 2 or p.SW > 4 else 1)
+        copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if one_by_one(p, device) or p.SW > 4 else 1)
         return (p.flops * waste * (1 + loads) + copied) / (0.9 * device.driver_flops)

@@ -37,7 +37,7 @@ class DepthwisePixelSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
-        return pixel_tiles.refused(problem, MOST_UNROLLED)
+        return pixel_tiles.refused(problem, device, MOST_UNROLLED)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """One plan for each tile that the image is large enough for."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from clconv.algorithms.base import ceil_div, items_wanted
-from clconv.algorithms.reasons import converted_often, not_nhwc, other_kind, too_many_taps
+from clconv.algorithms.reasons import converted_slowly, not_nhwc, other_kind, too_many_taps
 from clconv.algorithms.unrolled import few_enough, span
 from clconv.device import DeviceInfo
 from clconv.problem import ConvProblem
@@ -22,7 +22,7 @@ LITTLE = 256 << 10
 Measured for 512 channels at 14 x 14 on two cores, 392 KiB: 14 us where bands take 10.5, though they are less even."""
 
 
-def refused(problem: ConvProblem, most: int) -> str | None:
+def refused(problem: ConvProblem, device: DeviceInfo, most: int) -> str | None:
     """Refuse all but depthwise problems in NHWC, of as many channels out as in, whose filters span ``most`` pixels at most."""
     if reason := other_kind(problem, "depthwise") or not_nhwc(problem):
         return reason
@@ -30,7 +30,7 @@ def refused(problem: ConvProblem, most: int) -> str | None:
         return f"has input and output channels in the same lanes, this problem makes {problem.OCG} of each"
     if (pixels := _pixels(problem, 1, 1)) > most:
         return f"unrolls the {pixels} pixels that a filter spans, at most {most}"
-    return converted_often(problem) or too_many_taps(problem)
+    return converted_slowly(problem, device) or too_many_taps(problem)
 
 
 def fitting(problem: ConvProblem, tiles: Iterable[tuple[int, int]], most: int, *, few_registers: bool) -> list[tuple[int, int]]:

@@ -38,7 +38,7 @@ class DepthwiseStreamSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
-        if reason := pixel_tiles.refused(problem, MOST_UNROLLED):
+        if reason := pixel_tiles.refused(problem, device, MOST_UNROLLED):
             return reason
         vec = device.lanes(accumulator_bytes(problem))
         return None if vec <= problem.IC else f"takes vectors of {vec} channels, this problem has {problem.IC}"

@@ -15,7 +15,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.plane_tiles import cut
-from clconv.algorithms.reasons import converted_often, not_nchw, other_kind
+from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind
 from clconv.algorithms.sets import WAY
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -48,7 +48,7 @@ class DepthwiseStripSimd(Algorithm):
             return f"keeps up to {TAPS} taps in registers, the filter has {problem.KH * problem.KW}"
         if problem.SH * problem.SW > BETWEEN:
             return f"asks for all {problem.SH * problem.SW} elements of the image for each output, at most {BETWEEN}"
-        return converted_often(problem)
+        return converted_slowly(problem, device)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:
         """Return the only plan; there is no tile to choose."""

@@ -15,7 +15,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.panel import panel_bytes, phase
-from clconv.algorithms.reasons import other_kind, too_little_local, too_many_columns
+from clconv.algorithms.reasons import one_by_one, other_kind, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -98,7 +98,7 @@ class GroupedDirectSimd(Algorithm):
         waste = round_up(band, rows) / band * round_up(p.OW, vec) / p.OW * round_up(p.OCG, block) / p.OCG
         loads = (block + rows) / (block * rows)  # reads per multiply-add
         elements = p.N * bands * p.G * panel_bytes(p, vec, band) / accumulator_bytes(p)
-        slow = p.layout == "NHWC" or p.SW > 4 or p.itemsize == 2  # copied element by element
+        slow = p.layout == "NHWC" or p.SW > 4 or one_by_one(p, device)  # copied element by element
         # Columns SW apart are dealt out vector by vector: for two phases by as many instructions as there are vectors.
         copied = elements * 2 * (vec if slow else 2 if p.SW <= 2 else 32 / vec)
         stored = 16.0 * p.N * p.OH * p.OW * p.OC if p.layout == "NHWC" else 0.0

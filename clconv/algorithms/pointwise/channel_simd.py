@@ -16,7 +16,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.items import START, busiest_unit, seconds
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.reasons import other_kind
+from clconv.algorithms.reasons import one_by_one, other_kind
 from clconv.algorithms.sets import filled
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -117,7 +117,7 @@ class ChannelSimd(Algorithm):
             multiply *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
-        copy = (8 if p.itemsize == 2 else 2) * p.IC * pixels_item if panel else 0
+        copy = (8 if one_by_one(p, device) else 2) * p.IC * pixels_item if panel else 0
         read = pixels_item * _pixel_bytes(p) / 40  # once for each share of the output channels
         item = START + blocks_item * (multiply + begin_and_end + transpose) + copy + read
         return Plan(

@@ -14,7 +14,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.items import START, busiest_unit, seconds
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.reasons import other_kind
+from clconv.algorithms.reasons import one_by_one, other_kind
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
 from clconv.problem import ConvProblem
@@ -81,7 +81,7 @@ class PanelSimd(Algorithm):
         step = panels * oc_block * vectors / 2 + (oc_block if rest else 0)  # cycles of a multiply-add of every tile
         passes = ceil_div(p.IC, ic_block)
         tiles = blocks_item * (step * p.IC + passes * (30 + 40 * (passes > 1)) * (panels + (rest > 0)))
-        gather = 2.0 * lanes if p.padded or p.stride != (1, 1) or p.itemsize == 2 else 4.0  # cycles a vector
+        gather = 2.0 * lanes if p.padded or p.stride != (1, 1) or one_by_one(p, device) else 4.0  # cycles a vector
         item = START + tiles + gather * p.IC * vectors_item
         return Plan(
             algorithm=self.name,

@@ -100,7 +100,7 @@ class StrassenSimd(Algorithm):
         if problem.padded:
             return "serves problems without padding; pointwise/channel_simd and pointwise/panel_simd serve the rest"
         if problem.itemsize == 2:
-            return f"serves float32 and float64; converting {problem.dtype} takes longer than an eighth of the multiplications"
+            return "serves float32 and float64; its error may be larger than what 16 bits in memory lose"
         return None
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:

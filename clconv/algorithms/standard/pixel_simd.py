@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
 from clconv.algorithms.channel_tile import boost, lanes_of
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.panel import panel_bytes, phase
-from clconv.algorithms.reasons import too_little_local, too_many_columns
+from clconv.algorithms.reasons import one_by_one, too_little_local, too_many_columns
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -136,7 +136,7 @@ def _cycles(p: ConvProblem, device: DeviceInfo, cut: _Cut) -> float:
         tap *= 1.2
     tile = p.IC * p.KH * p.KW * tap + 40 + 4 * half * sums
     tiles = ceil_div(p.OW, cut.vec) * ceil_div(cut.item_rows, cut.rows) * cut.item_blocks
-    copy = panel / accumulator_bytes(p) * (0.4 if p.SW <= 2 and p.itemsize > 2 else 2.0)
+    copy = panel / accumulator_bytes(p) * (0.4 if p.SW <= 2 and not one_by_one(p, device) else 2.0)
     bands, shares, images = _items(p, cut)
     items = bands * shares * images
     return rounds(items, device) * (tiles * tile + copy + 2000)

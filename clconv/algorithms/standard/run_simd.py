@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.channel_tile import boost, lanes_of
 from clconv.algorithms.packing import pack_filter
-from clconv.algorithms.reasons import not_nhwc, other_kind, too_little_local
+from clconv.algorithms.reasons import not_nhwc, one_by_one, other_kind, too_little_local
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -116,6 +116,6 @@ def _cycles(p: ConvProblem, device: DeviceInfo, tile: int, lanes: int, item_rows
     tap = max(unit * tile * VECTORS, 0.5 * (tile + VECTORS), 4.0) * 1.05
     finish = tile * VECTORS * max(2 * unit, lanes * itemsize / 16)
     tiles = item_rows * ceil_div(p.OW, tile) * ceil_div(p.OC, VECTORS * lanes)
-    copy = _panel(p, tile, item_rows) / itemsize * (0.3 if p.itemsize > 2 else 2.0)
+    copy = _panel(p, tile, item_rows) / itemsize * (2.0 if one_by_one(p, device) else 0.3)
     items = ceil_div(p.OH, item_rows) * p.N
     return rounds(items, device) * (tiles * (p.KH * p.KW * p.IC * tap + 20 + finish) + copy + 2000)
