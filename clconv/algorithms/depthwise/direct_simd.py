@@ -42,7 +42,7 @@ class DepthwiseDirectSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NCHW with a horizontal stride of 1 or 2, in float32 or float64."""
+        """Depthwise problems in NCHW with a horizontal stride of 1 or 2."""
         if reason := other_kind(problem, "depthwise") or not_nchw(problem):
             return reason
         if problem.SW > 2:

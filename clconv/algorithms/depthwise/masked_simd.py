@@ -48,7 +48,7 @@ class DepthwiseMaskedSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NCHW with a horizontal stride of 1 to 4, in float32 or float64."""
+        """Depthwise problems in NCHW with a horizontal stride of 1 to 4."""
         if reason := other_kind(problem, "depthwise") or not_nchw(problem):
             return reason
         if problem.SW > MOST_STRIDE:

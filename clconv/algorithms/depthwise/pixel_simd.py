@@ -36,7 +36,7 @@ class DepthwisePixelSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
+        """Depthwise problems in NHWC with one output channel for each input channel."""
         return pixel_tiles.refused(problem, device, MOST_UNROLLED)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:

@@ -37,7 +37,7 @@ class DepthwiseStreamSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NHWC with one output channel for each input channel, in float32 or float64."""
+        """Depthwise problems in NHWC with one output channel for each input channel."""
         if reason := pixel_tiles.refused(problem, device, MOST_UNROLLED):
             return reason
         vec = device.lanes(accumulator_bytes(problem))

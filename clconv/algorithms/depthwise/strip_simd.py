@@ -39,7 +39,7 @@ class DepthwiseStripSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NCHW with few taps, in float32 or float64."""
+        """Depthwise problems in NCHW with few taps."""
         if reason := other_kind(problem, "depthwise") or not_nchw(problem):
             return reason
         if problem.DH > 1:
