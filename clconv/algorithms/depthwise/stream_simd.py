@@ -97,5 +97,7 @@ class DepthwiseStreamSimd(Algorithm):
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
         full = filled(pixels, p.IC * p.itemsize)  # until the other halves of the lines are read
         crowd = 1 + max(0.0, full - 1, pixels / STREAMS - 1) / 2
-        compute = crowd * p.flops * waste * (1.4 + 0.7 * loads) / device.driver_flops
+        rows, units = p.N * ceil_div(p.OH, height), device.compute_units
+        uneven = ceil_div(rows, units) * units / rows  # a row of tiles is one unit's
+        compute = crowd * uneven * p.flops * waste * (1.4 + 0.7 * loads) / device.driver_flops
         return max(compute, p.bytes / device.bandwidth / 4)

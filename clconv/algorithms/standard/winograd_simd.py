@@ -31,9 +31,17 @@ FULL_AVX512 = {4: 0.78, 6: 0.85, 8: 1.05}
 """The products' clock cycles with two whole AVX-512 units, by side of the tile's pixels, where the model, made without, says 1.
 Measured on ten problems in both layouts, with stride 1."""
 
+FAR_FILTER = 16 << 20
+"""Bytes of U that come from memory in each call, at half the pace. Measured with AVX2, on 512 channels at 14 x 14, stride 2:
+26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28."""
+
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
 stride 2 on two Zen 3 cores: Winograd's method takes 1.7 ms, 1.4 without this by its prediction; one image as predicted."""
+
+SCATTERED_BYTE = 0.14
+"""Clock cycles that a byte of a group's image takes in N H W C wherever it is: pixels come a vector at a time. Measured with
+AVX2, on 256 channels at 28 x 28 and 512 with stride 2 in 32 groups: 30 and 37 us more than in N C H W."""
 
 PARTS_OF_LINES = 4
 """How many times that is in N H W C with stride 2, where a vector of a pixel's channels comes at a time. The same layer takes
@@ -138,6 +146,8 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
     stream = 4 * frequencies * share * 2 * vec * ic_blocks * vec / (8.5 if device.full_avx512 else 10)
+    if not device.avx512 and 4 * frequencies * p.G * oc_blocks * 2 * vec * ic_blocks * vec > FAR_FILTER:
+        stream *= 2
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * 2 * most
     transform = 1.6 * frequencies * ic_blocks * most
     images = scattered_cycles(p, device) + passing_cycles(p, device)
@@ -155,11 +165,14 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
 
 
 def passing_cycles(problem: ConvProblem, device: DeviceInfo) -> float:
-    """Clock cycles for images beyond the second caches where a group is read tile by tile, by few multiply-adds a byte."""
+    """Clock cycles for images whose groups are read tile by tile, by few multiply-adds a byte; more beyond second caches."""
     if problem.G == 1:
         return 0.0
-    times = PARTS_OF_LINES if problem.SH > 1 and problem.layout == "NHWC" else 1
-    return times * PASSING_BYTE * max(0, image_bytes(problem) // device.compute_units - device.l2_bytes)
+    nhwc = problem.layout == "NHWC"
+    times = PARTS_OF_LINES if problem.SH > 1 and nhwc else 1
+    share = image_bytes(problem) / device.compute_units
+    scattered = SCATTERED_BYTE * share if nhwc else 0.0
+    return scattered + times * PASSING_BYTE * max(0.0, share - device.l2_bytes)
 
 
 def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, seconds: float) -> Plan:
