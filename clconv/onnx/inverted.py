@@ -70,8 +70,9 @@ def fuse_inverted(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProblem
         if together is None:
             return False
         pair = plan_separable(middle, last, device, direct=direct)
-        rest = apart(middle) + separable.LAUNCH + apart(last)
-        return together.seconds < apart(first) + separable.LAUNCH + (rest if pair is None else min(rest, pair.seconds))
+        launch = separable.launch_seconds(device)
+        rest = apart(middle) + launch + apart(last)
+        return together.seconds < apart(first) + launch + (rest if pair is None else min(rest, pair.seconds))
 
     fused, count = fuse_chains(graph, "InvertedResidual", 3, faster)
     note = f"fuse inverted residual: {2 * count} convolutions done by the ones behind them" if count else ""

@@ -23,6 +23,7 @@ from clconv.algorithms.items import START, few_items, seconds
 from clconv.algorithms.packing import pack_filter, pack_strassen
 from clconv.algorithms.pointwise.strassen_simd import StrassenSimd, StrassenTile
 from clconv.algorithms.wide import wide
+from clconv.codes import helps
 from clconv.device import DeviceInfo
 from clconv.onnx.bands import mean_of_bands
 from clconv.onnx.block_matrix import plan_block
@@ -32,9 +33,9 @@ from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Packing
 from clconv.problem import ConvProblem
 from clconv.strassen import cut
 
-LAUNCH = 25e-6
+LAUNCH, PASSAGE = 25e-6, 4e-6
 """Seconds that one launch more costs a CPU beside the work of its kernel, in the measure of predicted times: 13 us between
-two kernels, and as much until all threads of the second one work."""
+two kernels, and as much until all threads of the second one work. PASSAGE: where threads go on from one to the next."""
 
 _CLAMPS = {"identity": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 TILES = (7, 4, 2, 1)
@@ -72,11 +73,16 @@ def fuse_separable(graph: Graph, device: DeviceInfo, apart: Callable[[ConvProble
 
     def faster(problems: Sequence[ConvProblem]) -> bool:
         together = plan_separable(problems[0], problems[1], device, direct=direct)
-        return together is not None and together.seconds < sum(map(apart, problems)) + LAUNCH
+        return together is not None and together.seconds < sum(map(apart, problems)) + launch_seconds(device)
 
     fused, count = fuse_chains(graph, "Separable", 2, faster)
     note = f"fuse separable: {count} depthwise convolutions done by the pointwise ones behind them" if count else ""
     return fused.with_nodes(fused.nodes, note)
+
+
+def launch_seconds(device: DeviceInfo) -> float:
+    """Return what one launch more costs in a network."""
+    return PASSAGE if helps(device) else LAUNCH
 
 
 def plan_separable(first: ConvProblem, second: ConvProblem, device: DeviceInfo, *, direct: bool = False) -> Separable | None:

@@ -109,7 +109,7 @@ def test_the_same_as_apart(name: str, form: Any, cpu_queue: CommandQueue, monkey
 def test_a_last_activation_that_takes_shorter_vectors(queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A built-in function of vectors cannot have AVX-512, for which the taps of the first part are packed: they stay apart."""
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
-    monkeypatch.setattr(separable, "LAUNCH", 1.0)
+    monkeypatch.setattr(separable, "launch_seconds", lambda _: 1.0)
     proto = pair((1, 32, 14, 14, 64), last="Sigmoid")
     x = numbers(1, 32, 14, 14, seed=7)
     want = exact(proto, {"x": x})[0]
