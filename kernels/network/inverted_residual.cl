@@ -50,12 +50,10 @@ typedef __local const acc_t *pixels_t;
 
 DEFINE_ADD_PIXELS(add_image_pixels, __global const real *, LOAD)
 
-/* `size` pixels of e, of which the first `some` exist, OCB of its channels, `channels` of which exist; pixel i of x at x + i*IC. */
-INLINE void expand_tile(const int size, const int some, __global const real *x, __global const acc_t *w,
+/* `size` pixels of e, of which the first `some` exist, OCB of its channels, `channels` of which exist; pixel i of x at x + from[i]. */
+INLINE void expand_tile(const int size, const int some, __global const real *x, const long *from, __global const acc_t *w,
                         const ahead_t ahead, __global const real *lift, __local acc_t *e, const int channels, const int IC,
                         const int PITCH, const acc_t low, const acc_t high) {
-  long from[PXB];
-  UNROLL for (int i = 0; i < PXB; i++) from[i] = LESSER(i, some - 1) * IC;
   vec acc[PXB][OCV];
   UNROLL for (int j = 0; j < OCV; j++) {
     const vec first = HAS_LIFT ? LOAD_LANES(lift + j * VEC, lanes_between(0, channels - j * VEC)) : VEC_OF(0);
@@ -71,15 +69,19 @@ INLINE void expand_tile(const int size, const int some, __global const real *x, 
 /* A row of e; x: its first pixel. */
 ITEM void expand_row(__global const real *x, __global const acc_t *w, __global const real *lift, __local acc_t *e, const int IC,
                      const int IW, const int EC, const int PITCH, const acc_t low, const acc_t high) {
-  for (int ec = 0; ec < EC; ec += OCB, w += IC * OCB)
+  for (int ec = 0; ec < EC; ec += OCB, w += IC * OCB) {
+    long from[PXB];
+    SPREAD_PIXELS(from, PXB, IC);
     for (int t = 0; t < IW; t += PXB) {
       const int some = LESSER(PXB, IW - t);
-      __global const real *from = x + (long)t * IC;
+      if (some < PXB) SPREAD_PIXELS(from, some, IC);
+      __global const real *first = x + (long)t * IC;
       const ahead_t ahead = ahead_of((long)IC * OCB, IC, OCB, t / PXB, (IW + PXB - 1) / PXB);
       __local acc_t *to = e + t * PITCH + ec;
-      if (some > PXB / 2) expand_tile(PXB, some, from, w, ahead, lift + ec, to, EC - ec, IC, PITCH, low, high);
-      else expand_tile(PXB / 2, some, from, w, ahead, lift + ec, to, EC - ec, IC, PITCH, low, high);
+      if (some > PXB / 2) expand_tile(PXB, some, first, from, w, ahead, lift + ec, to, EC - ec, IC, PITCH, low, high);
+      else expand_tile(PXB / 2, some, first, from, w, ahead, lift + ec, to, EC - ec, IC, PITCH, low, high);
     }
+  }
 }
 
 /* A row of d from the ring. rows: where the window of its first pixel begins, in each row of the filter. */
@@ -114,17 +116,20 @@ ITEM void depthwise_row(__local const acc_t *const *rows, __global const acc_t *
 ITEM void project_row(__local const acc_t *d, __global const acc_t *w, __global const real *bias, __global const real *residual,
                       __global real *y, const int EC, const int OC, const int OW, const int PITCH, const acc_t act_a,
                       const acc_t act_b) {
-  for (int oc = 0; oc < OC; oc += OCB, w += EC * OCB)
+  for (int oc = 0; oc < OC; oc += OCB, w += EC * OCB) {
+    long from[PXB];
+    SPREAD_PIXELS(from, PXB, PITCH);
     for (int t = 0; t < OW; t += PXB) {
       const int some = LESSER(PXB, OW - t);
+      if (some < PXB) SPREAD_PIXELS(from, some, PITCH);
       const long at = (long)t * OC;
       const ahead_t ahead = ahead_of((long)EC * OCB, EC, OCB, t / PXB, (OW + PXB - 1) / PXB);
-      long from[PXB];
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + LESSER(i, some - 1)) * PITCH;
-#define TILE(SIZE) tile(SIZE, some, d, from, 1, w, ahead, 0, bias, residual + at, y + at, EC, oc, OC, act_a, act_b)
+#define TILE(SIZE) \
+  tile(SIZE, some, d + t * PITCH, from, 1, w, ahead, 0, bias, residual + at, y + at, EC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else TILE(PXB / 2);
     }
+  }
 }
 
 /* Rows oh0 .. oh0+rows-1 of an image. */

@@ -139,13 +139,14 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
   for (int b = b0; b < b1; b++) {
     const int oc = b * OCB; /* 0 .. OC-1 */
     __global const acc_t *w = packed + (long)b * IC * OCB;
+    long from[PXB];
+    SPREAD_PIXELS(from, PXB, PITCH);
     for (int t = 0; t < pixels; t += PXB) {
       const int some = LESSER(PXB, pixels - t);
-      long from[PXB];
-      UNROLL for (int i = 0; i < PXB; i++) from[i] = (t + LESSER(i, some - 1)) * PITCH;
+      if (some < PXB) SPREAD_PIXELS(from, some, PITCH);
       const long at = (long)t * OC;
       const ahead_t ahead = ahead_of((long)IC * OCB, IC, OCB, t / PXB, (pixels + PXB - 1) / PXB);
-#define TILE(SIZE) tile(SIZE, some, d, from, 1, w, ahead, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+#define TILE(SIZE) tile(SIZE, some, d + t * PITCH, from, 1, w, ahead, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else TILE(PXB / 2);
     }
