@@ -334,3 +334,12 @@ def test_threads_that_are_woken_get_more_items_than_the_one_that_calls() -> None
     assert [items_wanted(p, info, SHORT / 2) for p in (near, far)] == [4, 16]
     assert [items_wanted(p, info, SHORT * 2) for p in (near, far)] == [16, 16]
     assert items_wanted(far.with_batch(8), info, SHORT / 2) == 2
+
+
+def test_a_large_second_cache_feeds_narrow_tiles() -> None:
+    """Strassen's larger filter is worth its way where a small image in N C H W does not stay at hand."""
+    problem = parse("1x1 2048->1024 @7")
+    xeon = replace(CPU, compute_units=2, clock_mhz=2600, local_mem_bytes=2 << 20, l2_bytes=1 << 20)
+    assert select(problem, xeon).plan.algorithm == "pointwise/channel_simd"
+    zen3 = replace(xeon, local_mem_bytes=512 << 10, l2_bytes=512 << 10)
+    assert select(problem, zen3).plan.algorithm == "pointwise/strassen_simd"

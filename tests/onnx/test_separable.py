@@ -183,3 +183,12 @@ def test_a_depthwise_part_with_a_residual_stays_apart() -> None:
         node("Conv", "r w", "y"),
     ]
     assert left(model(nodes, {"x": [1, 8, 9, 9]}, ["y"], constants), fuse_separable, 1.0) == ["Conv", "Conv"]
+
+
+def test_a_step_more_costs_less_where_threads_go_on_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = DeviceInfo("made up", "Portable Computing Language")
+    costs = []
+    for answer in (True, False):
+        monkeypatch.setattr(separable, "helps", lambda _, answer=answer: answer)
+        costs.append(separable.launch_seconds(device))
+    assert costs[0] < costs[1]

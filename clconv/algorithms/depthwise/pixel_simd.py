@@ -104,7 +104,7 @@ class DepthwisePixelSimd(Algorithm):
         loads = (pixels + p.KH * p.KW) / (height * width * p.KH * p.KW)
         compute = p.flops * waste * (0.9 + 0.6 * loads) / device.driver_flops
         if not avx512:
-            compute *= 1.7 if height * width <= 8 else 2.4  # measured; else sums and taps are more than there are registers
+            compute *= 1.7 if height * width <= 8 else 2.4  # measured; large tiles have no registers for taps
         return max(compute, p.bytes / device.bandwidth / 4)
 
 

@@ -106,7 +106,8 @@ class ChannelSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        roomy = device.l2_bytes >= LARGE_L2 and p.stride == (1, 1) and pixels * _pixel_bytes(p) < device.l2_bytes / 2
+        all_near = device.l2_bytes >= LARGE_L2 and pixels * _pixel_bytes(p) < device.l2_bytes / 2
+        fed = tile < 8 and all_near and p.stride == (1, 1) and pixels_item == pixels
         half, rest = tile // 2, pixels_item % (tile // 2)
         rows = pixels_item - rest + (2 if rest == 1 else half if rest else 0)  # half tiles; one pixel waits for its own sums
         multiply = rows * vectors * p.IC * device.multiply_cycles(lanes * itemsize)
@@ -115,11 +116,11 @@ class ChannelSimd(Algorithm):
         share = packing.bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
         if size[0] > device.compute_units and share > device.l2_bytes / 2:
             stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it
-        if not nhwc and pixels < 56 and not (tile < 8 and roomy):
+        if not nhwc and pixels < 56 and not fed:
             multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
         if not nhwc and device.full_avx512:
             multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic
-        if not nhwc and tile < 8 and not (roomy and pixels_item == pixels):
+        if not nhwc and tile < 8 and not fed:
             multiply *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block

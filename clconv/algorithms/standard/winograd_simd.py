@@ -33,7 +33,8 @@ Measured on ten problems in both layouts, with stride 1."""
 
 FAR_FILTER = 16 << 20
 """Bytes of U that come from memory in each call, at half the pace. Measured with AVX2, on 512 channels at 14 x 14, stride 2:
-26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28."""
+26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28. With AVX-512
+the model holds for 38 MB with stride 1."""
 
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
@@ -145,8 +146,9 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
         multiply *= FULL_AVX512.get(side(b.tile, p.SH), 1.0)
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
-    stream = 4 * frequencies * share * 2 * vec * ic_blocks * vec / (8.5 if device.full_avx512 else 10)
-    if not device.avx512 and 4 * frequencies * p.G * oc_blocks * 2 * vec * ic_blocks * vec > FAR_FILTER:
+    block = 4 * frequencies * 2 * vec * ic_blocks * vec  # bytes of it, for a block of output channels
+    stream = block * share / (8.5 if device.full_avx512 else 10)
+    if not device.avx512 and block * p.G * oc_blocks > FAR_FILTER:
         stream *= 2
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * 2 * most
     transform = 1.6 * frequencies * ic_blocks * most
