@@ -12,6 +12,7 @@ from clconv.device import DeviceInfo
 from clconv.drivers import linker, pinning, prepare_runtimes
 from clconv.errors import DeviceError
 from clconv.fork import require_own_process
+from clconv.target import name_processor
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -46,6 +47,8 @@ def devices() -> list[cl.Device]:
                     found.extend(platform.get_devices())
                 except cl.Error:  # a platform without a device
                     continue
+        for device in found:  # not only for our own programs: whoever takes a device from here may compile others
+            name_processor(device)
         caller.keep_choice_of_pyopencl(platforms)
         return [device for device in found if not caller.hidden(device)]
 

@@ -1,4 +1,4 @@
-"""What Linux tells of the processor and OpenCL does not: whether its matrix unit may be used, how wide its vector units are."""
+"""What Linux tells of the processor and OpenCL does not: its level, its matrix unit, how wide its vector units are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ _HEAD = 1 << 14
 """Bytes of /proc/cpuinfo that hold what the first processor is; all of it may be long."""
 _ZEN5 = 0x1A
 """AMD's family of processors whose vector units take 64 bytes at once, but for those of laptops."""
+_LEVELS = (
+    ("x86-64-v2", "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"),
+    ("x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"),
+    ("x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
+)
+"""Levels of x86-64 as compilers name them, and Linux's names of what each adds (the System V ABI, AMD64 supplement)."""
 
 
 def is_x86() -> bool:
@@ -48,6 +54,20 @@ def full_avx512() -> bool:
     if facts.get("vendor_id") == "AuthenticAMD":
         return family.isdecimal() and int(family) >= _ZEN5 and "Ryzen AI" not in name
     return "Xeon" in name or "amx_tile" in facts.get("flags", "").split()
+
+
+@cache
+def x86_level() -> str | None:
+    """Name the highest level of x86-64 that the processor reaches, ``"x86-64"`` at least; None where Linux does not tell."""
+    facts = _facts()
+    if not facts:
+        return None
+    flags, reached = facts.get("flags", "").split(), "x86-64"
+    for level, added in _LEVELS:
+        if not set(added.split()).issubset(flags):
+            break
+        reached = level
+    return reached
 
 
 def _facts() -> dict[str, str]:

@@ -17,6 +17,7 @@ from clconv.errors import DeviceError, KernelBuildError
 from clconv.fork import require_own_process
 from clconv.plan import Launch
 from clconv.source import located, options
+from clconv.target import name_processor
 
 Key: TypeAlias = "tuple[str, tuple[str, ...]]"
 """What a program is: the file of its kernels, and the build options."""
@@ -45,6 +46,7 @@ class Programs:
         self._built: dict[Key, cl.Program] = {}
         if info.is_pocl:
             compile_once()
+            name_processor(device)
 
     def kernel(self, launch: Launch) -> cl.Kernel:
         """Return a fresh kernel object for a launch, building its program if this is the first.

@@ -67,10 +67,31 @@ def test_whose_vector_units_take_64_bytes(
     assert processor.full_avx512.__wrapped__() is full
 
 
+@pytest.mark.parametrize(
+    ("flags", "level"),
+    [
+        ("fpu sse2", "x86-64"),
+        ("fpu cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 avx avx2", "x86-64-v2"),
+        ("cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave avx512f", "x86-64-v3"),
+        ("avx512f avx512bw avx512cd avx512dq avx512vl", "x86-64"),
+    ],
+)
+def test_the_level_is_the_highest_that_has_all_of_those_below(
+    flags: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"vendor_id\t: HygonGenuine\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(processor, "_CPUINFO", file)
+    monkeypatch.setattr(processor, "is_x86", lambda: True)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert processor.x86_level.__wrapped__() == level
+
+
 def test_nothing_is_known_where_linux_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "missing")
     assert not processor.full_avx512.__wrapped__()
     assert not processor.amx_granted.__wrapped__()
+    assert processor.x86_level.__wrapped__() is None
 
 
 def test_a_whole_vector_takes_a_cycle_or_half_of_one() -> None:
