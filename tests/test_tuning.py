@@ -304,13 +304,14 @@ def test_shipped_records_name_algorithms_that_there_are() -> None:
     names = {algorithm.name for algorithm in ALGORITHMS}
     for file in files:
         for device, records in load(file).items():
-            assert re.fullmatch(r"[^|]+ \| [^|]+ \| [^|]+ \| \d+ units( \| amx| \| avx512)?", device)
+            assert re.fullmatch(r"[^|]+ \| [^|]+ \| [^|]+ \| \d+ units( \| amx| \| (full )?avx512)?", device)
             assert {record.algorithm for record in records.values()} <= names
 
 
 def test_processors_of_one_name_have_records_of_their_own(device: DeviceInfo) -> None:
-    kinds = [replace(device, avx512=avx512, amx=amx) for avx512, amx in ((False, False), (True, False), (True, True))]
-    assert len({device_key(kind) for kind in kinds}) == 3
+    units = ((False, False, False), (True, False, False), (True, True, False), (True, True, True))
+    kinds = [replace(device, avx512=avx512, full_avx512=full, amx=amx) for avx512, full, amx in units]
+    assert len({device_key(kind) for kind in kinds}) == 4
 
 
 SHIPPED_FOR = {

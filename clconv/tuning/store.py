@@ -42,9 +42,10 @@ class Record:
 def device_key(device: DeviceInfo) -> str:
     """Return what records are filed under: times of another driver or another number of units say little.
 
-    Virtual machines call all servers of a maker the same, with a matrix unit, with AVX-512 alone, or with neither.
+    Virtual machines call all servers of a maker the same, with a matrix unit, with AVX-512 alone, in one cycle or two, or with
+    neither.
     """
-    unit = " | amx" if device.amx else " | avx512" if device.avx512 else ""
+    unit = " | amx" if device.amx else " | full avx512" if device.full_avx512 else " | avx512" if device.avx512 else ""
     return f"{device.platform} | {device.name} | {device.driver} | {device.compute_units} units{unit}"
 
 
