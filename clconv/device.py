@@ -41,6 +41,8 @@ class DeviceInfo:
         include/wide.clh.
     full_avx512 : bool
         A compute unit multiplies and adds two vectors of AVX-512 in each clock cycle, not one.
+    moves_beside : bool
+        And moves and adds others in the same cycle, as AMD's do since Zen 5.
     amx : bool
         The processor has a matrix unit for bfloat16 that single functions may ask for, see include/matrix.clh.
     unified_memory : bool
@@ -65,6 +67,7 @@ class DeviceInfo:
     unaligned_vectors: bool = False
     avx512: bool = False
     full_avx512: bool = False
+    moves_beside: bool = False
     amx: bool = False
     l1_bytes: int = 32768
     l2_bytes: int = 1 << 20
@@ -133,6 +136,7 @@ class DeviceInfo:
             unaligned_vectors=pocl and is_cpu,
             avx512=avx512,
             full_avx512=avx512 and processor.full_avx512(),
+            moves_beside=avx512 and processor.moves_beside(),
             amx=pocl and is_cpu and processor.amx_granted(),
             l2_bytes=_l2_bytes(device, is_cpu, pocl),
             unified_memory=is_cpu and not simulator,

@@ -13,7 +13,7 @@ _NEEDED = frozenset(("amx_tile", "amx_bf16", "avx512bw"))
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # asm/unistd_64.h, asm/prctl.h; the component in XCR0
 _HEAD = 1 << 14
 """Bytes of /proc/cpuinfo that hold what the first processor is; all of it may be long."""
-_ZEN5 = 0x1A
+_AMD, _ZEN5 = "AuthenticAMD", 0x1A
 """AMD's family of processors whose vector units take 64 bytes at once, but for those of laptops."""
 _LEVELS = (
     ("x86-64-v2", "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"),
@@ -51,9 +51,18 @@ def full_avx512() -> bool:
     """
     facts = _facts()
     name, family = facts.get("model name", ""), facts.get("cpu family", "")
-    if facts.get("vendor_id") == "AuthenticAMD":
+    if facts.get("vendor_id") == _AMD:
         return family.isdecimal() and int(family) >= _ZEN5 and "Ryzen AI" not in name
     return "Xeon" in name or "amx_tile" in facts.get("flags", "").split()
+
+
+@cache
+def moves_beside() -> bool:
+    """Tell whether these two leave room for others, to be loaded, moved and added: AMD has units of their own for that.
+
+    Of Intel's, one of the two that multiply vectors of 64 bytes is the one that moves them.
+    """
+    return full_avx512() and _facts().get("vendor_id") == _AMD
 
 
 @cache

@@ -55,7 +55,9 @@ def _without_linker(infos: list[DeviceInfo]) -> list[str]:
 def _avx512(info: DeviceInfo) -> str:
     if not info.avx512:
         return "none that is asked for"
-    return "two vectors a clock cycle" if info.full_avx512 else "one vector a clock cycle"
+    if not info.full_avx512:
+        return "one vector a clock cycle"
+    return "two vectors a clock cycle, others are moved beside" if info.moves_beside else "two vectors a clock cycle"
 
 
 def _table(infos: list[DeviceInfo], default: int) -> Table:

@@ -106,6 +106,8 @@ class DepthwiseMaskedSimd(Algorithm):
         compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.driver_flops
         if not avx512:
             compute *= 2  # vectors at the border are moved element by element
+        elif device.moves_beside:
+            compute *= 1.3 if vec == device.lanes(accumulator_bytes(p)) else 1.0  # half a vector takes a turn, too
         elif tile * parts + p.KH * p.KW > MOST_VECTORS:
             compute *= 1.15  # more than the registers hold
         tiles = p.N * p.IC * ceil_div(p.OW, columns) * ceil_div(p.OH, tile)

@@ -28,6 +28,10 @@ TILES = ((2, 7), (1, 7), (2, 4), (1, 4), (1, 2), (1, 1))
 CROWDED = 1024
 """Bytes: pixels so far apart, or a multiple, share the sets of the first cache; see the kernel."""
 
+WAY, LINES_SET = 4096, 5
+"""Bytes of a way of the first cache, where lines so far apart share a set, and lines of a tile in a set from which on it takes
+longer with stride 2: measured on two Zen 5 cores, as are the factors for them."""
+
 
 class DepthwisePixelSimd(Algorithm):
     """A band of rows a work-item, a vector of channels and a tile of pixels at a time; nothing is copied."""
@@ -105,6 +109,13 @@ class DepthwisePixelSimd(Algorithm):
         compute = p.flops * waste * (0.9 + 0.6 * loads) / device.driver_flops
         if not avx512:
             compute *= 1.7 if height * width <= 8 else 2.4  # measured; large tiles have no registers for taps
+        elif device.moves_beside:
+            apart = p.IC * p.itemsize
+            lines = pixels * (apart & -apart) / WAY  # of a tile in a set
+            if p.SW > 1 and lines > LINES_SET:
+                compute *= 1.35 * (1 + (lines - LINES_SET) / 60)
+            elif height * width > 8:
+                compute *= 1.1
         return max(compute, p.bytes / device.bandwidth / 4)
 
 

@@ -118,7 +118,9 @@ class ChannelSimd(Algorithm):
             stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it
         if not nhwc and pixels < 56 and not fed:
             multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
-        if not nhwc and device.full_avx512:
+        if device.moves_beside:
+            multiply *= 1.1 if not nhwc else 1.06  # measured; Strassen's additions come in behind the arithmetic
+        elif not nhwc and device.full_avx512:
             multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic
         if not nhwc and tile < 8 and not fed:
             multiply *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
