@@ -7,7 +7,7 @@
  *   y[oc, tile t] = act( (A^T M[oc][t] A) + bias[oc] + residual )
  *
  * Vectors run along channels everywhere. A work-item owns a run of tiles (numbered along rows, then images) and some blocks of OC_BLOCK
- * = 2*VEC output channels of one group:
+ * = OCV*VEC output channels of one group:
  *
  *    x  --gather-->  strip  --input-->  V  --multiply-->  M  --output-->  strip  --scatter-->  y
  *       (1 row of tiles, VEC channels)     PART x OC_BLOCK
@@ -28,19 +28,19 @@
  * per output channel; U is read once per run of tiles.
  *
  * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; SH (1, 2; SW is the same); TILE (2, 4, 6; 2, 3, 4 with stride 2); FUSED
- * (0, 1); STRIP_TILES (tiles of a row that are transformed together).
+ * (0, 1); OCV (vectors of a block of output channels: 2, 4); STRIP_TILES (tiles of a row that are transformed together).
  */
 #include "include/types.clh"
 #include "include/index.clh"
 #include "include/vector.clh"
 #include "include/epilogue.clh"
 
-#if !defined(TILE) || !defined(FUSED) || !defined(STRIP_TILES)
-#error "TILE, FUSED and STRIP_TILES must be set by the plan"
+#if !defined(TILE) || !defined(FUSED) || !defined(STRIP_TILES) || !defined(OCV)
+#error "TILE, FUSED, STRIP_TILES and OCV must be set by the plan"
 #endif
 
 #define COLS (STRIP_TILES * TILE_STEP + SIDE - TILE_STEP)
-#define OC_BLOCK (2 * VEC)
+#define OC_BLOCK (OCV * VEC)
 #if SH == 1
 #include "winograd_transforms.clh"
 #else
@@ -152,7 +152,7 @@ ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __l
       for (int b = 0; b < count; b++, uq += u_block)
         multiply(uq, uq + u_block < end ? uq + u_block : uq, v + (long)f * v_slab, m + (b * FREQUENCIES + f) * slab, ICB, tiles);
     for (int b = 0; b < count; b++)
-      for (int h = 0; h < 2; h++) {
+      for (int h = 0; h < OCV; h++) {
         const int oc = (b0 + b) * OC_BLOCK + h * VEC; /* 0 .. OCG-1, and the tail of the last block */
         if (oc >= s.OCG) break;
         for (long t = first; t < last;) {
@@ -185,17 +185,15 @@ static inline void load_taps(__global const real *w, vec taps[9], const int oc, 
 }
 
 /* U of one input channel and block of output channels, `pitch` elements from frequency to frequency. Whole lines are written. */
-static inline void filter_block(vec taps[2][9], __global acc_t *u, const long pitch) {
-  vec mid[2][3][SIDE];
-  ROLLED for (int h = 0; h < 2; h++)
+static inline void filter_block(vec taps[OCV][9], __global acc_t *u, const long pitch) {
+  vec mid[OCV][3][SIDE];
+  ROLLED for (int h = 0; h < OCV; h++)
     ROLLED for (int k = 0; k < 3; k++) filter_1d(taps[h][k], taps[h][3 + k], taps[h][6 + k], mid[h][k]);
   ROLLED for (int i = 0; i < SIDE; i++, u += SIDE * pitch) {
-    vec t[2][SIDE];
-    UNROLL for (int h = 0; h < 2; h++) filter_1d(mid[h][0][i], mid[h][1][i], mid[h][2][i], t[h]);
-    UNROLL for (int j = 0; j < SIDE; j++) {
-      STORE_ACC(u + j * pitch, t[0][j]);
-      STORE_ACC(u + j * pitch + VEC, t[1][j]);
-    }
+    vec t[OCV][SIDE];
+    UNROLL for (int h = 0; h < OCV; h++) filter_1d(mid[h][0][i], mid[h][1][i], mid[h][2][i], t[h]);
+    UNROLL for (int j = 0; j < SIDE; j++)
+      UNROLL for (int h = 0; h < OCV; h++) STORE_ACC(u + j * pitch + h * VEC, t[h][j]);
   }
 }
 
@@ -203,8 +201,8 @@ static inline void filter_block(vec taps[2][9], __global acc_t *u, const long pi
 ITEM void filter_channels(__global const real *w, __global acc_t *u, const long pitch, const int first, const int oc, const int n,
                           const int OC, const int ICG) {
   for (int ic = first; ic < first + VEC; ic++) {
-    vec taps[2][9];
-    ROLLED for (int h = 0; h < 2; h++) load_taps(w, taps[h], oc + h * VEC, n - h * VEC, ic, OC, ICG);
+    vec taps[OCV][9];
+    ROLLED for (int h = 0; h < OCV; h++) load_taps(w, taps[h], oc + h * VEC, n - h * VEC, ic, OC, ICG);
     filter_block(taps, u + (long)ic * OC_BLOCK, pitch);
   }
 }

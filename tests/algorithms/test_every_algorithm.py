@@ -13,6 +13,7 @@ import pytest
 from clconv.algorithms import ALGORITHMS
 from clconv.algorithms.reasons import not_cpu
 from clconv.device import DeviceInfo
+from clconv.notation import parse
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.select import over_limit
@@ -212,3 +213,14 @@ def test_short_vectors_whose_lanes_are_moved(
 @pytest.mark.parametrize(("name", "shape", "layout"), COVERED)
 def test_short_vectors(name: str, shape: str, layout: str, lanes: str, cpu_queue: cl.CommandQueue) -> None:
     check_narrow(name, problem_of(shape, layout=layout), lanes, cpu_queue)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("words", ["3x3 9->60 @13 batch 2 bias relu", "3x3 64->124 @9 stride 2 groups 2 residual"])
+def test_winograd_with_four_vectors_a_block(words: str, layout: str, cpu_queue: cl.CommandQueue) -> None:
+    """As where two whole vectors of AVX-512 are multiplied in a cycle; the last of the four has a tail."""
+    info = replace(DeviceInfo.of(cpu_queue.device), full_avx512=True, vector_bytes=32)
+    plans = plans_of("standard/winograd_simd", parse(f"{words} {layout.lower()}"), info)
+    assert {macros["OCV"] for plan in plans for macros in [dict(plan.launches[0].macros)]} == {4}
+    for plan in plans:
+        check_plan(plan, cpu_queue)

@@ -31,13 +31,13 @@ FULL_AVX512 = {4: 0.78, 6: 0.85, 8: 1.05}
 """The products' clock cycles with two whole AVX-512 units, by side of the tile's pixels, where the model, made without, says 1.
 Measured on ten problems in both layouts, with stride 1."""
 
-BESIDE = FULL_AVX512 | {8: 0.93}
-"""The same where others are moved and added beside: the largest tiles have the most of that. Measured on two Zen 5 cores."""
+BESIDE = FULL_AVX512 | {8: 1.0}
+"""The same where others are moved and added beside, of which the largest tiles have the most. Measured on two Zen 5 cores."""
 
 FAR_FILTER = 16 << 20
 """Bytes of U that come from memory in each call, at half the pace. Measured with AVX2, on 512 channels at 14 x 14, stride 2:
 26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28. With AVX-512
-the model holds for 38 MB with stride 1."""
+the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 17 MB take 0.29 ms at 7 x 7, 38 MB 0.9 at 14 x 14."""
 
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
@@ -88,6 +88,15 @@ class WinogradSimd(Algorithm):
         return [plan_of(problem, device, b, c / clock) for c, b in chosen]
 
 
+def block_vectors(problem: ConvProblem, device: DeviceInfo) -> int:
+    """Vectors of a block of output channels: four where two are multiplied in a cycle and no more of them are empty.
+
+    Elements of V are then read once for two multiply-adds, not for each.
+    """
+    vec = device.lanes(accumulator_bytes(problem))
+    return 4 if device.full_avx512 and round_up(problem.OCG, 4 * vec) == round_up(problem.OCG, 2 * vec) else 2
+
+
 def blockings(problem: ConvProblem, device: DeviceInfo, tile: int) -> Iterator[Blocking]:
     """Every blocking of a size of tiles that may be worth it and whose V and M fit local memory."""
     tiles = problem.N * ceil_div(problem.OH, tile) * ceil_div(problem.OW, tile)
@@ -122,7 +131,7 @@ def slab_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> 
     """V of a run of tiles, and M of the same and one block of output channels, in bytes."""
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
-    frequencies, oc_block = side(blocking.tile, problem.SH) ** 2, 2 * vec
+    frequencies, oc_block = side(blocking.tile, problem.SH) ** 2, block_vectors(problem, device) * vec
     tiles = problem.N * ceil_div(problem.OH, blocking.tile) * ceil_div(problem.OW, blocking.tile)
     most = ceil_div(tiles, blocking.runs)
     v = frequencies * size * _slab(round_up(problem.ICG, vec) * most, oc_block)
@@ -137,23 +146,25 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     """
     p, vec = problem, device.lanes(accumulator_bytes(problem))
     frequencies = side(b.tile, p.SH) ** 2
-    ic_blocks, oc_blocks = ceil_div(p.ICG, vec), ceil_div(p.OCG, 2 * vec)
+    vectors = block_vectors(p, device)
+    ic_blocks, oc_blocks = ceil_div(p.ICG, vec), ceil_div(p.OCG, vectors * vec)
     most = ceil_div(p.N * ceil_div(p.OH, b.tile) * ceil_div(p.OW, b.tile), b.runs)
     share = min(oc_blocks, ceil_div(ceil_div(oc_blocks, b.panel_blocks), b.shares) * b.panel_blocks)
-    # A part of t tiles takes t cycles a step for its 2*t multiply-adds, if loads and latencies leave it at that.
+    # A part of t tiles takes t cycles a step for two vectors of each, if loads and latencies leave it at that.
     parts = ceil_div(most, 8 if device.avx512 else 6)
     even, more = divmod(most, parts)
-    steps = more * max(even + 1.0, 4.0) + (parts - more) * max(float(even), 4.0)
+    pair = vectors / 2
+    steps = more * max(pair * (even + 1), 4.0) + (parts - more) * max(pair * even, 4.0)
     multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panel_blocks
     if device.full_avx512:
         multiply *= (BESIDE if device.moves_beside else FULL_AVX512).get(side(b.tile, p.SH), 1.0)
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
-    block = 4 * frequencies * 2 * vec * ic_blocks * vec  # bytes of it, for a block of output channels
-    stream = block * share / (8.5 if device.full_avx512 else 10)
-    if not device.avx512 and block * p.G * oc_blocks > FAR_FILTER:
+    block = 4 * frequencies * vectors * vec * ic_blocks * vec  # bytes of it, for a block of output channels
+    stream = block * share / (14 if device.moves_beside else 8.5 if device.full_avx512 else 10)
+    if (device.moves_beside or not device.avx512) and block * p.G * oc_blocks > FAR_FILTER:
         stream *= 2
-    item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * 2 * most
+    item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * vectors * most
     transform = 1.6 * frequencies * ic_blocks * most
     images = scattered_cycles(p, device) + passing_cycles(p, device)
     waves = ceil_div(b.runs * b.shares * p.G, device.compute_units)
@@ -188,7 +199,8 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
     kernel = "standard/winograd_simd.cl"
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
-    tile, oc_block, frequencies = blocking.tile, 2 * vec, side(blocking.tile, problem.SH) ** 2
+    vectors = block_vectors(problem, device)
+    tile, oc_block, frequencies = blocking.tile, vectors * vec, side(blocking.tile, problem.SH) ** 2
     icb, ocb = ceil_div(problem.ICG, vec), ceil_div(problem.OCG, oc_block)
     ty, tx = ceil_div(problem.OH, tile), ceil_div(problem.OW, tile)
     tiles = problem.N * ty * tx
@@ -199,6 +211,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         ("TILE", tile),
         ("STRIP_TILES", STRIP // (tile * problem.SH)),
         ("FUSED", int(blocking.fused)),
+        ("OCV", vectors),
         ("AVX512", int(device.avx512)),
     )
     sizes: tuple[Argument, ...] = (
