@@ -256,7 +256,7 @@ def test_python_ends_while_threads_are_at_hand() -> None:
     code = """
 import numpy as np, clconv
 from clconv.crew import crew_of
-conv = clconv.Convolution(np.ones((64, 64, 3, 3), "f"), padding=1)
+conv = clconv.Convolution(np.ones((64, 64, 3, 3), "f"), padding=1, algorithm="direct")
 x = np.ones((1, 64, 28, 28), "f")
 crew = crew_of(clconv.default_queue())
 seen = 0

@@ -65,6 +65,8 @@ def test_whose_vector_units_take_64_bytes(
     monkeypatch.setattr(processor, "is_x86", lambda: True)
     monkeypatch.setattr("sys.platform", "linux")
     assert processor.full_avx512.__wrapped__() is full
+    monkeypatch.setattr(processor, "full_avx512", processor.full_avx512.__wrapped__)
+    assert processor.moves_beside.__wrapped__() is (full and vendor == "AuthenticAMD")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,8 @@ def test_nothing_is_known_where_linux_tells_nothing(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "missing")
     assert not processor.full_avx512.__wrapped__()
     assert not processor.amx_granted.__wrapped__()
+    monkeypatch.setattr(processor, "full_avx512", processor.full_avx512.__wrapped__)
+    assert not processor.moves_beside.__wrapped__()
     assert processor.x86_level.__wrapped__() is None
 
 
@@ -104,3 +108,25 @@ def test_whole_vectors_are_predicted_to_be_faster() -> None:
     problem = parse("1x1 256->256 @28 nhwc")
     slow, fast = (select(problem, device, Limits("direct")).plan for device in (SERVER, replace(SERVER, full_avx512=True)))
     assert fast.seconds < 0.7 * slow.seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "intel", "amd"),
+    [
+        ("3x3 1024->1024 @7 groups 32 nhwc", "grouped/lane_simd", "grouped/channel_simd"),
+        ("3x3 128->128 @56 stride 2 nhwc", "standard/direct_simd", "standard/winograd_simd"),
+        ("3x3 256->256 @28 groups 32", "standard/winograd_simd", "grouped/direct_simd"),
+        ("1x1 1024->512 @14 nhwc", "pointwise/channel_simd", "pointwise/strassen_simd"),
+    ],
+)
+def test_what_two_whole_vectors_a_cycle_leave_room_for(text: str, intel: str, amd: str) -> None:
+    """Each choice was the faster one of the two on such a processor; AMD's are of two Zen 5 cores."""
+    server = replace(SERVER, full_avx512=True, clock_mhz=2600, local_mem_bytes=1 << 20, l2_bytes=1 << 20)
+    devices = [replace(server, moves_beside=beside) for beside in (False, True)]
+    assert [select(parse(text), device).plan.algorithm for device in devices] == [intel, amd]
+
+
+def test_tiles_do_not_crowd_the_sets_of_the_first_cache() -> None:
+    device = replace(SERVER, full_avx512=True, moves_beside=True, clock_mhz=2600)
+    tiles = [select(parse(f"3x3 {c}->{c} @28 stride 2 depthwise nhwc"), device).plan.tile for c in (240, 256)]
+    assert tiles == ["1 x 7 pixels x 16 channels", "1 x 2 pixels x 16 channels"]

@@ -165,7 +165,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
     block = 4 * frequencies * vectors * vec * ic_blocks * vec  # bytes of it, for a block of output channels
-    stream = block * share / (14 if device.moves_beside else 8.5 if device.full_avx512 else 10)
+    stream = block * share / (14 if device.moves_beside and p.G == 1 else 8.5 if device.full_avx512 else 10)
     if (device.moves_beside or not device.avx512) and block * p.G * oc_blocks > FAR_FILTER:
         stream *= 2
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * vectors * most
