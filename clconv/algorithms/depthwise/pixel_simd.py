@@ -28,7 +28,7 @@ TILES = ((2, 7), (1, 7), (2, 4), (1, 4), (1, 2), (1, 1))
 CROWDED = 1024
 """Bytes: pixels so far apart, or a multiple, share the sets of the first cache; see the kernel."""
 
-WAY, LINES_SET = 4096, 5
+WAY, LINES_SET = 4096, 4
 """Bytes of a way of the first cache, where lines so far apart share a set, and lines of a tile in a set from which on it takes
 longer with stride 2: measured on two Zen 5 cores, as are the factors for them."""
 
