@@ -101,7 +101,7 @@ def plans(algorithm: Algorithm, info: DeviceInfo, *, avx512: bool = False, every
                 met |= traits(problem)
                 if not avx512:
                     yield plan
-    wide = replace(info, avx512=True, full_avx512=True, vector_bytes=32)
+    wide = replace(info, avx512=True, full_avx512=True, moves_beside=True, vector_bytes=32)
     for device in (info, wide) if avx512 else (info,):
         for problem in sorted(problems(NASTY, ("float32", "float64", "float16")), key=lambda p: p.flops):
             if problem.flops > MOST_FLOPS:

@@ -18,7 +18,8 @@
  *     operand  a0 a1 a0 a1 a0 a1 a0 a1                  a2 a3 a2 a3 a2 a3 a2 a3
  *     sums     y0 y0 y1 y1 y2 y2 y3 y3 of group a       sum of neighbours, of a and of b:  a: y0 y1 y2 y3  b: y0 y1 y2 y3
  *
- *   PARTS = 1, where a group is as wide as a vector or wider: the operand is one element, repeated.
+ *   PARTS = 1, where a group is as wide as a vector or wider: the operand is one element, repeated. ABREAST vectors of the same group take
+ *   it at once: with one, a tile of seven outputs has fewer sums than multiply-adds are under way.
  *
  *   PARTS = 1 and GROUP < VEC, for other groups: a lane for each output channel. VEC channels of a pixel are spread within their
  *   groups, which takes an instruction of those that the multiply-adds compete with.
@@ -29,10 +30,12 @@
  *          weights to STEP output channels, whichever groups these belong to, then zeros
  *          otherwise: ceil(C/STEP) PARTS KH GROUP/PARTS KW VEC, from pack_lanes below: group by group, in the order of its lanes
  *
- * Per tile: GROUP*KH*SPAN_W operands and GROUP*KH*KW vectors of the filter are read, TILE_OW vectors are written.
+ * Per tile: GROUP*KH*SPAN_W operands and ABREAST*GROUP*KH*KW vectors of the filter are read, ABREAST*TILE_OW vectors are written. With
+ * PARTS = 1, rows of the filter that meet only padding are left out.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of
- * channels of a work-item); GROUP; PARTS (1, 2, 4); TILE_OW (outputs side by side, at most OW).
+ * channels of a work-item); GROUP; PARTS (1, 2, 4); ABREAST (1; 2 where GROUP is a multiple of 2*VEC); TILE_OW (outputs side by side, at
+ * most OW).
  */
 #include "include/wide.clh"
 
@@ -45,8 +48,8 @@
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
-#if !defined(TILE_OW) || !defined(NV) || !defined(GROUP) || !defined(PARTS)
-#error "TILE_OW, NV, GROUP and PARTS must be set by the plan"
+#if !defined(TILE_OW) || !defined(NV) || !defined(GROUP) || !defined(PARTS) || !defined(ABREAST)
+#error "TILE_OW, NV, GROUP, PARTS and ABREAST must be set by the plan"
 #endif
 
 #include "include/ring.clh"
@@ -87,8 +90,10 @@ INLINE vec fold(const vec a, const vec b) {
   return evens + ODDS(a, b);
 }
 
-/* acc[i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. */
-INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __global const acc_t *w) {
+/* acc[0][i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. Of few channels, leaving rows of the
+ * filter out costs more than it saves. */
+INLINE void tile(vec acc[ABREAST][TILE_OW], __local const acc_t *const *row, const int at, __global const acc_t *w, const int kh0,
+                 const int kh1) {
   vec sums[PARTS][TILE_OW];
   UNROLL for (int g = 0; g < PARTS; g++) {
     UNROLL for (int i = 0; i < TILE_OW; i++) sums[g][i] = VEC_OF(0);
@@ -108,9 +113,9 @@ INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __glob
     }
   }
 #if PARTS == 2
-  UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] += fold(sums[0][i], sums[1][i]);
+  UNROLL for (int i = 0; i < TILE_OW; i++) acc[0][i] += fold(sums[0][i], sums[1][i]);
 #else
-  UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] += fold(fold(sums[0][i], sums[1][i]), fold(sums[2][i], sums[3][i]));
+  UNROLL for (int i = 0; i < TILE_OW; i++) acc[0][i] += fold(fold(sums[0][i], sums[1][i]), fold(sums[2][i], sums[3][i]));
 #endif
 }
 
@@ -154,18 +159,23 @@ INLINE vec operand(__local const acc_t *p, const int ic) {
 }
 #endif
 
-/* acc[i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. */
-INLINE void tile(vec *acc, __local const acc_t *const *row, const int at, __global const acc_t *w) {
-  for (int kh = 0; kh < KH; kh++) {
+/* acc[j][i] += all input channels and the taps of the rows kh0 .. kh1-1 for vector j; row[kh] + `at` is where the tile's first pixel
+ * stands. */
+INLINE void tile(vec acc[ABREAST][TILE_OW], __local const acc_t *const *row, const int at, __global const acc_t *w, const int kh0,
+                 const int kh1) {
+  for (int kh = kh0; kh < kh1; kh++) {
     __local const acc_t *p = row[kh] + at;
     SPREAD_LOOP for (int ic = 0; ic < GROUP; ic++) {
-      vec tap[KW];
-      UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + ((ic * KH + kh) * KW + kw) * VEC);
+      vec tap[ABREAST][KW];
+      UNROLL for (int j = 0; j < ABREAST; j++)
+        UNROLL for (int kw = 0; kw < KW; kw++)
+          tap[j][kw] = LOAD_ACC(w + (((j * GROUP + ic) * KH + kh) * KW + kw) * VEC);
       UNROLL for (int q = 0; q < SPAN_W; q++) {
         const vec v = operand(p + q * CHANNELS, ic);
         UNROLL for (int kw = 0; kw < KW; kw++) {
           const int i = q - kw * DW; /* q = i*SW + kw*DW for output i */
-          if (i >= 0 && i % SW == 0 && i / SW < TILE_OW) acc[i / SW] += v * tap[kw];
+          if (i >= 0 && i % SW == 0 && i / SW < TILE_OW)
+            UNROLL for (int j = 0; j < ABREAST; j++) acc[j][i / SW] += v * tap[j][kw];
         }
       }
     }
@@ -185,32 +195,37 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
   for (int oh = oh0; oh < oh1; oh++) {
     for (next = GREATER(next, oh * SH); next < oh * SH + RING; next++)
       ring_row(ring, image, next, C, IH, IW, PT, PL, WIDTH, C - c0);
-    for (int j = 0; j < NV && c0 + j * STEP < C; j++) {
+    const int above = PT - oh * SH, below = IH + above; /* rows of the window above the image, and those up to its lower edge */
+    const int kh0 = above > 0 ? (above + DH - 1) / DH : 0, kh1 = LESSER(KH, (below + DH - 1) / DH);
+    for (int j = 0; j < NV && c0 + j * STEP < C; j += ABREAST) {
       const int oc = c0 + j * STEP;                               /* 0 .. C-1 */
       const lanes_t lanes = lanes_between(0, LESSER(C - oc, STEP)); /* not those behind the last group */
-      const bool whole = STEP == VEC && oc + VEC <= C;
+      const bool whole = STEP == VEC && oc + ABREAST * VEC <= C; /* always, if ABREAST is 2: C is a multiple of GROUP */
       const int first = GROUP >= VEC ? j * VEC / GROUP * GROUP : j * STEP;
       __local const acc_t *row[KH];
       UNROLL for (int kh = 0; kh < KH; kh++)
         row[kh] = ring + (long)((oh * SH + kh * DH) % RING) * WIDTH * CHANNELS + first;
       __global const acc_t *w = packed + (long)(oc / STEP) * GROUP * KH * KW * VEC;
-      vec b = VEC_OF(0);
-      if (HAS_BIAS) b = LOAD_LANES(bias + oc, lanes);
+      vec b[ABREAST];
+      UNROLL for (int k = 0; k < ABREAST; k++) b[k] = HAS_BIAS ? LOAD_LANES(bias + oc + k * VEC, lanes) : VEC_OF(0);
       for (int ows = 0; ows < OW; ows += TILE_OW) {
         const int ow = LESSER(ows, OW - TILE_OW); /* the last tile overlaps the one before */
         const long at = (((long)n * OH + oh) * OW + ow) * C + oc;
-        vec acc[TILE_OW];
-        UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] = b;
-        tile(acc, row, ow * SW * CHANNELS, w);
+        vec acc[ABREAST][TILE_OW];
+        UNROLL for (int k = 0; k < ABREAST; k++)
+          UNROLL for (int i = 0; i < TILE_OW; i++) acc[k][i] = b[k];
+        tile(acc, row, ow * SW * CHANNELS, w, kh0, kh1);
         if (whole) {
-          UNROLL for (int i = 0; i < TILE_OW; i++) {
-            if (HAS_RESIDUAL) acc[i] += LOAD_VEC(residual + at + (long)i * C);
-            STORE_VEC(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b));
-          }
+          UNROLL for (int i = 0; i < TILE_OW; i++)
+            UNROLL for (int k = 0; k < ABREAST; k++) {
+              const long to = at + (long)i * C + k * VEC;
+              if (HAS_RESIDUAL) acc[k][i] += LOAD_VEC(residual + to);
+              STORE_VEC(y + to, activate_vec(acc[k][i], act_a, act_b));
+            }
         } else {
           UNROLL for (int i = 0; i < TILE_OW; i++) {
-            if (HAS_RESIDUAL) acc[i] += LOAD_LANES(residual + at + (long)i * C, lanes);
-            STORE_LANES(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b), lanes);
+            if (HAS_RESIDUAL) acc[0][i] += LOAD_LANES(residual + at + (long)i * C, lanes);
+            STORE_LANES(y + at + (long)i * C, activate_vec(acc[0][i], act_a, act_b), lanes);
           }
         }
       }

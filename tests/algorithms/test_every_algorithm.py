@@ -224,3 +224,15 @@ def test_winograd_with_four_vectors_a_block(words: str, layout: str, cpu_queue: 
     assert {macros["OCV"] for plan in plans for macros in [dict(plan.launches[0].macros)]} == {4}
     for plan in plans:
         check_plan(plan, cpu_queue)
+
+
+@pytest.mark.parametrize(
+    "words", ["3x3 64->64 @7 groups 2 bias relu", "3x3 96->96 @9 stride 2 dilation 2 pad 3 groups 3 residual batch 2"]
+)
+def test_two_vectors_of_a_group_abreast(words: str, cpu_queue: cl.CommandQueue) -> None:
+    """As where two are multiplied in a cycle and others moved beside; rows of the window lie above and below the image."""
+    info = replace(DeviceInfo.of(cpu_queue.device), moves_beside=True)
+    plans = plans_of("grouped/lane_simd", parse(f"{words} nhwc"), info)
+    assert 2 in {dict(plan.launches[0].macros)["ABREAST"] for plan in plans}
+    for plan in plans:
+        check_plan(plan, cpu_queue)

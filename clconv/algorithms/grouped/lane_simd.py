@@ -32,6 +32,9 @@ MOST_SUMS = 8
 REGISTERS = 28
 """Of AVX-512's, those that can hold sums."""
 
+FEW_SUMS = 7
+"""With fewer than eight, a tile's multiply-adds wait for each other: two are begun in a cycle and each takes four."""
+
 BESIDE_MATRIX = 1.5
 """Predicted times are those at work, at a higher clock than drivers report; those of the matrix unit's kernels are not."""
 
@@ -86,9 +89,11 @@ class GroupedLaneSimd(Algorithm):
         chunks = ceil_div(p.OC, rows.vectors * step)
         count = bands(p, device, chunks)
         parts = _parts(p, vec)
+        abreast = _abreast(p, device, vec, tile)
         macros = (
             *common_macros(p, device),
             *(("VEC", vec), ("NV", rows.vectors), ("GROUP", p.ICG), ("PARTS", parts), ("TILE_OW", tile)),
+            ("ABREAST", abreast),
             ("AVX512", int(wide(p, device))),
         )
         packing = self._pack(p, vec, macros) if parts > 1 else pack_filter(p, device, vec, together=step)
@@ -112,7 +117,7 @@ class GroupedLaneSimd(Algorithm):
             problem=p,
             launches=(launch,),
             packing=packing,
-            tile=f"{tile} pixels x {step} channels",
+            tile=f"{tile} pixels x {abreast * step} channels",
             seconds=self._seconds(p, device, tile, vec),
             error_factor=direct_error_factor(p),
         )
@@ -141,7 +146,8 @@ class GroupedLaneSimd(Algorithm):
         if device.moves_beside and wide(p, device):
             added = 3.0 * (parts - 1) / (p.ICG * p.KH * p.KW)
             # A sum may be touched every fourth cycle; strides read more lines.
-            work = (1.0 + added) * max(0.545, 4.55 / tile) * (0.88 + 0.3 * operands)
+            abreast = _abreast(p, device, vec, tile)
+            work = (1.0 + added) * max(0.545, 4.55 / (tile * abreast)) * (0.88 + 0.3 * operands / abreast)
             if parts * tile > REGISTERS:
                 work *= 1.18
         elif device.full_avx512 and wide(p, device):
@@ -161,6 +167,11 @@ class GroupedLaneSimd(Algorithm):
 def _step(p: ConvProblem, vec: int) -> int:
     """Channels of a vector: whole groups."""
     return vec // p.ICG * p.ICG if vec > p.ICG else vec
+
+
+def _abreast(p: ConvProblem, device: DeviceInfo, vec: int, tile: int) -> int:
+    """Vectors of one group that a tile takes at once: two where it would have too few sums, if that was measured."""
+    return 2 if device.moves_beside and tile <= FEW_SUMS and p.ICG % (2 * vec) == 0 else 1
 
 
 def _parts(p: ConvProblem, vec: int) -> int:
