@@ -113,7 +113,8 @@ class DepthwisePixelSimd(Algorithm):
             apart = p.IC * p.itemsize
             lines = pixels * (apart & -apart) / WAY  # of a tile in a set
             if p.SW > 1 and lines > LINES_SET:
-                compute *= 1.35 * (1 + (lines - LINES_SET) / 60)
+                near = p.bytes <= device.l2_bytes * device.compute_units
+                compute *= 1.35 * (1 + (lines - LINES_SET) / (60 if near else 30))
             elif height * width > 8:
                 compute *= 1.1
         return max(compute, p.bytes / device.bandwidth / 4)
