@@ -30,7 +30,7 @@ CROWDED = 1024
 
 WAY, LINES_SET = 4096, 4
 """Bytes of a way of the first cache, where lines so far apart share a set, and lines of a tile in a set from which on it takes
-longer with stride 2: measured on two Zen 5 cores, as are the factors for them."""
+longer with stride 2, the more so where they come from beyond second caches. Measured on two Zen 5 cores, like the factors."""
 
 
 class DepthwisePixelSimd(Algorithm):
@@ -114,7 +114,7 @@ class DepthwisePixelSimd(Algorithm):
             lines = pixels * (apart & -apart) / WAY  # of a tile in a set
             if p.SW > 1 and lines > LINES_SET:
                 near = p.bytes <= device.l2_bytes * device.compute_units
-                compute *= 1.35 * (1 + (lines - LINES_SET) / (60 if near else 30))
+                compute *= 1.35 + (lines - LINES_SET) / 44 if near else 1.15 + (lines - LINES_SET) / 13
             elif height * width > 8:
                 compute *= 1.1
         return max(compute, p.bytes / device.bandwidth / 4)
