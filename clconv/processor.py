@@ -14,7 +14,7 @@ _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # asm/unistd_64.
 _HEAD = 1 << 14
 """Bytes of /proc/cpuinfo that hold what the first processor is; all of it may be long."""
 _AMD, _ZEN5 = "AuthenticAMD", 0x1A
-"""AMD's family of processors whose vector units take 64 bytes at once, but for those of laptops."""
+"""What AMD's processors say of their maker, and the family whose vector units take 64 bytes at once, but for laptops' ones."""
 _LEVELS = (
     ("x86-64-v2", "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"),
     ("x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"),
@@ -58,9 +58,9 @@ def full_avx512() -> bool:
 
 @cache
 def moves_beside() -> bool:
-    """Tell whether these two leave room for others, to be loaded, moved and added: AMD has units of their own for that.
+    """Tell whether other vectors are moved and added while two of 64 bytes are multiplied: AMD has units of their own for that.
 
-    Of Intel's, one of the two that multiply vectors of 64 bytes is the one that moves them.
+    Of Intel's, one of the two units that multiply is the one that moves.
     """
     return full_avx512() and _facts().get("vendor_id") == _AMD
 

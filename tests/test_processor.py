@@ -119,7 +119,7 @@ def test_whole_vectors_are_predicted_to_be_faster() -> None:
     ],
 )
 def test_what_two_whole_vectors_a_cycle_leave_room_for(text: str, intel: str, amd: str) -> None:
-    """Each choice was the faster one of the two on such a processor; AMD's are of two Zen 5 cores."""
+    """AMD's are the faster ones of the two on two Zen 5 cores."""
     server = replace(SERVER, full_avx512=True, clock_mhz=2600, local_mem_bytes=1 << 20, l2_bytes=1 << 20)
     devices = [replace(server, moves_beside=beside) for beside in (False, True)]
     assert [select(parse(text), device).plan.algorithm for device in devices] == [intel, amd]

@@ -221,7 +221,7 @@ def test_winograd_with_four_vectors_a_block(words: str, layout: str, cpu_queue: 
     """As where two whole vectors of AVX-512 are multiplied in a cycle; the last of the four has a tail."""
     info = replace(DeviceInfo.of(cpu_queue.device), full_avx512=True, vector_bytes=32)
     plans = plans_of("standard/winograd_simd", parse(f"{words} {layout.lower()}"), info)
-    assert {macros["OCV"] for plan in plans for macros in [dict(plan.launches[0].macros)]} == {4}
+    assert {dict(plan.launches[0].macros)["OCV"] for plan in plans} == {4}
     for plan in plans:
         check_plan(plan, cpu_queue)
 

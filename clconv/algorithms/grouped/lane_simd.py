@@ -143,15 +143,14 @@ class GroupedLaneSimd(Algorithm):
         inputs = p.N * p.IC * p.IH * p.IW
         parts = _parts(p, vec)
         spread = vec > p.ICG and parts == 1
+        added = 3.0 * (parts - 1) / (p.ICG * p.KH * p.KW)  # instructions that make one sum of an output's, per multiply-add
         if device.moves_beside and wide(p, device):
-            added = 3.0 * (parts - 1) / (p.ICG * p.KH * p.KW)
             # A sum may be touched every fourth cycle; strides read more lines.
             abreast = _abreast(p, device, vec, tile)
             work = (1.0 + added) * max(0.545, 4.55 / (tile * abreast)) * (0.88 + 0.3 * operands / abreast)
             if parts * tile > REGISTERS:
                 work *= 1.18
         elif device.full_avx512 and wide(p, device):
-            added = 3.0 * (parts - 1) / (p.ICG * p.KH * p.KW)  # instructions that make one sum of an output's, per multiply-add
             crowded = 1.3 if parts * tile > REGISTERS else 1.0
             work = (1.0 + added + (operands if spread else 0.0)) * (0.3 + 0.86 / tile) * crowded
             if device.amx:
