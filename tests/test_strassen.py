@@ -133,6 +133,26 @@ def test_quarters_where_they_are(text: str, queue: cl.CommandQueue) -> None:
         assert (error <= error_bound(problem, plan, data.x, data.w, data.bias, data.residual)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "size", ["28 stride 2", "15x13 stride 2", "14 stride 2", "9x70 stride 2x3", "21x3 stride 2", "9x4 stride 3"]
+)
+def test_pixels_that_lie_apart(size: str, dtype: str, queue: cl.CommandQueue) -> None:
+    """Picked from two vectors, or one by one where those do not hold all: bit for bit as if they lay side by side."""
+    info = DeviceInfo.of(queue.device)
+    if dtype == "float64" and not info.fp64:
+        pytest.skip("the device has no float64")
+    problem = replace(parse(f"1x1 5->40 @{size} batch 2"), dtype=dtype)
+    data = make_data(problem)
+    near = Data(np.ascontiguousarray(data.x[:, :, :: problem.SH, :: problem.SW]), data.w, data.bias, data.residual)
+    dense = replace(problem, x_shape=near.x.shape, stride=(1, 1))
+    ours = [
+        next(p for p in select(p, info, Limits("strassen")).candidates if p.algorithm == "pointwise/strassen_simd")
+        for p in (problem, dense)
+    ]
+    np.testing.assert_array_equal(run_plan(ours[0], queue, data), run_plan(ours[1], queue, near))
+
+
 def test_a_caller_can_rule_it_out() -> None:
     """By a family, a name, or a limit of the error."""
     problem = parse("1x1 512->512 @14 nhwc")

@@ -56,17 +56,22 @@ typedef pixels_t quarter_t;
 #include "include/pixel_tile.clh"
 #include "include/strassen_tile.clh"
 #if !NHWC
+#include "include/picks.clh"
 #include "include/write_channels.clh"
 #endif
 
+#define STRIDED (SH != 1 || SW != 1)
 #define WIDE_PIXELS ((PXB + VEC - 1) / VEC * VEC) /* a half's pixels side by side, N C H W */
 
 /* Where pixel p lies in channel 0 of image 0: in N H W C counted over all images. */
 INLINE long pixel_at(const int p, const int IC, const int IH, const int IW, const int OH, const int OW) {
   const long step = NHWC ? IC : 1;
-  if ((SH | SW) == 1) return p * step; /* both are 1; compilers warn of && between constants */
+#if !STRIDED
+  return p * step;
+#else
   const int ow = p % OW, oh = p / OW % OH, n = p / OW / OH;
   return (((long)n * IH + oh * SH) * IW + ow * SW) * step;
+#endif
 }
 
 #if NHWC
@@ -99,37 +104,34 @@ INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, 
   }
 }
 #else
-/* `some` pixels of a channel, the others 0; pixel i at x[from[i]], or x[i] without stride. */
-INLINE vec pixels_of(__global const real *x, const int *from, const int some) {
-#if SH == 1 && SW == 1
-  return LOAD_LANES(x, lanes_between(0, some));
-#else
-  vec_lanes r;
-  r.v = VEC_OF(0);
-  for (int i = 0; i < VEC && i < some; i++) r.s[i] = LOAD(x, from[i]);
-  return r.v;
-#endif
-}
-
 /* A tile's operands: OPERANDS times ICH rows of WIDE_PIXELS pixels. x: channel 0 of the image. */
 INLINE void put_tile(__global const real *x, __local acc_t *to, const int size, const int p0, const int pixels, const int IC,
                      const int ICH, const int IH, const int IW, const int OH, const int OW) {
+  const long area = (long)IH * IW, left = ICH * area; /* from a channel to its partner */
+  const int uppers = LESSER(size, pixels), lowers = LESSER(size, pixels - size);
+#if STRIDED
   int from[2][WIDE_PIXELS]; /* of the upper and the lower half */
-#if SH != 1 || SW != 1
   for (int h = 0; h < 2; h++)
     for (int i = 0; i < size; i++) from[h][i] = pixel_at(p0 + h * size + i, IC, IH, IW, OH, OW);
 #endif
-  const long area = (long)IH * IW;
-  for (int ic = 0; ic < ICH; ic++, to += WIDE_PIXELS) {
-    const bool right = ICH + ic < IC; /* the channel exists */
-    UNROLL for (int j = 0; j < WIDE_PIXELS; j += VEC) {
-      const int upper = LESSER(size, pixels) - j, lower = LESSER(size, pixels - size) - j;
-      __global const real *a1 = x + ic * area, *a2 = a1;
-      if ((SH | SW) == 1) a1 += p0 + j, a2 += p0 + size + j;
+  for (int j = 0; j < WIDE_PIXELS; j += VEC) {
+#if STRIDED
+    picks_t upper, lower;
+    set_picks(&upper, from[0] + j, uppers - j);
+    set_picks(&lower, from[1] + j, lowers - j);
+    __global const real *a1 = x, *a2 = x;
+#define LOAD_PIXELS(P, HALF) load_picks((P), &HALF)
+#else
+    const lanes_t upper = lanes_between(0, uppers - j), lower = lanes_between(0, lowers - j);
+    __global const real *a1 = x + p0 + j, *a2 = a1 + size;
+#define LOAD_PIXELS(P, HALF) LOAD_LANES((P), HALF)
+#endif
+    for (int ic = 0; ic < ICH; ic++, a1 += area, a2 += area) {
+      const bool right = ICH + ic < IC; /* the channel exists */
       const vec none = VEC_OF(0);
-      put_operands(to + j, ICH * WIDE_PIXELS, pixels_of(a1, from[0] + j, upper),
-                   right ? pixels_of(a1 + ICH * area, from[0] + j, upper) : none, pixels_of(a2, from[1] + j, lower),
-                   right ? pixels_of(a2 + ICH * area, from[1] + j, lower) : none);
+      put_operands(to + ic * WIDE_PIXELS + j, ICH * WIDE_PIXELS, LOAD_PIXELS(a1, upper),
+                   right ? LOAD_PIXELS(a1 + left, upper) : none, LOAD_PIXELS(a2, lower),
+                   right ? LOAD_PIXELS(a2 + left, lower) : none);
     }
   }
 }
