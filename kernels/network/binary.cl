@@ -15,7 +15,7 @@
  *      +-------+-------+---+
  *      |       |       |   |
  *
- * Per output at most two elements are read and one written.
+ * Per output at most two elements are read and one written. What is not a number stays that, on either side.
  *
  * Macros: types.clh, vector.clh, function.clh (f); OP (0 add, 1 sub, 2 mul, 3 div, 4 prelu, 5 max, 6 min, 7 pow);
  * A_STEP, B_STEP (0, 1); ITEMS (work-items of a work-group).
@@ -39,9 +39,9 @@
 #elif OP == 4
 #define COMBINE(T, p, q) ((p) < (T)(0) ? (p) * (q) : (p))
 #elif OP == 5
-#define COMBINE(T, p, q) ((p) < (q) ? (q) : (p))
+#define COMBINE(T, p, q) (((p) < (q)) | ((q) != (q)) ? (q) : (p))
 #elif OP == 6
-#define COMBINE(T, p, q) ((q) < (p) ? (q) : (p))
+#define COMBINE(T, p, q) (((q) < (p)) | ((q) != (q)) ? (q) : (p))
 #elif OP == 7
 #define COMBINE(T, p, q) pow((p), (q))
 #else
