@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
+MARK = "\x1f"
+"""In the names of values that passes make, and in none of a model's: ASCII's unit separator."""
+
+
+def derived(name: str, what: str) -> str:
+    """Return the name of a value that is made from, or for, another one; none of the model's has it."""
+    return f"{name}{MARK}{what}"
+
 
 @dataclass(frozen=True)
 class Node:

@@ -13,16 +13,25 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Graph, Node, Shape, without_dead
+from clconv.onnx.graph import Array, Graph, Node, Shape, derived, without_dead
 from clconv.onnx.lower import VIEWS
-from clconv.onnx.lower.resize import resized_nearest, resized_shape
+from clconv.onnx.lower.resize import resized, resized_shape
 from clconv.onnx.problems import transposed_size
 
 _OPSET = defs.onnx_opset_version()
 _OPSETS = [helper.make_opsetid("", _OPSET)]
 _DATA = 1024  # constants of up to this many elements may be shapes, axes, sizes: shape inference gets to see them
 
+_SIZES = 1 << 31
+"""Sizes and attributes are less than that: kernels count in 32 bits, and ONNX's inference takes the lower 32 of more."""
+
 _DRAWN = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")
+_RUN = (
+    *("Conv", "ConvTranspose", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"),
+    *("Gelu", "GroupNormalization", "InstanceNormalization"),
+)
+"""Computed where the network runs even if all that they read is constant: ``onnx.reference`` refuses some of them that ONNX
+defines, and computes others wrongly."""
 _OWN = {"Silu": "Sigmoid"}  # nodes that passes made, and one of ONNX's with the same shapes
 
 
@@ -67,10 +76,8 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
     for original in graph.nodes:
         node = _aligned(original, shapes, dtypes, constants, nodes) if "old_axis" in original.attributes else original
         results: dict[str, Array] | None = None
-        if node.op == "Shape":
-            results = {node.output: _shape(node, shapes)}
-        elif node.op == "Size":
-            results = {node.output: np.asarray(math.prod(shapes[node.inputs[0]]), np.int64)}
+        if node.op in ("Shape", "Size"):
+            results = {node.output: _counted(node, shapes)}
         elif _foldable(node, constants):
             results = _evaluate(node, constants)
         if results is not None:
@@ -113,7 +120,7 @@ def _converted(node: Node, shapes: dict[str, Shape], dtypes: dict[str, str], con
                 f"the node {node.name!r} (Div) divides by {np.abs(value).max():g}, which follows from sizes and is more than "
                 f"{dtype} holds; load the model without dtype={dtype!r}"
             )
-        inputs[index] = f"{name}:{dtype}"
+        inputs[index] = derived(name, dtype)
         constants[inputs[index]] = number
         shapes[inputs[index]], dtypes[inputs[index]] = number.shape, dtype
     return replace(node, inputs=tuple(inputs))
@@ -128,12 +135,12 @@ def _aligned(
     attributes = {k: v for k, v in node.attributes.items() if k != "old_axis"}
     if shape == shapes[b]:
         return Node(node.op, node.inputs, node.outputs, attributes, node.name)
-    name = f"{node.output}:aligned"
+    name = derived(node.output, "aligned")
     shapes[name], dtypes[name] = shape, dtypes[b]
     if b in constants:
         constants[name] = constants[b].reshape(shape)
     else:
-        nodes.append(Node("Reshape", (b,), (name,), {}, name))
+        nodes.append(Node("Reshape", (b,), (name,), {}, node.name))
     return Node(node.op, (a, name, *node.inputs[2:]), node.outputs, attributes, node.name)
 
 
@@ -154,9 +161,9 @@ def infer(
     """
     types: dict[str, Any] = {}
     data: dict[str, Any] = {}
+    _check_numbers(node)
     for name in filter(None, node.inputs):
-        if name not in shapes:
-            raise UnsupportedError(f"the node {node.name!r} ({node.op}) reads {name!r}, which no supported node computes")
+        _check_computed(node, name, shapes)
         elem = helper.np_dtype_to_tensor_dtype(np.dtype(dtypes[name]))
         types[name] = helper.make_tensor_type_proto(elem, shapes[name])
         constant = constants.get(name)
@@ -199,6 +206,21 @@ def infer(
     return results
 
 
+def _check_computed(node: Node, name: str, shapes: Mapping[str, Shape]) -> None:
+    if name not in shapes:
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) reads {name!r}, which no supported node computes")
+
+
+def _check_numbers(node: Node) -> None:
+    for attribute, value in node.attributes.items():
+        numbers = value if isinstance(value, (list, tuple)) else (value,)
+        large = next((n for n in numbers if isinstance(n, int) and not -_SIZES <= n < _SIZES), None)
+        if large is not None:
+            raise ShapeError(
+                f"the node {node.name!r} ({node.op}) has the {attribute} {large}; numbers must be less than {_SIZES}"
+            )
+
+
 def _check_types(node: Node, schema: Any, dtypes: Mapping[str, str]) -> None:
     """Refuse several element types where ONNX wants one: its inference gives the result that of the first input."""
     first: dict[str, str] = {}
@@ -219,6 +241,10 @@ def _check_sizes(node: Node, shapes: Mapping[str, Shape], results: Mapping[str, 
     for shape in results.values():
         if any(size < 0 for size in shape):
             raise ShapeError(f"the node {node.name!r} ({node.op}) would give the shape {shape}; sizes must not be negative")
+        if any(size >= _SIZES for size in shape):
+            raise ShapeError(
+                f"the node {node.name!r} ({node.op}) would give the shape {shape}; sizes must be less than {_SIZES}"
+            )
     if node.get("evenly") and len(set(results.values())) > 1:
         raise ShapeError(
             f"the node {node.name!r} ({node.op}) cuts {shapes[node.inputs[0]]} into {len(results)} equal parts, which is not "
@@ -252,15 +278,20 @@ def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:
     """Whether a node computes, always the same, from what it reads, and that is constant."""
     if not defs.has(node.op) or node.op in _DRAWN or any(isinstance(v, onnx.GraphProto) for v in node.attributes.values()):
         return False
-    return bool(node.inputs) and all(name in constants for name in node.inputs if name)
+    if not node.inputs or not all(name in constants for name in node.inputs if name):
+        return False
+    floats = node.inputs[0] in constants and constants[node.inputs[0]].dtype.kind == "f"
+    return not (floats and (node.op in _RUN or (node.op == "Pad" and (constants[node.inputs[1]] < 0).any())))
 
 
 def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
     from onnx.reference import ReferenceEvaluator
 
     feeds = {name: constants[name] for name in node.inputs if name}
-    if node.get("old_nearest"):  # today's operator has no name for it
-        return {node.output: resized_nearest(node, feeds[node.inputs[0]], feeds[node.inputs[2]])}
+    if node.op == "Resize":
+        image = feeds[node.inputs[0]]
+        found = infer(node, {n: a.shape for n, a in feeds.items()}, {n: a.dtype.name for n, a in feeds.items()}, constants)
+        return {node.output: resized(node, image, found[node.output][1], constants)}
     whole: Shape | None = None
     if "old_axis" in node.attributes:
         a, b = node.inputs[:2]
@@ -283,6 +314,10 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
     return results if whole is None else {name: value.reshape(whole) for name, value in results.items()}
 
 
-def _shape(node: Node, shapes: Mapping[str, Shape]) -> Array:
+def _counted(node: Node, shapes: Mapping[str, Shape]) -> Array:
+    """Return what a Shape or a Size says."""
+    _check_computed(node, node.inputs[0], shapes)
     shape = shapes[node.inputs[0]]
+    if node.op == "Size":
+        return np.asarray(math.prod(shape), np.int64)
     return np.asarray(shape[node.get("start", 0) : node.get("end", len(shape))], np.int64)

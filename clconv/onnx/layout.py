@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from clconv.onnx.functions import UNARY
-from clconv.onnx.graph import Array, Graph, Node, Shape
+from clconv.onnx.graph import Array, Graph, Node, Shape, derived
 from clconv.onnx.lower.elementwise import BINARY
 from clconv.onnx.problems import TO_LAST, conv_problem
 from clconv.onnx.rewrite import TO_FIRST, is_transpose
@@ -224,4 +224,4 @@ class _Change:
 
 
 def _new(name: str) -> str:
-    return f"{name}:nhwc"
+    return derived(name, "nhwc")

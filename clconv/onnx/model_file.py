@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from clconv.errors import ClconvError
+from clconv.errors import ClconvError, UnsupportedError
 
 
 def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
@@ -49,6 +49,9 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
             raise ClconvError(
                 f"{what} keeps tensors in the file {absent}, which is looked for beside it; pass its path"
             ) from invalid
+        if "deprecated" in str(invalid):
+            old = str(invalid).strip().splitlines()[0]
+            raise UnsupportedError(f"{what} uses what ONNX has taken back ({old}); export it with another opset") from invalid
         first = str(invalid).strip().splitlines()[0] if str(invalid).strip() else type(invalid).__name__
         raise ClconvError(f"{what} is not a valid ONNX model ({first}); export or download it again") from invalid
     return model

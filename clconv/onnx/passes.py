@@ -14,7 +14,7 @@ import numpy as np
 
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.functions import UNARY, function_of
-from clconv.onnx.graph import Array, Graph, Node, without_dead
+from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
@@ -130,7 +130,7 @@ def _scaled(conv: Node, output: str, constants: dict[str, Array], scale: Array, 
     old = constants[conv.inputs[1]]
     bias = constants[conv.inputs[2]].astype(np.float64) if conv.input(2) else np.zeros(len(old))
     w = old.astype(np.float64) * scale.reshape(-1, *(1,) * (old.ndim - 1))
-    names = (f"{output}:w", f"{output}:bias")
+    names = (derived(output, "w"), derived(output, "bias"))
     constants[names[0]] = w.astype(old.dtype)
     constants[names[1]] = (bias * scale + shift).astype(old.dtype)
     return replace(conv, inputs=(conv.inputs[0], *names), outputs=(output,))
@@ -211,8 +211,8 @@ def own_outputs(graph: Graph) -> Graph:
     shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)
     for index, name in enumerate(graph.outputs):
         if name in given or name in graph.outputs[:index]:
-            own = f"{name}:output{index}"
-            nodes.append(Node("Identity", (name,), (own,), {}, own))
+            own = derived(name, f"output{index}")
+            nodes.append(Node("Identity", (name,), (own,), {}, f"{name}:output{index}"))
             shapes[own], dtypes[own] = shapes[name], dtypes[name]
             outputs.append(own)
         else:

@@ -37,6 +37,16 @@ def window_padding(
     return result
 
 
+def check_window(node: Node, filt: Shape) -> None:
+    """Refuse a ``kernel_shape`` that is not the filter's: one decides on the output's size, the other on what is in it."""
+    given = node.get("kernel_shape")
+    if given is not None and tuple(given) != filt[2:]:
+        raise ShapeError(
+            f"the filter {node.inputs[1]!r} of the node {node.name!r} ({node.op}) has the shape {filt}, which does not fit its "
+            f"kernel_shape {list(given)}; correct one of them"
+        )
+
+
 def transposed_size(node: Node, size: Sequence[int]) -> list[int] | None:
     """Return the spatial axes of a ConvTranspose's output where they are given or follow from ``auto_pad``, else None."""
     given = node.get("output_shape")
@@ -67,6 +77,7 @@ def conv_problem(node: Node, shape: Shape, filt: Shape, dtype: str) -> ConvProbl
     layout = node.get("layout", "NCHW")
     window, size = filt[2:], shape[2:] if layout == "NCHW" else shape[1:-1]
     two_axes(node, len(window))
+    check_window(node, filt)
     stride, dilation = ints_of(node, "strides", len(window)), ints_of(node, "dilations", len(window))
     padding = window_padding(node, size, window, stride, dilation)
     lead = (1,) * (2 - len(window))

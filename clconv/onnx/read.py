@@ -7,7 +7,7 @@ import onnx
 from onnx import helper, inliner, numpy_helper
 
 from clconv.errors import ClconvError, UnsupportedError
-from clconv.onnx.graph import Array, Graph, Node, Port
+from clconv.onnx.graph import MARK, Array, Graph, Node, Port
 from clconv.onnx.model_file import data_file
 from clconv.onnx.versions import modern
 
@@ -40,6 +40,11 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     if proto.sparse_initializer:
         raise UnsupportedError("the model has sparse initializers; export it with dense ones")
     read = {name for raw in proto.node for name in raw.input} | {o.name for o in proto.output}
+    marked = next((n for n in (*read, *(name for raw in proto.node for name in raw.output)) if MARK in n), None)
+    if marked is not None:
+        raise UnsupportedError(
+            f"the model has a value called {marked!r}; rename it, {MARK!r} is in names of clconv's own alone"
+        )
     nodes: list[Node] = []
     for index, raw in enumerate(proto.node):
         node = _node(raw, index)
@@ -83,9 +88,14 @@ def _port(info: onnx.ValueInfoProto) -> Port:
 
 
 def _node(raw: onnx.NodeProto, index: int) -> Node:
-    attributes = {a.name: helper.get_attribute_value(a) for a in raw.attribute}
-    domain = "" if raw.domain in ("", "ai.onnx") else f"{raw.domain}."
     name = raw.name or f"{raw.op_type}_{index}"
+    try:
+        attributes = {a.name: helper.get_attribute_value(a) for a in raw.attribute}
+    except ValueError as error:  # a reference to an attribute of the function that the node is not in, or of no type
+        raise ClconvError(
+            f"an attribute of the node {name!r} ({raw.op_type}) cannot be read ({error}); export the model again"
+        ) from error
+    domain = "" if raw.domain in ("", "ai.onnx") else f"{raw.domain}."
     return Node(f"{domain}{raw.op_type}", tuple(raw.input), tuple(raw.output), attributes, name)
 
 

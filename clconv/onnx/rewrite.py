@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clconv.onnx.graph import Graph, Node, Shape, without_dead
+from clconv.onnx.graph import Graph, Node, Shape, derived, without_dead
 from clconv.onnx.problems import TO_LAST
 
 TO_FIRST = (0, 3, 1, 2)
@@ -33,7 +33,7 @@ def pool_means(graph: Graph) -> Graph:
         if node.get("keepdims", 1):
             nodes.append(Node(_POOLED[node.op], node.inputs[:1], node.outputs, {}, node.name))
             continue
-        pooled = f"{node.output}:pooled"
+        pooled = derived(node.output, "pooled")
         shapes[pooled], dtypes[pooled] = (*shape[:2], 1, 1), graph.dtypes[node.output]
         nodes.append(Node(_POOLED[node.op], node.inputs[:1], (pooled,), {}, node.name))
         nodes.append(Node("Reshape", (pooled,), node.outputs, {}, node.name))

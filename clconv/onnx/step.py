@@ -10,7 +10,7 @@ from clconv.activation import Activation
 from clconv.algorithms.base import round_up
 from clconv.device import DeviceInfo
 from clconv.errors import UnsupportedError
-from clconv.onnx.graph import Array, Graph, Node, Shape
+from clconv.onnx.graph import Array, Graph, Node, Shape, derived
 from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 from clconv.select import Limits, select
@@ -134,7 +134,7 @@ class Lowering:
     def value(self, what: str, shape: Shape, dtype: str) -> str:
         """Add a value that lives between two steps of a node."""
         assert self._node is not None  # steps belong to a node
-        name = f"{self._node.output}:{what}"
+        name = derived(self._node.output, what)
         self.shapes[name], self.dtypes[name] = shape, dtype
         return name
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clconv.errors import ShapeError
-from clconv.onnx.graph import Array, Node
+from clconv.onnx.graph import Array, Node, derived
 
 
 class _Old:
@@ -33,7 +33,7 @@ class _Old:
 
     def put(self, position: int, what: str, value: Array) -> None:
         """Add a constant input."""
-        name = f"{self.node.output}:{what}"
+        name = derived(self.node.output, what)
         self.constants[name] = value
         inputs = list(self.node.inputs) + [""] * (position + 1 - len(self.node.inputs))
         inputs[position] = name
@@ -80,7 +80,9 @@ def _slice(old: _Old) -> Node:
 def _split(old: _Old) -> Node:
     n = old.node
     known = next((name for name in n.outputs if name), n.name)
-    outputs = tuple(name or f"{known}:omitted{i}" for i, name in enumerate(n.outputs))  # each takes its part all the same
+    outputs = tuple(
+        name or derived(known, f"omitted{i}") for i, name in enumerate(n.outputs)
+    )  # each takes its part all the same
     old.node = Node(n.op, n.inputs, outputs, n.attributes, n.name)
     old.as_input(1, "split", np.int64)
     if not old.node.input(1):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 
 from onnx import helper
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv, lower_conv_transpose
@@ -29,7 +30,7 @@ from clconv.onnx.lower.normalization import lower_channel_norm, lower_group_norm
 from clconv.onnx.lower.pooling import REDUCE, lower_global_pool, lower_pool, lower_reduce, lower_softmax
 from clconv.onnx.lower.resize import lower_resize
 from clconv.onnx.lower.separable import lower_separable
-from clconv.onnx.step import Lowering, Plans
+from clconv.onnx.step import Lowering, Plans, itemsize
 
 Lower = Callable[[Node, Lowering], None]
 
@@ -108,6 +109,19 @@ def check_supported(graph: Graph, late: bool = False) -> None:
         raise UnsupportedError(f"{len(missing)} node{verb} not supported: {names}")
 
 
+def _check_memory(graph: Graph, plans: Plans) -> None:
+    """Refuse a tensor that all of the device's memory would not hold, before tables are made for it."""
+    most = plans.device.global_mem_bytes
+    for node in graph.nodes:
+        for name in filter(None, node.outputs):
+            size = math.prod(graph.shapes[name]) * itemsize(graph.dtypes[name])
+            if size > most:
+                raise ShapeError(
+                    f"the node {node.name!r} ({node.op}) gives {graph.shapes[name]}, {size >> 20} MiB, and the device has "
+                    f"{most >> 20}; pass smaller inputs"
+                )
+
+
 def _form(node: Node, graph: Graph) -> str:
     """Return what of a node's form is not offered, as far as it can be told without shapes."""
     if node.op not in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
@@ -159,6 +173,7 @@ def lower(graph: Graph, plans: Plans) -> Lowering:
         If a node is not offered in the form that it has.
     """
     check_supported(graph, late=True)
+    _check_memory(graph, plans)
     lowering = Lowering(graph, plans)
     for node in graph.nodes:
         lowering.start(node)

@@ -12,7 +12,7 @@ from clconv.algorithms.standard.run_simd import reading_planes
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Node, Shape
 from clconv.onnx.lower.movement import emit_copy, strides_of
-from clconv.onnx.problems import TO_LAST, conv_problem, image_shape, ints_of, two_axes
+from clconv.onnx.problems import TO_LAST, check_window, conv_problem, image_shape, ints_of, two_axes
 from clconv.onnx.step import Lowering, describe
 from clconv.problem import ConvProblem
 
@@ -85,11 +85,7 @@ def lower_conv_transpose(node: Node, to: Lowering) -> None:
         )
     axes = filt.ndim - 2
     two_axes(node, axes)
-    if tuple(node.get("kernel_shape", filt.shape[2:])) != filt.shape[2:]:  # the output's size follows from the one
-        raise ShapeError(
-            f"the filter {w!r} of the node {node.name!r} (ConvTranspose) has the shape {filt.shape}, which does not fit its "
-            f"kernel_shape {list(node.attributes['kernel_shape'])}; correct one of them"
-        )
+    check_window(node, filt.shape)
     groups = int(node.get("group", 1))
     stride, dilation = ints_of(node, "strides", axes), ints_of(node, "dilations", axes)
     spread = [(s - 1) * st + 1 for s, st in zip(to.shapes[x][2:], stride, strict=True)]

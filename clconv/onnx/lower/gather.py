@@ -21,7 +21,7 @@ def lower_gather(node: Node, to: Lowering) -> None:
     shape = to.shapes[node.inputs[0]]
     axis = int(node.get("axis", 0))
     axis += len(shape) if axis < 0 else 0
-    numbers = required(node, to, 1, "indices").reshape(-1).astype(np.int64)
+    numbers = required(node, to.constants, 1, "indices").reshape(-1).astype(np.int64)
     if not ((-shape[axis] <= numbers) & (numbers < shape[axis])).all():
         raise ShapeError(
             f"the node {node.name!r} (Gather) takes the elements {numbers.min()} to {numbers.max()} of an axis of {shape[axis]}"

@@ -24,6 +24,8 @@ def lower_gemm(node: Node, to: Lowering) -> None:
     dtype = to.floating(node, a)
     alpha, beta = float(node.get("alpha", 1.0)), float(node.get("beta", 1.0))
     trans_a, trans_b = bool(node.get("transA", 0)), bool(node.get("transB", 0))
+    if beta == 0:  # nothing is added, whatever it is
+        c = ""
     m, n = to.shapes[node.output]
     k = to.shapes[a][0 if trans_a else 1]
     if c and not _fits(to.shapes[c], (m, n)):

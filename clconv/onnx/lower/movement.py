@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -156,7 +156,7 @@ def _macros_of_shuffle(node: Node, to: Lowering, last: bool) -> tuple[Macro, ...
     )
 
 
-def required(node: Node, to: Lowering, index: int, what: str) -> Array:
+def required(node: Node, constants: Mapping[str, Array], index: int, what: str) -> Array:
     """Return an input that must be constant.
 
     Raises
@@ -164,7 +164,7 @@ def required(node: Node, to: Lowering, index: int, what: str) -> Array:
     UnsupportedError
         If it is not.
     """
-    value = to.constants.get(node.input(index))
+    value = constants.get(node.input(index))
     if value is None:
         raise UnsupportedError(
             f"the {what} of the node {node.name!r} ({node.op}) must be constant; export the model with fixed ones"
@@ -175,9 +175,9 @@ def required(node: Node, to: Lowering, index: int, what: str) -> Array:
 def lower_slice(node: Node, to: Lowering) -> None:
     """Take every so-many-th element between two places, along some axes."""
     shape, out = to.shapes[node.inputs[0]], to.shapes[node.output]
-    starts = required(node, to, 1, "starts").reshape(-1)
-    axes = required(node, to, 3, "axes") if node.input(3) else np.arange(len(starts))
-    steps = required(node, to, 4, "steps") if node.input(4) else np.ones(len(starts), np.int64)
+    starts = required(node, to.constants, 1, "starts").reshape(-1)
+    axes = required(node, to.constants, 3, "axes") if node.input(3) else np.arange(len(starts))
+    steps = required(node, to.constants, 4, "steps") if node.input(4) else np.ones(len(starts), np.int64)
     strides = strides_of(shape)
     offset, walked = 0, list(strides)
     for start, axis, step in zip(starts.tolist(), axes.reshape(-1).tolist(), steps.reshape(-1).tolist(), strict=True):
@@ -204,9 +204,9 @@ def lower_pad(node: Node, to: Lowering) -> None:
     """Add a border, or cut some of the tensor off."""
     x, y = node.inputs[0], node.output
     mode = node.text("mode", "constant")
-    amounts = required(node, to, 1, "pads")
+    amounts = required(node, to.constants, 1, "pads")
     rank = len(to.shapes[x])
-    axes = (required(node, to, 3, "axes") if node.input(3) else np.arange(rank)).tolist()
+    axes = (required(node, to.constants, 3, "axes") if node.input(3) else np.arange(rank)).tolist()
     before, after = [0] * rank, [0] * rank
     for axis, first, last in zip(axes, *amounts.reshape(2, -1).tolist(), strict=True):
         before[axis], after[axis] = first, last

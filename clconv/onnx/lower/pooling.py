@@ -139,7 +139,7 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
 def lower_reduce(node: Node, to: Lowering) -> None:
     """Mean, sum, largest or smallest element, or norm, over some axes, one group of neighbouring ones after the other."""
     x, shape = node.inputs[0], to.shapes[node.inputs[0]]
-    axes = required(node, to, 1, "axes").reshape(-1).tolist() if node.input(1) else []
+    axes = required(node, to.constants, 1, "axes").reshape(-1).tolist() if node.input(1) else []
     if not axes and not node.get("noop_with_empty_axes", 0):
         axes = list(range(len(shape)))
     marked = sorted(a % len(shape) for a in axes)

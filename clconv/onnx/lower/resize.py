@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from clconv.onnx.step import Int, Lowering, pieces
 
 _TRANSFORMATION = "coordinate_transformation_mode"
 
+_HALFWAY = 1e-6
+"""How near to the middle of two elements a place is taken for it. Places are float32 numbers, and 2 / (4 / 7) is less than 3.5
+then; ONNX Runtime takes the same elements, for sizes up to 64 all of them."""
+
 
 def lower_resize(node: Node, to: Lowering) -> None:
     """One axis after the other, each by a table of places and weights."""
@@ -22,7 +27,7 @@ def lower_resize(node: Node, to: Lowering) -> None:
         raise ShapeError(
             f"the node {node.name!r} (Resize) takes its elements from {x!r} of the shape {shape}; pass one that holds some"
         )
-    scales = _scales(node, to, len(shape))
+    scales = _scales(node, to.constants, shape)
     axes = [a for a in range(len(shape)) if shape[a] != out[a] or scales[a] not in (None, 1.0)]
     if not axes:
         emit_copy(to, x, node.output, shape, strides_of(shape), strides_of(shape))
@@ -52,21 +57,21 @@ def lower_resize(node: Node, to: Lowering) -> None:
         x = y
 
 
-def _scales(node: Node, to: Lowering, rank: int) -> list[float | None]:
+def _scales(node: Node, constants: Mapping[str, Array], shape: Shape) -> list[float | None]:
     """Return the scale of each axis, None where the sizes say it."""
+    rank = len(shape)
     result: list[float | None] = [None] * rank
     axes = [int(a) % rank for a in node.get("axes", range(rank))]
-    if node.input(3) and required(node, to, 3, "sizes").size:
+    if node.input(3) and required(node, constants, 3, "sizes").size:
         policy = node.text("keep_aspect_ratio_policy", "stretch")
         if policy != "stretch":  # one scale for all axes: the sizes are bounds that only one of them need reach
-            shape = to.shapes[node.inputs[0]]
-            wanted = required(node, to, 3, "sizes").tolist()
+            wanted = required(node, constants, 3, "sizes").tolist()
             own = [size / shape[axis] for axis, size in zip(axes, wanted, strict=True)]
             for axis in axes:
                 result[axis] = min(own) if policy == "not_larger" else max(own)
         return result
-    if node.input(2) and required(node, to, 2, "scales").size:
-        for axis, scale in zip(axes, required(node, to, 2, "scales").tolist(), strict=True):
+    if node.input(2) and required(node, constants, 2, "scales").size:
+        for axis, scale in zip(axes, required(node, constants, 2, "scales").tolist(), strict=True):
             result[axis] = scale
     return result
 
@@ -84,13 +89,20 @@ def resized_shape(node: Node, shape: Shape, scales: Array) -> Shape:
     return tuple(sizes)
 
 
-def resized_nearest(node: Node, image: Array, scales: Array) -> Array:
-    """Return a constant image with its sizes multiplied with scales, made of its nearest elements."""
-    counts = resized_shape(node, image.shape, scales)
-    for axis, (count, scale) in enumerate(zip(counts, scales.tolist(), strict=True)):
-        places, _ = table(node, image.shape[axis], count, scale)
-        image = np.take(image, places[:, 0].astype(np.int64), axis)
-    return image
+def resized(node: Node, image: Array, shape: Shape, constants: Mapping[str, Array]) -> Array:
+    """Return a constant image with another shape."""
+    scales, dtype = _scales(node, constants, image.shape), image.dtype
+    for axis, count in enumerate(shape):
+        if image.shape[axis] == count and scales[axis] in (None, 1.0):
+            continue
+        places, weights = table(node, image.shape[axis], count, scales[axis])
+        taps = [np.take(image, column, axis) for column in places.astype(np.int64).T]
+        if len(taps) == 1:
+            image = taps[0]
+        else:
+            along = (-1, *(1,) * (image.ndim - axis - 1))
+            image = np.asarray(sum(w.reshape(along) * tap for w, tap in zip(weights.T, taps, strict=True)))
+    return image.astype(dtype)
 
 
 def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array, Array]:
@@ -101,7 +113,8 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
     factor = count / size if scale is None else scale
     # Which element is the nearest depends on the last bit; others take float32.
     number = np.float32 if mode == "nearest" and node.text(_TRANSFORMATION, "") != "align_corners" else np.float64
-    at: Array = _coordinates(node, np.arange(count, dtype=number), size, count, factor).astype(np.float64)
+    length = count if scale is None else scale * size  # ONNX takes this product as it is, not the number it is rounded to
+    at: Array = _coordinates(node, np.arange(count, dtype=number), size, count, factor, length).astype(np.float64)
     if mode == "nearest":
         rounding = "ceil" if node.get("old_nearest") and factor < 1 else node.text("nearest_mode", "round_prefer_floor")
         places = _rounded(at, rounding)
@@ -120,14 +133,13 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
     return np.clip(places, 0, size - 1), weights
 
 
-def _coordinates(node: Node, i: Array, size: int, count: int, scale: float) -> Array:
+def _coordinates(node: Node, i: Array, size: int, count: int, scale: float, length: float) -> Array:
     """Return the place on the old axis of each place on the new one, in the type of ``i``."""
     mode = node.text(_TRANSFORMATION, "half_pixel")
     if mode == "asymmetric":
         return i / scale
     if mode == "align_corners":
-        length = scale * size  # ONNX takes this product as it is, not the number of places it is rounded to
-        return i * ((size - 1) / (length - 1)) if length > 1 else np.zeros_like(i)
+        return i * (size - 1) / (length - 1) if length > 1 else np.zeros_like(i)
     if mode == "pytorch_half_pixel" and count == 1:
         return np.zeros_like(i)
     if mode == "half_pixel_symmetric":
@@ -149,8 +161,8 @@ def _rounded(at: Array, mode: str) -> Array:
     if mode == "ceil":
         return np.ceil(at)
     if mode == "round_prefer_ceil":
-        return np.floor(at + 0.5)
-    return np.ceil(at - 0.5)
+        return np.floor(at + 0.5 + _HALFWAY)
+    return np.ceil(at - 0.5 - _HALFWAY)
 
 
 def _cubic(t: Array, a: float) -> Array:
