@@ -39,9 +39,9 @@
 #elif OP == 4
 #define COMBINE(T, p, q) ((p) < (T)(0) ? (p) * (q) : (p))
 #elif OP == 5
-#define COMBINE(T, p, q) (((p) < (q)) | ((q) != (q)) ? (q) : (p))
+#define COMBINE(T, p, q) ((p) < (q) ? (q) : (p) >= (q) ? (p) : (p) + (q))
 #elif OP == 6
-#define COMBINE(T, p, q) (((q) < (p)) | ((q) != (q)) ? (q) : (p))
+#define COMBINE(T, p, q) ((q) < (p) ? (q) : (q) >= (p) ? (p) : (p) + (q))
 #elif OP == 7
 #define COMBINE(T, p, q) pow((p), (q))
 #else

@@ -31,9 +31,55 @@ def test_a_bias_of_another_length(op: str, length: int) -> None:
 
 @pytest.mark.parametrize("attributes", [{"kernel_shape": [1, 1]}, {"kernel_shape": [5, 5]}])
 def test_attributes_that_say_another_size_than_the_filter(attributes: dict[str, Any]) -> None:
-    refused([node("Conv", "x w", "y", **attributes)], {"w": W}, "correct its kernel_shape, pads or auto_pad")
+    words = r"the filter 'w' .* the shape \(8, 4, 3, 3\), which does not fit its kernel_shape \[.,"
+    refused([node("Conv", "x w", "y", **attributes)], {"w": W}, words)
     words = r"the filter 'w' .* the shape \(4, 8, 3, 3\), which does not fit its kernel_shape \[.,"
     refused([node("ConvTranspose", "x w", "y", **attributes)], {"w": numbers(4, 8, 3, 3)}, words)
+
+
+def test_a_window_whose_size_does_not_show_in_the_output_s() -> None:
+    words = r"\(8, 4, 3, 3\), which does not fit its kernel_shape \[5, 5\]"
+    refused([node("Conv", "x w", "y", kernel_shape=[5, 5], auto_pad="SAME_UPPER")], {"w": W}, words)
+
+
+@pytest.mark.parametrize("axis", [2**32, 2**40, -(2**63)])
+def test_numbers_of_more_than_32_bits(axis: int) -> None:
+    """ONNX's inference takes the lower ones."""
+    refused([node("Gather", "x i", "y", axis=axis)], {"i": np.array([0])}, rf"the axis {axis}; numbers must be less than")
+
+
+def test_pads_of_more_than_32_bits() -> None:
+    refused([node("MaxPool", "x", "y", kernel_shape=[2, 2], pads=[2**32] * 4)], {}, "has the pads 4294967296")
+
+
+def test_sizes_of_more_than_31_bits() -> None:
+    pads = np.array([0, 0, 0, 2**31 - 1, 0, 0, 0, 0])
+    refused([node("Pad", "x p", "y")], {"p": pads}, r"would give the shape \(1, 4, 8, 2147483655\); sizes must be less than")
+
+
+def test_more_than_the_device_holds() -> None:
+    refused([node("Resize", "x _ _ s", "y")], {"s": np.array([1, 4, 2**30, 2**30])}, "MiB, and the device has")
+
+
+def test_a_reference_outside_a_function() -> None:
+    spec = node("LeakyRelu", "x", "y")
+    spec.attribute.append(onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT))
+    with pytest.raises(clconv.ClconvError, match=r"an attribute of the node .* \(LeakyRelu\) cannot be read"):
+        clconv.onnx.load(model([spec], {"x": [3]}, ["y"]))
+
+
+@pytest.mark.parametrize("op", ["Shape", "Size"])
+def test_the_size_of_what_is_not_computed(op: str) -> None:
+    nodes = [node("Dropout", "x", "d mask"), node(op, "mask", "s"), node("Expand", "d s", "y")]
+    net = clconv.onnx.load(model(nodes, {"x": [3]}, ["y"]))
+    with pytest.raises(clconv.UnsupportedError, match="reads 'mask', which no supported node computes"):
+        net(numbers(3))
+
+
+def test_a_node_that_onnx_has_taken_back() -> None:
+    spec = node("GroupNormalization", "x s s", "y", num_groups=2)
+    with pytest.raises(clconv.UnsupportedError, match=r"GroupNormalization is deprecated.*another opset"):
+        clconv.onnx.load(model([spec], {"x": [1, 4, 3, 3]}, ["y"], {"s": numbers(2)}, opset=18))
 
 
 @pytest.mark.parametrize("op", ["Conv", "MaxPool", "AveragePool"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,11 @@ from onnx.reference import ReferenceEvaluator
 
 import clconv.onnx
 from clconv.errors import UnsupportedError
+from clconv.onnx.graph import Node
+from clconv.onnx.lower.resize import table
 from tests.onnx.models import model, node, numbers
+
+_MODE = "coordinate_transformation_mode"
 
 
 @pytest.mark.parametrize("policy", ["not_larger", "not_smaller", "stretch"])
@@ -53,6 +60,35 @@ def test_unknown_coordinates_are_refused() -> None:
     proto = model([spec], {"x": [1, 1, 1, 4]}, ["y"], {"s": np.array([1, 1, 1, 2], np.float32)})
     with pytest.raises(UnsupportedError, match=r"the Resize of y.*'quarter_pixel', which is not supported"):
         clconv.onnx.load(proto)(numbers(1, 1, 1, 4))
+
+
+@pytest.mark.parametrize("rounding", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])
+@pytest.mark.parametrize("mode", ["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"])
+def test_nearest_elements_of_every_small_size(mode: str, rounding: str) -> None:
+    """Places that are halfway between two elements in fractions are so in float32; whole ones are by ``align_corners``."""
+    if mode != "align_corners" and rounding in ("floor", "ceil"):
+        pytest.skip("ONNX Runtime takes the place in float32, which may be next to a whole number")
+    spec = Node("Resize", ("x", "", "", "s"), ("y",), {_MODE: mode, "mode": "nearest", "nearest_mode": rounding}, "n")
+    for size, count in itertools.product(range(1, 25), range(1, 41)):
+        places, _ = table(spec, size, count, None)
+        want = [min(max(_rounded(_place(mode, i, size, count), rounding), 0), size - 1) for i in range(count)]
+        np.testing.assert_array_equal(places[:, 0], want, f"{size} to {count}")
+
+
+def _place(mode: str, i: int, size: int, count: int) -> Fraction:
+    if mode == "asymmetric":
+        return Fraction(i * size, count)
+    if mode == "align_corners":
+        return Fraction(i * (size - 1), max(count - 1, 1))
+    half = Fraction(1, 2)
+    return Fraction(0) if mode == "pytorch_half_pixel" and count == 1 else (i + half) * size / count - half
+
+
+def _rounded(place: Fraction, rounding: str) -> int:
+    half = Fraction(1, 2)
+    if rounding == "round_prefer_floor":
+        return math.ceil(place - half)
+    return math.floor(place + half) if rounding == "round_prefer_ceil" else getattr(math, rounding)(place)
 
 
 @pytest.mark.parametrize(("size", "scale", "want"), [(5, 2.6, 13), (5, 1.4, 7), (10, 2.3, 23), (5, 2.5, 12), (5, 0.3, 1)])

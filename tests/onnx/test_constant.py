@@ -1,0 +1,67 @@
+"""Nodes that read constants alone give what they give of an input, to the last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import clconv.onnx
+from tests.onnx.models import Array, model, node, numbers
+
+RESIZE = {"mode": "linear", "axes": [-2, -1]}
+
+CASES: dict[str, tuple[onnx.NodeProto, Array, dict[str, Any]]] = {
+    "MaxPool same": (
+        node("MaxPool", "x", "y", kernel_shape=[4, 4], strides=[1, 2], auto_pad="SAME_LOWER"),
+        numbers(1, 1, 5, 6),
+        {},
+    ),
+    "MaxPool large": (node("MaxPool", "x", "y", kernel_shape=[4, 4], pads=[3, 0, 2, 2]), numbers(1, 1, 2, 12), {}),
+    "MaxPool 1-D": (node("GlobalMaxPool", "x", "y"), numbers(2, 3, 8), {}),
+    "AveragePool ceil": (
+        node("AveragePool", "x", "y", kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER", ceil_mode=1),
+        numbers(1, 1, 5, 5),
+        {},
+    ),
+    "Conv": (node("Conv", "x w", "y", group=2), numbers(1, 4, 5, 5), {"w": numbers(6, 2, 3, 3)}),
+    "ConvTranspose": (
+        node("ConvTranspose", "x w", "y", group=2, strides=[2, 2], output_shape=[6, 7]),
+        numbers(1, 4, 3, 4),
+        {"w": numbers(4, 2, 2, 2)},
+    ),
+    "Gelu": (node("Gelu", "x", "y"), numbers(2, 3, 8), {}),
+    "GroupNormalization": (
+        node("GroupNormalization", "x s b", "y", num_groups=2),
+        numbers(1, 4, 3, 3),
+        {"s": numbers(4), "b": numbers(4, seed=1)},
+    ),
+    "Resize linear": (node("Resize", "x _ k", "y", **RESIZE), numbers(1, 1, 30, 5), {"k": np.array([2.6, 2.6], "f")}),
+    "Resize nearest": (
+        node("Resize", "x _ k", "y", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        numbers(1, 1, 63, 2),
+        {"k": np.array([1, 1, 0.3, 1], "f")},
+    ),
+    "Pad negative": (node("Pad", "x p", "y"), numbers(1, 1, 6, 6), {"p": np.array([0, 0, -1, 0, 0, 0, 0, 1])}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_of_a_constant_as_of_an_input(name: str) -> None:
+    spec, x, constants = CASES[name]
+    z = np.zeros(1, np.float32)
+    fixed = model([spec, node("Add", "y z", "sum")], {"z": [1]}, ["sum"], {**constants, "x": x}, opset=21)
+    want = clconv.onnx.load(model([spec], {"x": list(x.shape)}, ["y"], constants, opset=21))(x)
+    got = clconv.onnx.load(fixed)(z)
+    if name == "Resize linear":  # folded by NumPy, in float64
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_network_of_constants_alone() -> None:
+    spec = node("MaxPool", "k", "y", kernel_shape=[2, 2])
+    net = clconv.onnx.load(model([spec], {}, ["y"], {"k": np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)}))
+    np.testing.assert_array_equal(net(), [[[[4, 5], [7, 8]]]])
