@@ -34,7 +34,7 @@ def run_in_simulator(*command: str, **changes: str) -> subprocess.CompletedProce
     """Run Python with the simulator's checks on; an empty variable takes one away."""
     environment = {name: value for name, value in {**os.environ, **CHECKS, **changes}.items() if value or name not in changes}
     return subprocess.run(
-        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False
     )
 
 
