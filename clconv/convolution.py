@@ -18,6 +18,7 @@ from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
+from clconv.fork import require_own_process
 from clconv.invoke import Repeated, RepeatedOnDevice, empty_like_input, run_device, run_numpy
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
@@ -286,6 +287,7 @@ class Convolution:
 
     def _make_ready(self, x_shape: tuple[int, ...], residual: bool, on_host: bool) -> _Ready:
         """Plan, build and pack for an input shape; calls with other shapes wait meanwhile."""
+        require_own_process()
         problem = self.problem(x_shape, residual=residual)
         with self._lock:
             key = (problem.x_shape, residual, on_host)

@@ -31,8 +31,8 @@ def devices() -> list[cl.Device]:
     -------
     list of pyopencl.Device
     """
+    require_own_process()
     with _lock:
-        require_own_process()
         prepare_runtimes()
         import pyopencl as cl
 
@@ -149,7 +149,7 @@ def default_queue() -> cl.CommandQueue:
     DeviceError
         If there is no usable device.
     """
+    require_own_process()
     with _lock:
-        require_own_process()
         pyopencl_ctx = os.environ.get("PYOPENCL_CTX")
         return _default_queue((os.environ.get("CLCONV_DEVICE"), None if pyopencl_ctx == caller.USUAL else pyopencl_ctx))

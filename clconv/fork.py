@@ -28,7 +28,10 @@ def in_own_process() -> bool:
 
 
 def require_own_process() -> None:
-    """Raise a DeviceError in a process forked from one that used OpenCL: without the driver's threads it would never end."""
+    """Raise a DeviceError in a process forked from one that used OpenCL: without the driver's threads it would never end.
+
+    To be called before a lock is taken: another thread may have held it when the process was forked, and did not come along.
+    """
     if _Process.forked:
         raise DeviceError(
             "this process was forked from one that had used OpenCL, whose threads did not come along; start processes by "

@@ -18,6 +18,7 @@ from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
+from clconv.fork import require_own_process
 from clconv.invoke import empty_like_input, run_device, run_numpy
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
@@ -195,6 +196,7 @@ def _prepared(
         with contextlib.suppress(KeyError):  # another thread has just removed it
             _executables.move_to_end(key)
         return found
+    require_own_process()
     stride, padding, dilation, groups, layout, activation = options
     problem = ConvProblem(
         x_shape,

@@ -170,6 +170,7 @@ def runtime_of(queue: cl.CommandQueue) -> Runtime:
         return found
     if not isinstance(queue, cl.CommandQueue):
         raise DeviceError(f"queue is a {type(queue).__name__}; pass a pyopencl.CommandQueue, or None for the default one")
+    require_own_process()
     context, device = queue.context, queue.device
     with _lock:
         runtime = _runtimes.get((context.int_ptr, device.int_ptr))

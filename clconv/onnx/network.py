@@ -18,6 +18,7 @@ import pyopencl as cl
 from clconv.buffers import host_buffer
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
+from clconv.fork import require_own_process
 from clconv.onnx.call import outputs_of, run_on_device, run_on_host
 from clconv.onnx.graph import Array, Graph, Port, Shape, without_dead
 from clconv.onnx.infer import specialise
@@ -245,10 +246,12 @@ class Network:
     # programs
 
     def _program_for(self, tensors: Sequence[Any]) -> Program:
+        require_own_process()  # before one is read that is on the device
         steering = {p.name: _contents(t) for p, t in zip(self.inputs, tensors, strict=True) if p.steers}
         return self._program(tuple(tuple(t.shape) for t in tensors), steering)
 
     def _program(self, shapes: tuple[Shape, ...], steering: Mapping[str, Array] | None = None) -> Program:
+        require_own_process()
         key: Any = shapes if not steering else (shapes, *(a.tobytes() for a in steering.values()))
         with self._lock:
             program = self._programs.get(key)
