@@ -6,14 +6,15 @@ Writers replace it as a whole under a lock, so readers never see half of one.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,9 @@ from clconv.problem import ConvProblem
 VERSION = 1
 SHIPPED = Path(__file__).parent / "records"
 """Folder of the records that come with the package."""
+
+_START = b'{"version":1,"devices":{'
+"""What a store begins with, but for blanks and the number."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def problem_key(problem: ConvProblem) -> str:
 def load(path: Path) -> dict[str, dict[str, Record]]:
     """Read a store; one that is damaged is renamed and warned of, and counts as empty, as does one of another version.
 
+    A file that is no store counts as empty, too, and is left alone.
+
     Parameters
     ----------
     path : Path
@@ -71,27 +77,55 @@ def load(path: Path) -> dict[str, dict[str, Record]]:
         return _load(path)
     except _VersionError:
         return {}
+    except OSError as error:
+        warnings.warn(f"the tuning records in {path} cannot be read ({error}); going on without them", stacklevel=2)
+    except _ForeignError as error:
+        warnings.warn(f"{error}; going on without records", stacklevel=2)
+    return {}
 
 
 class _VersionError(Exception):
     """A store of another version of the package: not for us to read, and not damaged."""
 
 
+class _ForeignError(ClconvError):
+    """A file of something else."""
+
+
+def _foreign(path: Path) -> _ForeignError:
+    what = f"{path} is no file of tuning records and is left alone"
+    return _ForeignError(f"{what}; name another one with --store or CLCONV_TUNING")
+
+
 def _load(path: Path) -> dict[str, dict[str, Record]]:
+    if not (path.is_file() or path.is_dir()):  # a device may be named in order to have no file
+        return {}
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
+    except FileNotFoundError:  # another process has just set it aside
         return {}
-    except OSError as error:
-        warnings.warn(f"the tuning records in {path} cannot be read ({error}); going on without them", stacklevel=2)
-        return {}
+    content: Any = None
     try:
-        return _parse(json.loads(raw.decode("utf-8")))
+        content = json.loads(raw.decode("utf-8"))
+        if _is_store(content):
+            return _parse(content)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        # Not repr: that of a decoding error holds all bytes of the file.
-        what = f"{type(error).__name__}: {error}"
-        _set_aside(path, ".damaged", f"are damaged ({what})")
-        return {}
+        if _is_store(content) or (content is None and _begins_like_one(raw)):
+            # Not repr: that of a decoding error holds all bytes of the file.
+            _set_aside(path, ".damaged", f"are damaged ({type(error).__name__}: {error})")
+            return {}
+    raise _foreign(path)
+
+
+def _is_store(content: Any) -> bool:
+    """Whether JSON that was read is that of a store, of whatever version and state."""
+    return isinstance(content, dict) and isinstance(content.get("version"), int) and isinstance(content.get("devices"), dict)
+
+
+def _begins_like_one(raw: bytes) -> bool:
+    """Whether a file that is no JSON may be a store of which the rest was lost, or changed; all may be lost."""
+    start = re.sub(rb"\d+", b"1", re.sub(rb"\s", b"", raw[:100]))
+    return _START.startswith(start[: len(_START)])
 
 
 def _set_aside(path: Path, suffix: str, why: str) -> None:
@@ -131,13 +165,26 @@ def make_folder(path: Path) -> None:
     Raises
     ------
     ClconvError
-        If it cannot, or the store itself is a folder.
+        If it cannot, or there is something that is no store.
     """
-    if path.is_dir():
-        raise ClconvError(f"tuning records go into a file and {path} is a folder; name a file with --store or CLCONV_TUNING")
-    try:
+    with _writing(path):
+        if path.is_dir():
+            raise ClconvError(
+                f"tuning records go into a file and {path} is a folder; name a file with --store or CLCONV_TUNING"
+            )
+        if path.exists() and not path.is_file():
+            raise _foreign(path)
+        with contextlib.suppress(_VersionError):
+            _load(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _beside(path, ".lock").touch()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a store that cannot be written into a ClconvError."""
+    try:
+        yield
     except OSError as error:
         raise ClconvError(
             f"tuning records cannot be written to {path} ({error.strerror}); name another file with --store or CLCONV_TUNING"
@@ -157,10 +204,10 @@ def save(path: Path, device: str, found: dict[str, Record]) -> None:
     Raises
     ------
     ClconvError
-        If nothing can be written there.
+        If nothing can be written there, or there is something that is no store.
     """
     make_folder(path)
-    with _locked(_beside(path, ".lock")):
+    with _writing(path), _locked(_beside(path, ".lock")):
         try:
             content = _load(path)
         except _VersionError as error:
@@ -179,7 +226,7 @@ def save(path: Path, device: str, found: dict[str, Record]) -> None:
     _known.cache_clear()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes; where the platform has none, go without: the file is replaced whole anyway."""
     with path.open("a") as file:
