@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,39 @@ def test_demo_checks_five_convolutions_and_draws_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("picture", [".", ""])
 def test_demo_refuses_a_picture_that_is_no_file(picture: str) -> None:
     assert CliRunner().invoke(cli, ["demo", "--picture", picture]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("x.pgf", "ends in no format that is drawn; let it end in one of .png, .jpg, .svg, .pdf"),
+        ("x.eps", "ends in no format that is drawn"),
+        ("none/x.png", "x.png cannot be written, its folder is missing"),
+        ("x" * 300 + ".png", "cannot be written (File name too long); name another file"),
+    ],
+)
+def test_demo_refuses_a_picture_that_could_not_be_drawn_before_it_measures(
+    name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clconv.cli import demo
+
+    monkeypatch.setattr(demo, "_one", lambda *_, **__: pytest.fail("it measures"))
+    result = CliRunner().invoke(cli, ["demo", "--picture", str(tmp_path / name)])
+    assert result.exit_code == 2, result.output
+    assert why in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.SVG", "x.pdf"])
+def test_every_format_that_is_offered_is_drawn(name: str, tmp_path: Path) -> None:
+    import numpy as np
+
+    from clconv.cli import demo
+
+    results = [demo.Result("kind", "title", (), (), "", 1.0, 0.0, 1.0, True, np.zeros((8, 8), "f"))] * 5
+    demo._draw(np.zeros((1, 3, 8, 8), "f"), results, tmp_path / name)
+    start = {"x.jpg": b"\xff\xd8", "x.SVG": b"<?xml", "x.pdf": b"%PDF"}[name]
+    assert (tmp_path / name).read_bytes().startswith(start)
 
 
 def test_demo_takes_a_photograph_and_prints_a_table(tmp_path: Path) -> None:
@@ -142,6 +176,30 @@ def test_mistakes_end_in_one_sentence() -> None:
         assert done.returncode == 1
         assert done.stderr.startswith("clconv: ")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize(
+    "command", ["devices", "devices --json", "explain 3x3 4->4 @8", "explain 3x3 4->4 @8 --json", "--help"]
+)
+def test_output_that_cannot_be_written_ends_in_one_sentence(command: str) -> None:
+    code = "from clconv.cli import main; main()"
+    with Path("/dev/full").open("w") as full:
+        run = [sys.executable, "-c", code, *command.split()]
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    want = "clconv: the output cannot be written (No space left on device); make room there, or name another file\n"
+    assert done.stderr == want
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere, a closed pipe is another error")
+def test_a_closed_pipe_ends_a_command_without_a_word() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    run = [sys.executable, "-c", "from clconv.cli import main; main()", "devices", "--json"]
+    done = subprocess.run(run, stdout=write, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_check_finds_a_broken_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

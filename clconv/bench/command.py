@@ -16,7 +16,7 @@ from clconv.bench.layers import INTERRUPTED, bench_layers
 from clconv.bench.readme import place
 from clconv.bench.whole_command import LAYERS_ONLY, bench_networks
 from clconv.bench.workloads import NETWORKS
-from clconv.cli.options import Seconds
+from clconv.cli.options import PICTURES, Seconds, drawable, writable
 from clconv.errors import ClconvError, ShapeError
 from clconv.select import named
 
@@ -53,19 +53,6 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: int) -
     if processors is not None and value > processors:
         raise click.BadParameter(f"{value} is more than this machine has processors; use 1 to {processors}")
     return value
-
-
-def _writable(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse before a measurement what could not be written after it."""
-    if value is not None and not (value.parent.is_dir() and os.access(value.parent, os.W_OK)):
-        raise click.BadParameter(f"{value} cannot be written, its folder is missing or write-protected; name another file")
-    return value
-
-
-def _picture(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and value.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise click.BadParameter(f"{value} ends in no format that is drawn; let it end in .png, .svg or .pdf")
-    return _writable(context, parameter, value)
 
 
 def _cores() -> int:
@@ -121,11 +108,14 @@ def _cores() -> int:
     help="Give the filter to each call: conv2d, and PyTorch's.",
 )
 @click.option("--sweep", is_flag=True, help="Instead, our own speed over channels, groups, filters, strides, ...")
-@click.option("--json", "json_file", type=FILE, callback=_writable, help="Keep the results, after each layer or round.")
+@click.option("--json", "json_file", type=FILE, callback=writable, help="Keep the results, after each layer or round.")
 @click.option("--resume", is_flag=True, help="Go on with what --json's file lacks; more --rounds add to it.")
-@click.option("--picture", type=FILE, callback=_picture, help="Draw the ratios (or the sweep): .png, .svg, .pdf.")
+@click.option("--picture", type=FILE, callback=drawable, help=f"Draw the ratios (or the sweep): {PICTURES}.")
 @click.option(
-    "--readme", type=README, help="Put the table into this file, between <!-- bench:begin --> (networks:begin) and :end -->."
+    "--readme",
+    type=README,
+    callback=writable,
+    help="Put the table into this file, between <!-- bench:begin --> (networks:begin) and :end -->.",
 )
 @click.pass_context
 def bench_command(

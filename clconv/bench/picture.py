@@ -28,13 +28,20 @@ def _pyplot() -> Any:
     return pyplot
 
 
+def _save(figure: Any, path: Path) -> None:
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise ClconvError(f"the picture cannot be written to {path} ({error}); name another file with --picture") from error
+
+
 def draw_ratios(results: Results, path: Path) -> None:
     """Draw one bar per layer and layout: the best peer's time over ours, on a logarithmic axis around 1.
 
     Raises
     ------
     ClconvError
-        If matplotlib is missing or no layer has a ratio.
+        If matplotlib is missing, no layer has a ratio, or the picture cannot be written.
     """
     order = {id(c): i for i, c in enumerate(CLASSES)}
     layers = [r for r in results.layers.values() if any(r.ratio(lay) for lay in results.layouts)]
@@ -74,7 +81,7 @@ def draw_ratios(results: Results, path: Path) -> None:
     device = results.machine.device if results.machine else "unknown device"
     figure.supxlabel(f"{device}, {results.threads} threads, batch {results.batch}, {results.date}", fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
     plt.close(figure)
 
 
@@ -84,7 +91,7 @@ def draw_sweep(series: Mapping[str, Sequence[Point]], layouts: Sequence[str], pa
     Raises
     ------
     ClconvError
-        If matplotlib is missing.
+        If matplotlib is missing, or the picture cannot be written.
     """
     plt = _pyplot()
     columns = 3
@@ -107,5 +114,5 @@ def draw_sweep(series: Mapping[str, Sequence[Point]], layouts: Sequence[str], pa
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
     plt.close(figure)

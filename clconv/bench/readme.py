@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from clconv.bench.files import write_whole
 from clconv.bench.peers import OURS
 from clconv.bench.results import LayerResult, Results
 from clconv.bench.roofline import share
@@ -30,10 +31,10 @@ def replace(path: Path, name: str, content: str) -> None:
     Raises
     ------
     ClconvError
-        If the file cannot be read or lacks the markers.
+        If the file cannot be read or written, or lacks the markers.
     """
     before, after = place(path, name)
-    path.write_text(f"{before}\n{content}{after}", encoding="utf-8")
+    write_whole(path.resolve(), f"{before}\n{content}{after}")
 
 
 def place(path: Path, name: str) -> tuple[str, str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clconv.bench.case import TOLERANCE, decode, encode
+from clconv.bench.files import write_whole
 from clconv.bench.machine import Machine
 from clconv.bench.peers import OURS, layout_of
 from clconv.bench.resume import adopted_versions
@@ -124,7 +124,7 @@ class Results:
         self.versions |= adopted_versions(earlier, self, earlier.versions.keys() - self.versions.keys())
 
     def save(self, path: Path) -> None:
-        """Write JSON; a reader finds the old file or the new one, never half of it."""
+        """Write JSON, see :func:`write_whole`."""
         record = dataclasses.asdict(dataclasses.replace(self, layers={}, machine=None))
         record["machine"] = self.machine.record() if self.machine else None
         record["format"] = FORMAT
@@ -136,9 +136,7 @@ class Results:
             }
             for name, r in self.layers.items()
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        temporary.replace(path)
+        write_whole(path, json.dumps(record, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Results:

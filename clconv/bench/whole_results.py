@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clconv.bench.case import TOLERANCE
+from clconv.bench.files import write_whole
 from clconv.bench.machine import Machine
 from clconv.bench.peers import OURS
 from clconv.bench.resume import adopted_versions
@@ -115,14 +115,12 @@ class NetworkResults:
                 self.versions = adopted_versions(earlier, self, [t.library]) | self.versions
 
     def save(self, path: Path) -> None:
-        """Write the results as JSON, at once or not at all."""
+        """Write JSON, see :func:`write_whole`."""
         record = {"format": FORMAT, "networks": True, **dataclasses.asdict(self)}
         record["machine"] = None if self.machine is None else self.machine.record()
         for timing in record["timings"]:
             timing["min_ms"] = timing["min_ms"] if math.isfinite(timing["min_ms"]) else None
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(record, indent=1))
-        temporary.replace(path)
+        write_whole(path, json.dumps(record, indent=1))
 
     @classmethod
     def load(cls, path: Path) -> NetworkResults:

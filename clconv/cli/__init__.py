@@ -19,3 +19,6 @@ def main() -> None:
         cli()
     except ClconvError as error:
         sys.exit(f"clconv: {error}")
+    except OSError as error:  # not of a closed pipe, which ends a command without a word
+        what = f"{error.filename} cannot be read or written" if error.filename else "the output cannot be written"
+        sys.exit(f"clconv: {what} ({error.strerror}); make room there, or name another file")

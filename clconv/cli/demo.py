@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import clconv
+from clconv.cli.options import PICTURES, drawable
 from clconv.cli.picture import read_picture
 from clconv.device import DeviceInfo
 from clconv.errors import ShapeError
@@ -54,6 +55,12 @@ class Result:
         return sum(p.flops for p in self.problems) / self.seconds / 1e9
 
 
+def _named(context: click.Context, parameter: click.Parameter, value: Path) -> Path | None:
+    if not value.name:
+        raise click.BadParameter("it is empty; name a file")
+    return drawable(context, parameter, value if value.suffix not in ("", ".") else Path(f"{value}.png"))
+
+
 @click.command()
 @click.argument("image", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
@@ -61,7 +68,8 @@ class Result:
     default="clconv-demo.png",
     show_default=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the results are drawn.",
+    callback=_named,
+    help=f"Where the results are drawn: {PICTURES}.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def demo(image: Path | None, picture: Path, as_json: bool) -> None:
@@ -69,10 +77,6 @@ def demo(image: Path | None, picture: Path, as_json: bool) -> None:
 
     Without IMAGE, a portrait of Grace Hopper that comes with matplotlib is used.
     """
-    if not picture.name:
-        raise click.BadParameter("it is empty; name a file", param_hint="--picture")
-    if picture.suffix in ("", "."):
-        picture = Path(f"{picture}.png")  # what matplotlib makes of it
     photo = _load(image)
     queue = clconv.default_queue()
     info = DeviceInfo.of(queue.device)

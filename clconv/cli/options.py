@@ -1,11 +1,19 @@
-"""Kinds of options that several commands have."""
+"""Kinds of options that several commands have, and what is refused of them before a measurement."""
 
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import click
+
+from clconv.bench.files import beside
+
+_FORMATS = (".png", ".jpg", ".svg", ".pdf")
+PICTURES = ", ".join(_FORMATS)
+"""What pictures may end in, for people: matplotlib writes others only where other programs are installed."""
 
 
 class Seconds(click.FloatRange):
@@ -20,3 +28,27 @@ class Seconds(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is no number of seconds; use one above 0", param, ctx)
         return number
+
+
+def writable(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse what could not be written later."""
+    if value is None:
+        return None
+    try:
+        if not (value.parent.is_dir() and os.access(value.parent, os.W_OK)):
+            raise click.BadParameter(f"{value} cannot be written, its folder is missing or write-protected; name another file")
+        if value.exists() and not value.is_file():
+            raise click.BadParameter(f"{value} is no file, and would be replaced by one; name another one")
+        trial = beside(value)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise click.BadParameter(f"{value} cannot be written ({error.strerror}); name another file") from error
+    return value
+
+
+def drawable(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse the name of a picture that could not be drawn, or not be written."""
+    if value is not None and value.suffix.lower() not in _FORMATS:
+        raise click.BadParameter(f"{value} ends in no format that is drawn; let it end in one of {PICTURES}")
+    return writable(context, parameter, value)

@@ -185,7 +185,8 @@ def test_sweep_prints_and_draws(tmp_path: Path) -> None:
         (("--json", "/nodir/x.json"), "/nodir/x.json cannot be written, its folder is missing"),
         (("--json", f"{__file__}/x.json"), "cannot be written, its folder is missing"),
         (("--picture", "/nodir/x.png"), "/nodir/x.png cannot be written"),
-        (("--picture", "ratios"), "ratios ends in no format that is drawn; let it end in .png, .svg or .pdf"),
+        (("--picture", "ratios"), "ratios ends in no format that is drawn; let it end in one of .png, .jpg, .svg, .pdf"),
+        (("--json", "x" * 300), "cannot be written (File name too long); name another file"),
         (("--readme", "/nodir/x"), "'/nodir/x' does not exist"),
         (("--layout", "CHWN"), "Invalid value for '--layout'"),
         (("--sweep", "--readme", __file__), "a sweep has no table for a README; leave out --readme"),
@@ -199,6 +200,34 @@ def test_mistakes_end_in_a_sentence_before_anything_is_measured(
     assert result.exit_code in (1, 2)
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such thing")
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "run.json"
+    os.mkfifo(pipe)
+    result = _run("--json", str(pipe))
+    assert result.exit_code == 2
+    assert "is no file, and would be replaced by one" in " ".join(result.output.split())
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("option", ["--json", "--readme", "--picture"])
+def test_a_disk_that_is_full_later_is_told_in_a_sentence(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kept.png"
+    path.write_text("<!-- bench:begin -->\n<!-- bench:end -->\n")
+    before = path.read_bytes()
+
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fill)
+    result = _run(option, str(path))
+    assert result.exit_code == 1
+    assert re.search(r"kept.png (cannot be written )?\(.*No space left on device\); (make room|name another)", result.output)
+    assert "Traceback" not in result.output
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x80", b"no markers"])

@@ -12,6 +12,7 @@ from clconv import ClconvError
 from clconv.bench.results import Results, Timing
 from clconv.bench.resume import resumed
 from clconv.bench.timing import measure_machine
+from clconv.bench.whole_results import NetworkResults
 from tests.bench.records import MACHINE, results
 
 
@@ -23,6 +24,25 @@ def test_json_keeps_everything(tmp_path: Path) -> None:
     assert "Infinity" not in path.read_text()
     assert json.loads(path.read_text())["machine"]["levels"][-1]["bytes"] == 0
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("what", [results(), NetworkResults(1, 1, 1.0, "2026-01-31", {})], ids=["layers", "networks"])
+def test_results_that_cannot_be_written_leave_the_earlier_ones(
+    what: Results | NetworkResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.json"
+    what.save(path)
+    before = path.read_bytes()
+    plain = Path.write_text
+
+    def fill(path: Path, text: str, **options: Any) -> None:
+        plain(path, text[:3], **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(ClconvError, match=r"run.json cannot be written \(No space left on device\); make room there"):
+        what.save(path)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""Files that commands write: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from clconv.errors import ClconvError
+
+
+def beside(path: Path) -> Path:
+    """Return where a file is written before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text; a reader finds the old file or the new one, never half of it.
+
+    Raises
+    ------
+    ClconvError
+        If it cannot be written; the old file is left as it was.
+    """
+    temporary = beside(path)
+    try:
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ClconvError(f"{path} cannot be written ({error.strerror}); make room there, or name another file") from error
