@@ -54,10 +54,19 @@ class Limits:
         for name, value in (("workspace", self.workspace), ("error_factor", self.error_factor)):
             if value is not None and (not isinstance(value, Real) or not value >= 0):
                 raise ShapeError(f"{name}={value!r} must be None or a number that is not negative")
+        if self.error_factor is not None:
+            object.__setattr__(self, "error_factor", _as_float(self.error_factor))  # fractions and the like cannot be printed
 
     def __str__(self) -> str:
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return ", ".join(f"{name}={value!r}" for name, value in given.items())
+
+
+def _as_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer or a fraction beyond all floats
+        return math.inf
 
 
 @dataclass(frozen=True)

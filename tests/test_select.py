@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from dataclasses import replace
+from fractions import Fraction
+from typing import Any
 
+import numpy as np
 import pytest
 
 from clconv.algorithms import ALGORITHMS
@@ -169,6 +173,15 @@ def test_limits() -> None:
             Limits(**wrong)
     with pytest.raises(UnsupportedError, match="float64 is not offered by the device tiny"):
         select(problem_of("resnet_like", dtype="float64"), TINY)
+
+
+@pytest.mark.parametrize("number", [Fraction(19, 2), np.float32(9.5), 9, 10**400], ids=["fraction", "NumPy", "integer", "huge"])
+def test_a_limit_of_the_error_may_be_any_real_number(number: Any) -> None:
+    limits = Limits(error_factor=number)
+    assert type(limits.error_factor) is float
+    assert limits.error_factor == number or (limits.error_factor, number) == (math.inf, 10**400)
+    tight = select(parse("3x3 64->64 @56"), CPU, Limits(error_factor=Fraction(7281, 10)))  # type: ignore[arg-type]  # a Real
+    assert any("has an error factor of" in reason and "the limit is 728.1" in reason for _, reason in tight.refused)
 
 
 def test_every_limit_of_a_device_rules_plans_out() -> None:
