@@ -25,7 +25,7 @@ _LASTING = _SCRATCH | {"packed", "bias"}
 class _Bound:
     """One launch with its kernel object; numbers are set once, buffers when they change."""
 
-    def __init__(self, runtime: Runtime, launch: Launch, float_type: type) -> None:
+    def __init__(self, runtime: Runtime, launch: Launch, float_type: type, lasting: frozenset[str] = _LASTING) -> None:
         self.launch = launch
         self.kernel = runtime.programs.kernel(launch)
         self._set = self.kernel.set_arg
@@ -38,7 +38,7 @@ class _Bound:
             if isinstance(argument, str):
                 if argument not in BUFFERS:
                     raise ValueError(f"{argument!r} in a launch of {launch.kernel} is none of the buffers {BUFFERS}")
-                (self._lasting if argument in _LASTING else self._changing).append((index, argument))
+                (self._lasting if argument in lasting else self._changing).append((index, argument))
             else:
                 self.kernel.set_arg(index, constant(argument, float_type))
         self.tells = self.kernel.num_args > len(launch.arguments)  # where its code is, if it is asked
@@ -102,6 +102,8 @@ class Executable:
     plan : Plan
     runtime : Runtime
         Of the context that it will run on.
+    bias_stays : bool
+        Calls come with the same bias, which is kept until another one comes.
 
     Attributes
     ----------
@@ -120,14 +122,15 @@ class Executable:
     calls on a queue share its scratch.
     """
 
-    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+    def __init__(self, plan: Plan, runtime: Runtime, *, bias_stays: bool = True) -> None:
         self.plan = plan
         self.runtime = runtime
         self.lock = threading.RLock()
         self.wide = accumulator(plan.problem) == "float64"
         self._float = np.float64 if self.wide else np.float32
         self.launches = [told(launch, runtime.info) for launch in plan.launches]
-        self._launches = [_Bound(runtime, launch, self._float) for launch in self.launches]
+        lasting = _LASTING if bias_stays else _LASTING - {"bias"}
+        self._launches = [_Bound(runtime, launch, self._float, lasting) for launch in self.launches]
         self.packing = [] if plan.packing is None else [told(plan.packing.launch, runtime.info)]
         self._packing = [_Bound(runtime, launch, self._float) for launch in self.packing]
         self.tells = all(bound.tells for bound in self._launches)

@@ -215,7 +215,7 @@ def _prepared(
         cut = batch_parts(problem, runtime.info) if problem.N else []
         plans = {n: plan_of_a_call(problem.with_batch(n), runtime.info, Limits(*limits)) for n in {n for _, n in cut}}
         where = place(plans.values(), queue) if on_host else queue
-        made = {n: Executable(plan, runtime_of(where)) for n, plan in plans.items()}
+        made = {n: Executable(plan, runtime_of(where), bias_stays=False) for n, plan in plans.items()}
         parts = tuple((start, n, made[n]) for start, n in cut)
         together = together_of(parts[0][2], {}, where, queue, pack=True) if on_host and len(parts) == 1 else None
         found = _executables[key] = _Prepared(problem, where, parts, together)

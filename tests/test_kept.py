@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 import weakref
 
@@ -11,6 +12,7 @@ import pyopencl.array as cla
 import pytest
 
 import clconv
+from clconv.runtime import runtime_of
 from tests.calls import assert_same, expected
 from tests.harness import integers
 
@@ -79,6 +81,29 @@ def test_arrays_live_no_longer_than_the_next_call(queue: cl.CommandQueue) -> Non
     out = np.empty_like(out)
     conv(x, out=out)
     assert last() is None
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "reference", "direct", "winograd"])
+@pytest.mark.parametrize("size", [6, 40])
+def test_a_function_keeps_no_array(size: int, algorithm: str, queue: cl.CommandQueue) -> None:
+    """Neither on the queue that is named, nor on the default one, where threads are kept at hand."""
+    for where in (queue, None):
+        for _ in range(12):
+            x, w, bias, residual = (integers(*s) for s in ((1, 16, size, size), (16, 16, 3, 3), (16,), (1, 16, size, size)))
+            out = np.empty_like(residual)
+            arrays = [weakref.ref(a) for a in (x, w, bias, residual, out)]
+            clconv.conv2d(x, w, bias, padding=1, residual=residual, out=out, algorithm=algorithm, queue=where)
+            del x, w, bias, residual, out
+            assert [a() for a in arrays] == [None] * 5
+
+
+def test_a_function_keeps_no_memory_of_the_device(queue: cl.CommandQueue) -> None:
+    arrays = [cla.to_device(queue, integers(*shape)) for shape in ((1, 8, 6, 6), (4, 8, 3, 3), (4,))]
+    before = [sys.getrefcount(a.base_data) for a in arrays]
+    clconv.conv2d(*arrays)
+    queue.finish()
+    runtime_of(queue).queue_state(queue).let_go()
+    assert [sys.getrefcount(a.base_data) for a in arrays] == before
 
 
 def test_results_that_nobody_passed_are_not_kept(queue: cl.CommandQueue) -> None:
