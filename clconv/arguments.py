@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, SupportsIndex, TypeAlias, cast
 
 from clconv.errors import ShapeError, UnsupportedError
 
 Pair: TypeAlias = "tuple[int, int]"
-Padding: TypeAlias = "int | str | Sequence[int] | Sequence[Sequence[int]]"
+Size: TypeAlias = "SupportsIndex | Sequence[SupportsIndex]"
+"""One integer, or one for the height and one for the width; of any kind, NumPy's as well."""
+
+Padding: TypeAlias = "Size | str | Sequence[Sequence[SupportsIndex]]"
 
 MOST = 2**31 - 1
 """Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
@@ -36,7 +39,7 @@ def read_integer(value: object, name: str, must: str = "must be an integer") -> 
     return number
 
 
-def read_shape(value: Sequence[int], name: str, axes: str) -> tuple[int, ...]:
+def read_shape(value: Sequence[SupportsIndex], name: str, axes: str) -> tuple[int, ...]:
     """Return a shape of four axes, named by ``axes``; an UnsupportedError is raised for three and for five."""
     try:
         shape = tuple(read_integer(v, f"a size in the shape of {name}") for v in value)

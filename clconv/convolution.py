@@ -6,13 +6,13 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 import pyopencl as cl
 
 from clconv.activation import ActivationLike
-from clconv.arguments import MOST, Padding, read_integer, read_padding, read_pair
+from clconv.arguments import MOST, Padding, Size, read_integer, read_padding, read_pair
 from clconv.buffers import address_of, allocate, copied
 from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
@@ -25,6 +25,7 @@ from clconv.problem import ConvProblem
 from clconv.runtime import Runtime, place, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import (
+    Element,
     Tensor,
     as_tensor,
     check,
@@ -37,6 +38,10 @@ from clconv.tensors import (
 )
 from clconv.together import Together, together_of
 from clconv.tuning import recall
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyopencl.array import Array
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,10 @@ class Convolution:
         w: Tensor,
         bias: Tensor = None,
         *,
-        stride: int | Sequence[int] = 1,
+        stride: Size = 1,
         padding: Padding = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
+        dilation: Size = 1,
+        groups: SupportsIndex = 1,
         activation: ActivationLike = None,
         layout: str = "NCHW",
         algorithm: str = "auto",
@@ -173,7 +178,7 @@ class Convolution:
         cl.enqueue_copy(self.queue, own, source, byte_count=value.nbytes, wait_for=ready).wait()
         return own
 
-    def problem(self, x_shape: Sequence[int], *, residual: bool = False) -> ConvProblem:
+    def problem(self, x_shape: Sequence[SupportsIndex], *, residual: bool = False) -> ConvProblem:
         """Return the problem that an input of this shape poses.
 
         Raises
@@ -182,7 +187,7 @@ class Convolution:
             If the shape does not fit the filter.
         """
         return ConvProblem(
-            cast("tuple[int, ...]", x_shape),  # it reads any sequence, and says what else it was given
+            x_shape,
             self.w_shape,
             dtype=self.dtype,
             bias=self._bias is not None,
@@ -190,7 +195,7 @@ class Convolution:
             **self._options,
         )
 
-    def explain(self, x_shape: Sequence[int], *, residual: bool = False) -> Explanation:
+    def explain(self, x_shape: Sequence[SupportsIndex], *, residual: bool = False) -> Explanation:
         """Say what a call with an input of this shape would run, and why.
 
         Parameters
@@ -209,6 +214,12 @@ class Convolution:
             self.problem(x_shape, residual=residual), runtime.info, self.limits, beside=beside(self.queue) is not None
         )
 
+    @overload
+    def __call__(self, x: NDArray[Element], out: Tensor = None, residual: Tensor = None) -> NDArray[Element]: ...
+    @overload
+    def __call__(self, x: Array, out: Tensor = None, residual: Tensor = None) -> Array: ...
+    @overload
+    def __call__(self, x: Tensor, out: Tensor = None, residual: Tensor = None) -> NDArray[Any]: ...
     def __call__(self, x: Tensor, out: Tensor = None, residual: Tensor = None) -> Tensor:
         """Convolve.
 

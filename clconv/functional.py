@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, Unpack, overload
 
 import pyopencl as cl
 
 from clconv.activation import Activation, ActivationLike
 from clconv.algorithms.packing import packing_seconds
-from clconv.arguments import Padding
+from clconv.arguments import Padding, Size
 from clconv.buffers import address_of, copied, host_buffer
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
@@ -20,13 +19,28 @@ from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.fork import require_own_process
 from clconv.invoke import empty_like_input, run_device, run_numpy
+from clconv.options import Options
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.runtime import place, runtime_of
 from clconv.select import Limits, batch_parts, select
-from clconv.tensors import Tensor, as_tensor, check, check_context, check_out, dtype_name, input_buffer, is_device_array
+from clconv.tensors import (
+    Element,
+    Tensor,
+    as_tensor,
+    check,
+    check_context,
+    check_out,
+    dtype_name,
+    input_buffer,
+    is_device_array,
+)
 from clconv.together import Together, together_of
 from clconv.tuning import recall
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyopencl.array import Array
 
 
 class _Prepared(NamedTuple):
@@ -43,15 +57,21 @@ _executables: OrderedDict[Any, _Prepared] = OrderedDict()
 _lock = threading.RLock()
 
 
+@overload
+def conv2d(x: NDArray[Element], w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> NDArray[Element]: ...
+@overload
+def conv2d(x: Array, w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> Array: ...
+@overload
+def conv2d(x: Tensor, w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> NDArray[Any]: ...
 def conv2d(
     x: Tensor,
     w: Tensor,
     bias: Tensor = None,
     *,
-    stride: int | Sequence[int] = 1,
+    stride: Size = 1,
     padding: Padding = 0,
-    dilation: int | Sequence[int] = 1,
-    groups: int = 1,
+    dilation: Size = 1,
+    groups: SupportsIndex = 1,
     layout: str = "NCHW",
     activation: ActivationLike = None,
     residual: Tensor = None,

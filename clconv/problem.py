@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast
 
-from clconv.activation import Activation
-from clconv.arguments import MOST, read_integer, read_padding, read_pair, read_shape
+from clconv.activation import Activation, ActivationLike
+from clconv.arguments import MOST, Padding, Size, read_integer, read_padding, read_pair, read_shape
 from clconv.errors import ShapeError
 
 Kind = Literal["standard", "grouped", "depthwise", "pointwise"]
@@ -84,6 +85,23 @@ class ConvProblem:
     bias: bool = False
     residual: bool = False
     activation: Any = None
+
+    if TYPE_CHECKING:  # it takes more than what the attributes are in the end
+
+        def __init__(
+            self,
+            x_shape: Sequence[SupportsIndex],
+            w_shape: Sequence[SupportsIndex],
+            stride: Size = 1,
+            padding: Padding = 0,
+            dilation: Size = 1,
+            groups: SupportsIndex = 1,
+            layout: str = "NCHW",
+            dtype: str = "float32",
+            bias: bool = False,
+            residual: bool = False,
+            activation: ActivationLike = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:

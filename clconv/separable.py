@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import pyopencl as cl
 from pyopencl.array import to_device
 
 from clconv.activation import ActivationLike
-from clconv.arguments import Padding
+from clconv.arguments import Padding, Size
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.functional import conv2d
 from clconv.invoke import empty_like_input
+from clconv.options import Options, SeparableOptions
 from clconv.problem import ConvProblem, check_layout
 from clconv.runtime import runtime_of
-from clconv.tensors import Tensor, as_tensor, check, check_out, dtype_name, is_device_array
+from clconv.tensors import Element, Tensor, as_tensor, check, check_out, dtype_name, is_device_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyopencl.array import Array
 
 
+@overload
+def depthwise_conv2d(x: NDArray[Element], w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> NDArray[Element]: ...
+@overload
+def depthwise_conv2d(x: Array, w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> Array: ...
+@overload
+def depthwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> NDArray[Any]: ...
 def depthwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str = "NCHW", **options: Any) -> Tensor:
     """Convolve each channel with filters of its own; output channel ``c*M + m`` is filter ``m`` of channel ``c``.
 
@@ -65,6 +75,12 @@ def _depthwise_filter(x: Tensor, w: Tensor, layout: str, name: str = "w") -> tup
     return channels, w.reshape((*w.shape[:2], 1, channels * w.shape[3]))
 
 
+@overload
+def pointwise_conv2d(x: NDArray[Element], w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> NDArray[Element]: ...
+@overload
+def pointwise_conv2d(x: Array, w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> Array: ...
+@overload
+def pointwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, **options: Unpack[Options]) -> NDArray[Any]: ...
 def pointwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str = "NCHW", **options: Any) -> Tensor:
     """Mix the channels of each pixel: a 1x1 convolution.
 
@@ -102,15 +118,27 @@ def _pointwise_filter(w: Tensor, layout: str, name: str = "w") -> Tensor:
     return w
 
 
+@overload
+def separable_conv2d(
+    x: NDArray[Element], depthwise_w: Tensor, pointwise_w: Tensor, bias: Tensor = None, **options: Unpack[SeparableOptions]
+) -> NDArray[Element]: ...
+@overload
+def separable_conv2d(
+    x: Array, depthwise_w: Tensor, pointwise_w: Tensor, bias: Tensor = None, **options: Unpack[SeparableOptions]
+) -> Array: ...
+@overload
+def separable_conv2d(
+    x: Tensor, depthwise_w: Tensor, pointwise_w: Tensor, bias: Tensor = None, **options: Unpack[SeparableOptions]
+) -> NDArray[Any]: ...
 def separable_conv2d(
     x: Tensor,
     depthwise_w: Tensor,
     pointwise_w: Tensor,
     bias: Tensor = None,
     *,
-    stride: int | Sequence[int] = 1,
+    stride: Size = 1,
     padding: Padding = 0,
-    dilation: int | Sequence[int] = 1,
+    dilation: Size = 1,
     layout: str = "NCHW",
     activation: ActivationLike = None,
     residual: Tensor = None,

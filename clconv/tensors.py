@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pyopencl as cl
@@ -16,6 +16,9 @@ from clconv.problem import DTYPES
 
 Tensor: TypeAlias = Any
 """A NumPy array, a ``pyopencl.array.Array``, or an object with ``__dlpack__`` or ``__array__`` on the CPU."""
+
+Element = TypeVar("Element", bound=np.generic)
+"""Element type of a NumPy array."""
 
 _LINE = 64
 _ALIGNED_FROM = 1 << 14  # bytes; what is smaller takes less time than the arithmetic

@@ -70,7 +70,7 @@ def test_the_same_bits_in_both_places(queue: cl.CommandQueue, options: dict[str,
     conv = clconv.Convolution(w, bias, **options)
     on_device = pyopencl.array.to_device(queue, x)
     for _ in range(3):
-        results = {}
+        results: dict[type, Any] = {}
         for kind in (on_device, x) if on_device_first else (x, on_device):
             results[type(kind)] = conv(kind)
         assert np.array_equal(results[np.ndarray], results[pyopencl.array.Array].get())
