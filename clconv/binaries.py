@@ -25,6 +25,7 @@ import pyopencl as cl
 
 from clconv.device import DeviceInfo
 from clconv.folders import cache_folder
+from clconv.fork import in_own_process
 
 SECONDS = 1.0
 """How long the end of Python may be put off."""
@@ -112,6 +113,8 @@ def save(seconds: float = SECONDS) -> int:
     seconds : float
         None is begun that would not be done by then: making one takes about as long as building the program did.
     """
+    if not in_own_process():  # the one that it was forked from asks the driver, whose threads and locks are there
+        return 0
     end = time.monotonic() + seconds
     saved = 0
     try:

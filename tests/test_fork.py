@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -111,4 +112,44 @@ status = os.waitstatus_to_exitcode(os.wait()[1])
 enough.set()
 """
     done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_end_of_a_forked_process_asks_nothing_of_the_driver(tmp_path: Path) -> None:
+    """Its binaries are written by the process that built the programs."""
+    code = """
+import os, sys
+import numpy as np
+from clconv import binaries, conv2d
+conv2d(np.ones((1, 4, 8, 8), "f"), np.ones((4, 4, 3, 3), "f"))
+if os.fork() == 0:
+    sys.exit(0)
+assert os.wait()[1] == 0
+print(binaries.folder().exists(), flush=True)
+"""
+    done = run_python(code, CLCONV_CACHE=str(tmp_path), POCL_CACHE_DIR=str(tmp_path / "pocl"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "False\n"
+
+
+def test_a_store_of_records_is_not_locked_by_a_process_that_was_forked_meanwhile(tmp_path: Path) -> None:
+    """Which has the file open as well, and may live for long."""
+    code = """
+import os, signal
+from pathlib import Path
+from clconv.tuning.store import Record, _locked, save
+path = Path(os.environ["CLCONV_TUNING"])
+wait, done = os.pipe()
+with _locked(path.with_name(path.name + ".lock")):
+    child = os.fork()
+    if child == 0:
+        os.close(done)
+        os.read(wait, 1)
+        os._exit(0)
+signal.alarm(20)
+save(path, "d", {"p": Record("a", "t", 1.0)})
+os.close(done)
+os.waitpid(child, 0)
+"""
+    done = run_python(code, CLCONV_TUNING=str(tmp_path / "tuning.json"))
     assert done.returncode == 0, done.stderr

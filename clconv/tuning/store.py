@@ -236,7 +236,10 @@ def _locked(path: Path) -> Iterator[None]:
             yield
             return
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # a process that was forked meanwhile has the file open as well
 
 
 @cache
