@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from clconv.errors import ClconvError
@@ -25,6 +27,8 @@ def write_whole(path: Path, text: str) -> None:
     try:
         try:
             temporary.write_text(text, encoding="utf-8")
+            with contextlib.suppress(FileNotFoundError):  # there is no old one
+                shutil.copymode(path, temporary)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

@@ -21,4 +21,4 @@ def main() -> None:
         sys.exit(f"clconv: {error}")
     except OSError as error:  # not of a closed pipe, which ends a command without a word
         what = f"{error.filename} cannot be read or written" if error.filename else "the output cannot be written"
-        sys.exit(f"clconv: {what} ({error.strerror}); make room there, or name another file")
+        sys.exit(f"clconv: {what} ({error.strerror or error}); make room there, or name another file")

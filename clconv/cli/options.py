@@ -11,9 +11,9 @@ import click
 
 from clconv.bench.files import beside
 
-_FORMATS = (".png", ".jpg", ".svg", ".pdf")
+_FORMATS = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
 PICTURES = ", ".join(_FORMATS)
-"""What pictures may end in, for people: matplotlib writes others only where other programs are installed."""
+"""What pictures may end in, for people; for some other formats, matplotlib needs programs that may not be there."""
 
 
 class Seconds(click.FloatRange):

@@ -185,7 +185,7 @@ def test_sweep_prints_and_draws(tmp_path: Path) -> None:
         (("--json", "/nodir/x.json"), "/nodir/x.json cannot be written, its folder is missing"),
         (("--json", f"{__file__}/x.json"), "cannot be written, its folder is missing"),
         (("--picture", "/nodir/x.png"), "/nodir/x.png cannot be written"),
-        (("--picture", "ratios"), "ratios ends in no format that is drawn; let it end in one of .png, .jpg, .svg, .pdf"),
+        (("--picture", "ratios"), "ratios ends in no format that is drawn; let it end in one of .png, .jpg, .jpeg, .svg, .pdf"),
         (("--json", "x" * 300), "cannot be written (File name too long); name another file"),
         (("--readme", "/nodir/x"), "'/nodir/x' does not exist"),
         (("--layout", "CHWN"), "Invalid value for '--layout'"),

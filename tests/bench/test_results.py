@@ -24,6 +24,9 @@ def test_json_keeps_everything(tmp_path: Path) -> None:
     assert "Infinity" not in path.read_text()
     assert json.loads(path.read_text())["machine"]["levels"][-1]["bytes"] == 0
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+    path.chmod(0o640)
+    before.save(path)
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("what", [results(), NetworkResults(1, 1, 1.0, "2026-01-31", {})], ids=["layers", "networks"])
