@@ -8,7 +8,7 @@ import pytest
 
 import clconv.onnx
 from clconv.onnx import layout, passes
-from clconv.onnx.graph import Graph
+from clconv.onnx.graph import Graph, derived
 from clconv.onnx.infer import specialise
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.read import graph_of
@@ -44,7 +44,7 @@ def test_reorders_stand_at_the_edges_only() -> None:
     graph = chosen(two_convolutions(node("MaxPool", "c", "d", kernel_shape=[3, 3], pads=[1, 1, 1, 1])))
     assert ops(graph) == ["Transpose", "Conv NHWC", "MaxPool NHWC", "Conv NHWC", "Transpose"]
     assert graph.notes[-1] == "choose layout: 3 nodes in N H W C, 2 reorders"
-    assert graph.shapes["c:nhwc"] == (2, 7, 9, 6)
+    assert graph.shapes[derived("c", "nhwc")] == (2, 7, 9, 6)
 
 
 def test_a_gain_smaller_than_the_reorders_changes_nothing() -> None:
@@ -68,7 +68,7 @@ def test_images_of_one_pixel_are_not_reordered() -> None:
     )
     graph = chosen(proto)
     assert ops(graph) == ["Transpose", "Conv NHWC", "GlobalAveragePool NHWC"]
-    assert graph.root("y") == "g:nhwc"
+    assert graph.root("y") == derived("g", "nhwc")
 
 
 def test_an_image_that_is_looked_at_in_another_shape_comes_back() -> None:
