@@ -258,6 +258,13 @@ def _check_sizes(node: Node, shapes: Mapping[str, Shape], results: Mapping[str, 
                 f"the node {node.name!r} (Transpose) has the perm {order} for an input of the shape {shape}; it must hold each "
                 f"axis from 0 to {len(shape) - 1} once"
             )
+    if node.op in ("DepthToSpace", "SpaceToDepth"):
+        shape = shapes[node.inputs[0]]
+        if len(shape) != 4 or math.prod(shape) != math.prod(results[node.output]):
+            raise ShapeError(
+                f"the node {node.name!r} ({node.op}) takes {shape} for blocks of {node.get('blocksize')}, which does not come "
+                "out even; pass inputs of other sizes"
+            )
     if node.op in VIEWS and math.prod(shapes[node.inputs[0]]) != math.prod(results[node.output]):
         raise ShapeError(
             f"the node {node.name!r} ({node.op}) makes {results[node.output]} of {shapes[node.inputs[0]]}, which has another "

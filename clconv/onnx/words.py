@@ -8,11 +8,13 @@ from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Graph
 
 _AUTO_PAD: dict[str, tuple[str, ...]] = {"auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")}
+_BLOCKS: dict[str, tuple[str, ...]] = {"mode": ("DCR", "CRD")}
 
 _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "AveragePool": _AUTO_PAD,
     "Conv": _AUTO_PAD,
     "ConvTranspose": _AUTO_PAD,
+    "DepthToSpace": _BLOCKS,
     "Gelu": {"approximate": ("none", "tanh")},
     "MaxPool": _AUTO_PAD,
     "Pad": {"mode": ("constant", "reflect", "edge", "wrap")},
@@ -21,6 +23,7 @@ _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
         "keep_aspect_ratio_policy": ("stretch", "not_larger", "not_smaller"),
     },
+    "SpaceToDepth": _BLOCKS,
 }
 """By node and attribute; how a Resize maps coordinates is told where it is done."""
 

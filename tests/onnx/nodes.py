@@ -143,6 +143,12 @@ def _movement() -> dict[str, Case]:
     for axis in (0, 1, 3):
         shapes = [tuple(n if i == axis else s for i, s in enumerate((2, 3, 5, 33))) for n in (1, 4, 2)]
         made[f"Concat {axis}"] = (node("Concat", "a b c", "y", axis=axis), shapes, {})
+    for block, shape in ((2, (2, 12, 3, 5)), (2, (1, 4, 3, 19)), (3, (1, 18, 4, 3)), (1, (1, 2, 3, 3))):
+        for mode in ("DCR", "CRD"):
+            spec = node("DepthToSpace", "a", "y", blocksize=block, mode=mode)
+            made[f"DepthToSpace {mode} {block} of {shape}"] = (spec, [shape], {})
+    for block in (2, 3):
+        made[f"SpaceToDepth {block}"] = (node("SpaceToDepth", "a", "y", blocksize=block), [(2, 3, 6, 12)], {})
     steps = {"starts": np.array([3, -2]), "ends": np.array([0, 99]), "axes": np.array([1, 3]), "steps": np.array([-2, 1])}
     made["Slice"] = (node("Slice", "a starts ends axes steps", "y"), [(2, 4, 3, 7)], steps)
     for axis, numbers_ in ((0, [1]), (2, [2, -1, 0, 0]), (-1, [6, 4, 2, 0, 1, 3])):

@@ -50,7 +50,7 @@ def main() -> None:
             print(operation, name, flush=True)  # noqa: T201  # as above
             assert test_long_rows.deviation(name, operation, "float32", queue) < BOUND["float32"], name
     for name, (spec, _, _) in cases().items():
-        plain = spec.op_type in ("MaxPool", "AveragePool", "Add", "Relu", "Transpose", "Concat", "Split")
+        plain = spec.op_type in ("MaxPool", "AveragePool", "Add", "Relu", "Transpose", "Concat", "Split", "DepthToSpace")
         if plain or "Normalization" in spec.op_type:
             print(name, "on a GPU", flush=True)  # noqa: T201  # as above
             with test_on_gpus.taken_for_gpu(queue):

@@ -28,6 +28,7 @@ _NODES = (
     r"test_concat_",
     r"test_constant(_pad\w*)?_cpu",
     r"test_convtranspose",
+    r"test_(depthtospace|spacetodepth)",
     r"test_dropout_(default|default_old|default_ratio|random_old)_cpu",
     r"test_(edge|reflect|wrap)_pad",
     r"test_flatten_",

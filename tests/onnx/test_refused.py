@@ -140,6 +140,11 @@ def test_what_is_no_permutation(perm: list[int]) -> None:
     refused([node("Transpose", "x", "y", perm=perm)], {}, "the Transpose of y")
 
 
+@pytest.mark.parametrize(("op", "block"), [("DepthToSpace", 3), ("SpaceToDepth", 3), ("DepthToSpace", 4), ("SpaceToDepth", 0)])
+def test_blocks_that_do_not_come_out_even(op: str, block: int) -> None:
+    refused([node(op, "x", "y", blocksize=block)], {}, rf"the {op} of y")
+
+
 def test_attributes_without_numbers() -> None:
     """A Transpose of a number has them; others are refused like those of a wrong length."""
 
@@ -228,6 +233,7 @@ RESIZE: dict[str, Any] = {"s": np.array([1, 1, 2, 2], np.float32)}
         ("x w", {"w": numbers(4, 2, 3, 3)}, "ConvTranspose", {"auto_pad": "same_upper"}, 17),
         ("x", {}, "MaxPool", {"auto_pad": "FULL", **POOL}, 17),
         ("x", {}, "AveragePool", {"auto_pad": "none", **POOL}, 17),
+        ("x", {}, "DepthToSpace", {"mode": "CDR", "blocksize": 2}, 17),
         ("x", {}, "Gelu", {"approximate": "erf"}, 20),
         ("x p", {"p": np.ones(8, np.int64)}, "Pad", {"mode": "mirror"}, 17),
         ("x _ s", RESIZE, "Resize", {"mode": "bilinear"}, 17),

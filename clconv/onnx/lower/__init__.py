@@ -14,6 +14,7 @@ from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv, lower_conv_transpose
 from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_unary
 from clconv.onnx.lower.gather import lower_gather
+from clconv.onnx.lower.interleave import lower_depth_to_space, lower_space_to_depth
 from clconv.onnx.lower.inverted import lower_inverted
 from clconv.onnx.lower.matrix import lower_gemm, lower_matmul
 from clconv.onnx.lower.movement import (
@@ -44,6 +45,7 @@ LOWERINGS: dict[str, Lower] = {
     "Concat": lower_concat,
     "Conv": lower_conv,
     "ConvTranspose": lower_conv_transpose,
+    "DepthToSpace": lower_depth_to_space,
     "Expand": lower_expand,
     "Gather": lower_gather,
     "Gemm": lower_gemm,
@@ -62,6 +64,7 @@ LOWERINGS: dict[str, Lower] = {
     "Shuffle": lower_shuffle,
     "Slice": lower_slice,
     "Softmax": lower_softmax,
+    "SpaceToDepth": lower_space_to_depth,
     "Split": lower_split,
     "Transpose": lower_transpose,
 }
