@@ -25,7 +25,8 @@ from clconv.onnx.words import check_words
 Pass = Callable[[Graph], Graph]
 
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
-_TAKES_ACTIVATION = ("Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization")
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_TAKES_ACTIVATION = (*_CONVOLUTIONS, "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization")
 
 
 _STEERING = {
@@ -285,7 +286,7 @@ def fuse_activation(graph: Graph) -> Graph:
         if at is not None and uses[node.inputs[0]] == 1:
             function = function_of(node, graph)
             before = nodes[at]
-            if function is not None and (function.kind in ACTIVATIONS or before.op != "Conv"):
+            if function is not None and (function.kind in ACTIVATIONS or before.op not in _CONVOLUTIONS):
                 place.pop(before.output)
                 nodes[at] = replace(before, outputs=node.outputs).having(activation=function)
                 fused += 1

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pyopencl as cl
+import pytest
 
 from clconv.device import DeviceInfo
 from clconv.onnx import inverted, layout, separable
+from clconv.onnx.lower import transposed
 from clconv.plan import Launch
 from clconv.programs import Programs
 from tests.conftest import find_devices, queue_on
-from tests.onnx import test_inverted, test_long_rows, test_on_gpus, test_planes, test_rewrite, test_separable, test_shuffle
+from tests.onnx import (
+    test_inverted,
+    test_long_rows,
+    test_on_gpus,
+    test_planes,
+    test_rewrite,
+    test_separable,
+    test_shuffle,
+    test_transposed,
+)
 from tests.onnx.fused import deviation as fused_deviation
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
@@ -62,6 +73,12 @@ def main() -> None:
         for extent in ("rows", "short rows", "columns", "few columns"):
             print(op, "of", extent, flush=True)  # noqa: T201  # as above
             assert test_on_gpus.shared_deviation(op, extent, queue) < BOUND["float32"]
+    for more in (1.0, -1.0):  # seconds of a convolution more: one, or one for each part
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transposed, "launch_seconds", lambda _, more=more: more)
+            for name in ("3x3 s2 p1", "9x9 s4 p4 o3", "3x3 s2 uneven", "signal s3 in groups"):
+                print("transposed", name, more, flush=True)  # noqa: T201  # as above
+                assert test_transposed.case_deviation(name, "float32", queue) < BOUND["float32"], name
     gain = layout._gain
     for always in (False, True):
         layout._gain = (lambda *_: 1.0) if always else gain

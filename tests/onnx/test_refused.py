@@ -82,6 +82,13 @@ def test_a_node_that_onnx_has_taken_back() -> None:
         clconv.onnx.load(model([spec], {"x": [1, 4, 3, 3]}, ["y"], {"s": numbers(2)}, opset=18))
 
 
+@pytest.mark.parametrize("groups", [0, 3])
+def test_groups_that_do_not_fit(groups: int) -> None:
+    nodes = [node("ConvTranspose", "x w", "t", group=groups), node("Mul", "t k", "y")]
+    words = "the ConvTranspose of t" if groups == 0 else "the filter takes 1 input channels a group"
+    refused(nodes, {"w": numbers(4, 2, 3, 3), "k": numbers(1)}, words, numbers(1, 6, 3, 3) if groups else X)
+
+
 @pytest.mark.parametrize("op", ["Conv", "MaxPool", "AveragePool"])
 @pytest.mark.parametrize(("mode", "pads"), [("VALID", [1] * 4), ("SAME_UPPER", [0] * 4), ("SAME_LOWER", [1, 0, 0, 1])])
 def test_two_ways_of_padding(mode: str, pads: list[int], op: str) -> None:

@@ -11,7 +11,7 @@ from onnx import helper
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
-from clconv.onnx.lower.convolution import lower_conv, lower_conv_transpose
+from clconv.onnx.lower.convolution import lower_conv
 from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_unary
 from clconv.onnx.lower.gather import lower_gather
 from clconv.onnx.lower.interleave import lower_depth_to_space, lower_space_to_depth
@@ -31,6 +31,7 @@ from clconv.onnx.lower.normalization import lower_channel_norm, lower_group_norm
 from clconv.onnx.lower.pooling import REDUCE, lower_global_pool, lower_pool, lower_reduce, lower_softmax
 from clconv.onnx.lower.resize import lower_resize
 from clconv.onnx.lower.separable import lower_separable
+from clconv.onnx.lower.transposed import lower_conv_transpose
 from clconv.onnx.step import Lowering, Plans, itemsize
 
 Lower = Callable[[Node, Lowering], None]
