@@ -55,7 +55,7 @@ def checked(graph: Graph) -> Graph:
 def fold_batchnorm(graph: Graph) -> Graph:
     """Fold BatchNormalization, and additions or multiplications of one number per channel, into the convolution before.
 
-    ``scale * (conv(x, w) + b) + shift = conv(x, scale * w) + (scale * b + shift)``, channel by channel.
+    ``scale * (conv(x, w) + b) + shift = conv(x, scale * w) + (scale * b + shift)``, also of a transposed one.
     """
     uses = graph.uses()
     constants = dict(graph.constants)
@@ -64,7 +64,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
     folded = 0
     for node in graph.nodes:
         source = _folds_into(node, producer, uses)
-        affine = None if source is None else _affine(node, source, graph, constants[nodes[producer[source]].inputs[1]])
+        affine = None if source is None else _affine(node, source, graph, nodes[producer[source]], constants)
         if source is None or affine is None:
             if _known_filter(node, constants):
                 producer[node.output] = len(nodes)
@@ -81,10 +81,18 @@ def fold_batchnorm(graph: Graph) -> Graph:
 
 def _known_filter(node: Node, constants: Mapping[str, Array]) -> bool:
     """Whether a node is a convolution whose filter and bias are known, and fit each other: else the node says what does not."""
-    if node.op != "Conv" or node.inputs[1] not in constants:
+    if node.op not in _CONVOLUTIONS or node.inputs[1] not in constants:
         return False
     w, bias = constants[node.inputs[1]], constants.get(node.input(2))
-    return w.ndim > 2 and (not node.input(2) or (bias is not None and (bias.shape, bias.dtype) == (w.shape[:1], w.dtype)))
+    groups = int(node.get("group", 1))
+    if w.ndim < 3 or (node.op == "ConvTranspose" and (groups < 1 or len(w) % groups)):
+        return False
+    return not node.input(2) or (bias is not None and (bias.shape, bias.dtype) == ((_channels(node, w),), w.dtype))
+
+
+def _channels(conv: Node, w: Array) -> int:
+    """Return the output channels of a convolution."""
+    return len(w) if conv.op == "Conv" else w.shape[1] * int(conv.get("group", 1))
 
 
 def _folds_into(node: Node, producer: dict[str, int], uses: Any) -> str | None:
@@ -95,20 +103,22 @@ def _folds_into(node: Node, producer: dict[str, int], uses: Any) -> str | None:
     return next((name for name in candidates if name in producer and uses[name] == 1), None)
 
 
-def _affine(node: Node, source: str, graph: Graph, w: Array) -> tuple[Array, Array] | None:
-    """Return scale and shift per output channel of ``w`` in float64, None if a node is not that simple."""
+def _affine(node: Node, source: str, graph: Graph, conv: Node, constants: Mapping[str, Array]) -> tuple[Array, Array] | None:
+    """Return scale and shift per output channel of a convolution in float64, None if a node is not that simple."""
+    w = constants[conv.inputs[1]]
+    channels = _channels(conv, w)
     if node.op == "BatchNormalization":
         values = [graph.constant(name) for name in node.inputs[1:5]]
-        if any(v is None or v.shape != w.shape[:1] for v in values):
+        if any(v is None or v.shape != (channels,) for v in values):
             return None
         scale, bias, mean, variance = (np.asarray(v, np.float64) for v in values)
         factor = scale / np.sqrt(variance + float(node.get("epsilon", 1e-5)))
         return factor, bias - mean * factor
     other = graph.constant(node.inputs[1] if node.inputs[0] == source else node.inputs[0])
-    numbers = None if other is None or other.dtype != w.dtype else _per_channel(other, len(w), w.ndim)
+    numbers = None if other is None or other.dtype != w.dtype else _per_channel(other, channels, w.ndim)
     if numbers is None or (node.op == "Div" and not numbers.all()):
         return None
-    one, zero = np.ones(len(w)), np.zeros(len(w))
+    one, zero = np.ones(channels), np.zeros(channels)
     if node.op in ("Add", "Sub"):
         return one, numbers if node.op == "Add" else -numbers
     return numbers if node.op == "Mul" else 1 / numbers, zero
@@ -129,8 +139,13 @@ def _per_channel(value: Array, channels: int, axes: int) -> Array | None:
 def _scaled(conv: Node, output: str, constants: dict[str, Array], scale: Array, shift: Array) -> Node:
     """Return a convolution with new weights that gives ``scale * y + shift`` under another name."""
     old = constants[conv.inputs[1]]
-    bias = constants[conv.inputs[2]].astype(np.float64) if conv.input(2) else np.zeros(len(old))
-    w = old.astype(np.float64) * scale.reshape(-1, *(1,) * (old.ndim - 1))
+    bias = constants[conv.inputs[2]].astype(np.float64) if conv.input(2) else np.zeros(len(scale))
+    if conv.op == "Conv":
+        factors = scale.reshape(-1, 1)
+    else:  # IC, OC/G: the filters of a group share its scales
+        groups = int(conv.get("group", 1))
+        factors = np.repeat(scale.reshape(groups, -1), len(old) // groups, axis=0)
+    w = old.astype(np.float64) * factors.reshape(*factors.shape, *(1,) * (old.ndim - 2))
     names = (derived(output, "w"), derived(output, "bias"))
     constants[names[0]] = w.astype(old.dtype)
     constants[names[1]] = (bias * scale + shift).astype(old.dtype)

@@ -163,6 +163,26 @@ def test_a_bias_that_is_computed() -> None:
     np.testing.assert_allclose(clconv.onnx.load(proto)(x, b), transposed(x, w, b, spec), atol=1e-5)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_normalisation_behind_it_is_folded(groups: int) -> None:
+    x, w, b = numbers(2, 4, 4, 5), numbers(4, 3, 3, 3, seed=1), numbers(3 * groups, seed=2)
+    spec: Spec = {"strides": [2, 2], "group": groups, "pads": [0, 1, 1, 0], "output_padding": [1, 1]}
+    constants = {name: numbers(3 * groups, seed=i) for i, name in enumerate(("scale", "shift", "mean"), 3)}
+    constants["var"] = np.abs(numbers(3 * groups, seed=6)) + 1
+    factor = numbers(3 * groups, 1, 1, seed=7)
+    nodes = [
+        node("ConvTranspose", "x w b", "t", **spec),
+        node("BatchNormalization", "t scale shift mean var", "n"),
+        node("Mul", "n factor", "y"),
+    ]
+    proto = model(nodes, {"x": [*x.shape]}, ["y"], {"w": w, "b": b, "factor": factor, **constants})
+    net = clconv.onnx.load(proto)
+    assert {step.op for step in net.explain().steps} == {"ConvTranspose", "put phases together"}
+    scale, shift, mean, var = (value.reshape(-1, 1, 1) for value in constants.values())
+    want = factor * ((transposed(x, w, b, spec) - mean) / np.sqrt(var + 1e-5) * scale + shift)
+    np.testing.assert_allclose(net(x), want, atol=1e-5)
+
+
 def test_a_function_that_convolutions_do_not_know_stays_behind_it() -> None:
     x, w = numbers(1, 2, 3, 4), numbers(2, 3, 2, 2, seed=1)
     nodes = [node("ConvTranspose", "x w", "t", strides=[2, 2]), node("Erf", "t", "y")]
