@@ -36,6 +36,7 @@ CASES = (
     "3x3 12->12 @14x15 depthwise bias relu6",
     "3x3 33->33 @7 depthwise",
     "5x5 8->16 @17x16 depthwise stride 2",
+    "13x13 5->5 @15x20 depthwise bias residual relu6",
 )
 """Problems of every kind, in words; each is checked in both layouts."""
 

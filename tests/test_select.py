@@ -88,7 +88,7 @@ def test_sizes_are_no_macros() -> None:
 
     The batch, the channels' number and the image's size are arguments: macros depend on them only through the tile.
     """
-    words = ("3x3 64->64", "3x3 3->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise")
+    words = ("3x3 64->64", "3x3 3->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise", "13x13 64->64 depthwise")
     for algorithm in ALGORITHMS:
         builds: dict[tuple[str, str], set[object]] = defaultdict(set)
         for text, layout, size in itertools.product(words, ("nchw", "nhwc"), range(20, 60, 3)):

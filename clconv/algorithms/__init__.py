@@ -9,6 +9,7 @@ from clconv.algorithms.depthwise.direct_simt import DepthwiseDirectSimt
 from clconv.algorithms.depthwise.masked_simd import DepthwiseMaskedSimd
 from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
+from clconv.algorithms.depthwise.rolled_simd import DepthwiseRolledSimd
 from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
 from clconv.algorithms.depthwise.strip_simd import DepthwiseStripSimd
 from clconv.algorithms.depthwise.twin_simd import DepthwiseTwinSimd
@@ -55,6 +56,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     DepthwisePixelSimd(),
     DepthwiseStreamSimd(),
     DepthwiseChannelSimd(),
+    DepthwiseRolledSimd(),
     ImplicitGemmSimt(),
     WinogradSimt(),
     GroupedDirectSimt(),

@@ -6,12 +6,16 @@ from clconv.algorithms.base import accumulator_bytes, round_up
 from clconv.problem import ConvProblem
 
 
-def phase(problem: ConvProblem, vec: int) -> int:
-    """Return the elements of one column sequence of a panel's row, the slack of a vector of ``vec`` included."""
-    return round_up(max(problem.OW, vec) + (problem.KW - 1) * problem.DW // problem.SW, vec) + vec
+def phase(problem: ConvProblem, vec: int, columns: int = 0) -> int:
+    """Return the elements of one column sequence of a panel's row, the slack of a vector of ``vec`` included.
+
+    A tile has ``columns`` outputs side by side, or ``vec``.
+    """
+    p = problem
+    return round_up(max(p.OW, columns or vec) + (p.KW - 1) * p.DW // p.SW, vec) + vec
 
 
-def panel_bytes(problem: ConvProblem, vec: int, rows: int) -> int:
+def panel_bytes(problem: ConvProblem, vec: int, rows: int, columns: int = 0) -> int:
     """Return the bytes of a group's panel under so many output rows."""
     p = problem
-    return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * phase(p, vec) * accumulator_bytes(p)
+    return p.ICG * ((rows - 1) * p.SH + p.EKH) * p.SW * phase(p, vec, columns) * accumulator_bytes(p)
