@@ -57,6 +57,7 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "grouped_5x5": (1, 16, 16, 15, 16, 5, 5, 2, {"padding": 2}),
     "grouped_1x1": (2, 12, 9, 7, 20, 1, 1, 4, {}),
     "grouped_1x1_stride_2": (1, 8, 9, 8, 12, 1, 1, 2, {"stride": 2}),
+    "grouped_2x13_stride_2": (2, 6, 5, 37, 9, 2, 13, 3, {"padding": ((0, 1), (6, 5)), "stride": (1, 2)}),
     # depthwise
     "depthwise": (2, 12, 14, 15, 12, 3, 3, 12, {"padding": 1}),
     "depthwise_at_7": (1, 33, 7, 7, 33, 3, 3, 33, {"padding": 1}),

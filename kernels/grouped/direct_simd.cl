@@ -35,13 +35,19 @@
 #error "OC_BLOCK and TILE_OH must be set by the plan"
 #endif
 
+#if KW > 11
+#define TAPS ROLLED /* the program would be long with all of them, and no faster */
+#else
+#define TAPS UNROLL
+#endif
+
 /* acc[o*TILE_OH + j] += all input channels and taps; p points at the tile's first row and column in the panel. */
 INLINE void tile(vec *acc, __local const acc_t *p, __global const acc_t *w, const int ICG, const int ROWS,
             const int PHASE) {
   const int PITCH = SW * PHASE;
   for (int ic = 0; ic < ICG; ic++, p += ROWS * PITCH)
     for (int kh = 0; kh < KH; kh++) {
-      UNROLL for (int kw = 0; kw < KW; kw++, w += OC_BLOCK) {
+      TAPS for (int kw = 0; kw < KW; kw++, w += OC_BLOCK) {
         vec v[TILE_OH];
         UNROLL for (int j = 0; j < TILE_OH; j++) v[j] = LOAD_ACC_LOCAL(p + (j * SH + kh * DH) * PITCH + PANEL_TAP(kw));
         UNROLL for (int o = 0; o < OC_BLOCK; o++)

@@ -15,7 +15,7 @@ from clconv.algorithms.base import (
 )
 from clconv.algorithms.packing import pack_filter
 from clconv.algorithms.panel import panel_bytes, phase
-from clconv.algorithms.reasons import one_by_one, other_kind, too_little_local, too_many_columns
+from clconv.algorithms.reasons import one_by_one, other_kind, too_little_local
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -36,7 +36,7 @@ class GroupedDirectSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Take grouped problems whose rows under one output row fit into local memory."""
-        if reason := other_kind(problem, "grouped") or too_many_columns(problem):
+        if reason := other_kind(problem, "grouped"):
             return reason
         return too_little_local(panel_bytes(problem, device.lanes(accumulator_bytes(problem)), 1), device)
 
