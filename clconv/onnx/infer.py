@@ -17,6 +17,7 @@ from clconv.onnx.graph import Array, Graph, Node, Shape, derived, without_dead
 from clconv.onnx.lower import VIEWS
 from clconv.onnx.lower.resize import resized, resized_shape
 from clconv.onnx.problems import transposed_size
+from clconv.onnx.statistics import trained, trains
 
 _OPSET = defs.onnx_opset_version()
 _OPSETS = [helper.make_opsetid("", _OPSET)]
@@ -313,6 +314,8 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's, about infinities in constants
+            if trains(node):
+                return trained(node, feeds)
             values = ReferenceEvaluator(proto).run(None, feeds)
     except Exception as error:  # whatever the operator raises on bad values
         raise ClconvError(f"the node {node.name!r} ({node.op}) cannot be computed from its constants ({error})") from error

@@ -20,6 +20,7 @@ from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.rewrite import normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
+from clconv.onnx.statistics import trains
 from clconv.onnx.words import check_words
 
 Pass = Callable[[Graph], Graph]
@@ -97,7 +98,7 @@ def _channels(conv: Node, w: Array) -> int:
 
 def _folds_into(node: Node, producer: dict[str, int], uses: Any) -> str | None:
     """Return the convolution's output that a node rescales, None if it rescales none."""
-    if node.op not in ("BatchNormalization", "Add", "Sub", "Mul", "Div"):
+    if node.op not in ("BatchNormalization", "Add", "Sub", "Mul", "Div") or trains(node):
         return None
     candidates = node.inputs[:1] if node.op in ("BatchNormalization", "Sub", "Div") else node.inputs[:2]
     return next((name for name in candidates if name in producer and uses[name] == 1), None)

@@ -151,20 +151,21 @@ def _dropout(old: _Old) -> Node:
     training = old.node.input(2)
     if training and (training not in old.constants or bool(old.constants[training])):
         return old.done("Dropout in training mode")
-    return _only_output(old, "Identity", inputs=1)
+    return _first_outputs(old, "Identity", inputs=1)
 
 
 def _batch_norm(old: _Old) -> Node:
-    trains = old.attributes.get("training_mode", 0) if old.opset >= 14 else any(old.node.outputs[1:])  # which told it before
-    if trains or not old.attributes.get("spatial", 1):
-        return old.done("BatchNormalization in training mode")
-    return _only_output(old, "BatchNormalization", inputs=5)
+    if old.opset < 14:  # more outputs than one told it
+        old.attributes["training_mode"] = int(any(old.node.outputs[1:]))
+    if not old.attributes.get("spatial", 1):
+        return old.done("BatchNormalization of each pixel by itself")
+    return _first_outputs(old, "BatchNormalization", inputs=5, outputs=3 if old.attributes.get("training_mode", 0) else 1)
 
 
-def _only_output(old: _Old, op: str, inputs: int) -> Node:
-    """Keep the first output; a second one that somebody reads turns up as a value that nobody computes."""
+def _first_outputs(old: _Old, op: str, inputs: int, outputs: int = 1) -> Node:
+    """Keep the first outputs; another one that somebody reads turns up as a value that nobody computes."""
     n = old.node
-    return Node(op, n.inputs[:inputs], n.outputs[:1], old.attributes, n.name)
+    return Node(op, n.inputs[:inputs], n.outputs[:outputs], old.attributes, n.name)
 
 
 _REDUCED = ("Mean", "Max", "Min", "Prod", "Sum", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")

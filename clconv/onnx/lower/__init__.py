@@ -32,6 +32,7 @@ from clconv.onnx.lower.pooling import REDUCE, lower_global_pool, lower_pool, low
 from clconv.onnx.lower.resize import lower_resize
 from clconv.onnx.lower.separable import lower_separable
 from clconv.onnx.lower.transposed import lower_conv_transpose
+from clconv.onnx.statistics import trains
 from clconv.onnx.step import Lowering, Plans, itemsize
 
 Lower = Callable[[Node, Lowering], None]
@@ -103,7 +104,10 @@ def check_supported(graph: Graph, late: bool = False) -> None:
     dependent = () if late else _dependent(graph)
     missing = []
     for node in graph.nodes:
-        if node.op not in known or node in dependent:
+        if trains(node):
+            if late or node in dependent:
+                missing.append((node, " in training mode, which only works on sizes and constants"))
+        elif node.op not in known or node in dependent:
             missing.append((node, ", which only works on sizes and constants" if node.op in FOLDED else ""))
         elif form := _form(node, graph):
             missing.append((node, form))
@@ -141,7 +145,7 @@ def _form(node: Node, graph: Graph) -> str:
 
 
 def _dependent(graph: Graph) -> list[Node]:
-    """Return the nodes of :data:`FOLDED` that depend on what a tensor holds, as far as can be told without shapes.
+    """Return the nodes of :data:`FOLDED` and those that train that depend on what a tensor holds, as far as can be told yet.
 
     A Cast may turn out to change nothing, for dtype= may change types. What only sizes are taken of is not computed.
     """
@@ -163,7 +167,8 @@ def _dependent(graph: Graph) -> list[Node]:
             target = types.get(node.inputs[1], source)
         types.update(dict.fromkeys(node.outputs, target))
         same = source == target or (source in _FLOATS and target in _FLOATS)
-        if node.op in FOLDED and not wanted.isdisjoint(node.outputs) and not (node.op in ("Cast", "CastLike") and same):
+        folded = node.op in FOLDED or trains(node)
+        if folded and not wanted.isdisjoint(node.outputs) and not (node.op in ("Cast", "CastLike") and same):
             result.append(node)
     return result
 
