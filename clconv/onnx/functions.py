@@ -20,6 +20,19 @@ FUNCTIONS = (
     "neg",
     "abs",
     "reciprocal",
+    "softplus",
+    "mish",
+    "log",
+    "selu",
+    "celu",
+    "softsign",
+    "floor",
+    "ceil",
+    "round",
+    "sign",
+    "thresholded_relu",
+    "sin",
+    "cos",
 )
 """In the order of kernels/network/function.clh; the first ten are those of include/epilogue.clh."""
 
@@ -35,9 +48,19 @@ _PLAIN = {
     "Neg": "neg",
     "Abs": "abs",
     "Reciprocal": "reciprocal",
+    "Softplus": "softplus",
+    "Mish": "mish",
+    "Log": "log",
+    "Softsign": "softsign",
+    "Floor": "floor",
+    "Ceil": "ceil",
+    "Round": "round",
+    "Sign": "sign",
+    "Sin": "sin",
+    "Cos": "cos",
 }
 
-UNARY = (*_PLAIN, "LeakyRelu", "Clip", "HardSigmoid", "Gelu", "Elu", "Swish")
+UNARY = (*_PLAIN, "LeakyRelu", "Clip", "HardSigmoid", "Gelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Swish")
 """Nodes that are such a function."""
 
 
@@ -57,6 +80,11 @@ def function_of(node: Node, graph: Graph) -> Activation | None:
         return Activation("gelu_tanh" if node.text("approximate", "none") == "tanh" else "gelu")
     if op == "Elu":
         return Activation("elu", _number(node, "alpha", 1.0))
+    if op == "Selu":
+        gamma = _number(node, "gamma", 1.0507009873554805)
+        return Activation("selu", gamma * _number(node, "alpha", 1.6732632423543772), gamma)
+    if op in ("Celu", "ThresholdedRelu"):
+        return Activation("celu" if op == "Celu" else "thresholded_relu", _number(node, "alpha", 1.0))
     if op == "Swish":
         alpha = _number(node, "alpha", 1.0)
         return Activation("silu") if alpha == 1 else Activation("swish_a", alpha)

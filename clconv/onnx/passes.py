@@ -199,26 +199,38 @@ def _zero_border(pad: Node, graph: Graph) -> list[int] | None:
     return numbers[2:half] + numbers[half + 2 :]
 
 
+_PRODUCTS = {("Sigmoid",): "Silu", ("HardSigmoid",): "HardSwish", ("Tanh", "Softplus"): "Mish"}
+"""Functions that are ``x`` times others, one of the other, of it."""
+
+
 def fuse_products(graph: Graph) -> Graph:
-    """Recognise ``x * sigmoid(x)`` and ``x * hardsigmoid(x)``, the way SiLU and hard swish are exported."""
+    """Recognise ``x * sigmoid(x)``, ``x * hardsigmoid(x)`` and ``x * tanh(softplus(x))``: SiLU, hard swish, Mish."""
     uses, made = graph.uses(), graph.producers()
     nodes, fused = [], 0
     for node in graph.nodes:
         if node.op == "Mul":
             for x, gate in (node.inputs, node.inputs[::-1]):
-                inner = made.get(gate)
-                if inner is None or inner.inputs[0] != x or uses[gate] != 1:
-                    continue
-                name = {"Sigmoid": "Silu", "HardSigmoid": "HardSwish"}.get(inner.op)
-                if name == "HardSwish" and getattr(function_of(inner, graph), "kind", "") != "hardsigmoid":
-                    continue
-                if name is not None:
+                if (name := _product(x, gate, graph, made, uses)) is not None:
                     node = Node(name, (x,), node.outputs, {}, node.name)
                     fused += 1
                     break
         nodes.append(node)
-    note = f"fuse products: {fused} products x * sigmoid(x) or x * hardsigmoid(x) made one function" if fused else ""
+    note = f"fuse products: {fused} products of x and a function of it made one function" if fused else ""
     return without_dead(graph.with_nodes(nodes, note))
+
+
+def _product(x: str, gate: str, graph: Graph, made: Mapping[str, Node], uses: Any) -> str | None:
+    """Return the function that ``x * gate`` is, None if it is none."""
+    ops: list[str] = []
+    while gate != x:
+        inner = made.get(gate)
+        if inner is None or uses[gate] != 1 or len(ops) == 2:
+            return None
+        if inner.op == "HardSigmoid" and getattr(function_of(inner, graph), "kind", "") != "hardsigmoid":
+            return None
+        ops.append(inner.op)
+        gate = inner.input(0)
+    return _PRODUCTS.get(tuple(ops))
 
 
 def own_outputs(graph: Graph) -> Graph:

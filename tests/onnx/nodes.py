@@ -21,6 +21,7 @@ SPLIT_BOUND = 5e-5
 _OPSETS = {
     "Gelu": 20,
     "GroupNormalization": 21,
+    "Mish": 18,
     **dict.fromkeys(("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"), 18),
 }
 """Versions of ONNX's operators from which on these are as the cases below have them; of the others, 17."""
@@ -40,8 +41,14 @@ def channels_last_cases() -> list[str]:
 
 
 def _elementwise() -> dict[str, Case]:
-    plain = ("Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Erf", "Exp", "Abs", "Neg")
+    plain = (
+        *("Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Erf", "Exp", "Abs", "Neg"),
+        *("Softplus", "Mish", "Log", "Selu", "Celu", "Softsign", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos"),
+    )
     made: dict[str, Case] = {op: (node(op, "a", "y"), [(2, 3, 7)], {}) for op in plain}
+    made["Selu of others"] = (node("Selu", "a", "y", alpha=2.0, gamma=3.0), [(19,)], {})
+    made["Celu of others"] = (node("Celu", "a", "y", alpha=0.5), [(19,)], {})
+    made["ThresholdedRelu"] = (node("ThresholdedRelu", "a", "y", alpha=0.25), [(19,)], {})
     made["Clip"] = (node("Clip", "a low high", "y"), [(3, 11)], {"low": np.array(-0.5), "high": np.array(0.25)})
     made["Gelu tanh"] = (node("Gelu", "a", "y", approximate="tanh"), [(35,)], {})
     made["Reciprocal"] = (node("Reciprocal", "a", "y"), [(9,)], {})
@@ -214,7 +221,7 @@ def deviation(name: str, dtype: str, queue: Any = None) -> float:
     feeds = {
         letter: numbers(*shape, seed=i + 1).astype(dtype) for i, (letter, shape) in enumerate(zip(letters, shapes, strict=True))
     }
-    if name == "Reciprocal":
+    if name in ("Reciprocal", "Log"):
         feeds["a"] = np.abs(feeds["a"]) + np.array(1, dtype)
     held = {
         n: (a.astype(dtype) if a.dtype.kind == "f" and not spec.op_type.startswith("Resize") else a)

@@ -16,7 +16,9 @@ from tests.onnx.models import node, numbers
 
 _NODES = (
     r"test_(add|add_bcast|sub|sub_bcast|sub_example|mul|mul_bcast|mul_example|div|div_bcast|div_example)_cpu",
-    r"test_(abs|elu|erf|exp|neg|reciprocal|sqrt)(_default|_example)?_cpu",
+    r"test_(abs|elu|erf|exp|log|mish|neg|reciprocal|selu|softplus|softsign|sqrt|thresholdedrelu)(_default|_example)?_cpu",
+    r"test_(ceil|cos|floor|round|sign|sin)(_example|_model)?_cpu",
+    r"test_celu(_float16)?_cpu",
     r"test_(max|min|sum)_(example|one_input|two_inputs|float\d+)_cpu",
     r"test_pow(_example|_bcast_array|_bcast_scalar|_types_float)?_cpu",
     r"test_(shape|size)(_\w+)?_cpu",
@@ -61,9 +63,9 @@ _NODES = (
     r"test_BatchNorm",
     r"test_Conv(Transpose)?[12]d",
     r"test_(ConstantPad|ZeroPad|ReflectionPad|ReplicationPad)2d",
-    r"test_(ELU|GLU|LeakyReLU|Linear|PReLU|PixelShuffle|ReLU|Sigmoid|Softmax|Tanh)",
+    r"test_(ELU|GLU|LeakyReLU|Linear|PReLU|PixelShuffle|ReLU|SELU|Sigmoid|Softmax|Softmin|Softplus|Softsign|Tanh)",
     r"test_softmax_(functional|lastdim)",
-    r"test_operator_(add|basic|chunk|clip|concat2|conv|exp|flatten|index|max|min|mm|pad|params|permute2|pow|reduced_mean|sqrt|view)",
+    r"test_operator_(add|basic|chunk|clip|concat2|conv|exp|flatten|index|max|min|mm|pad|params|permute2|pow|reduced_mean|selu|sqrt|view)",
 )
 
 _OTHER = {

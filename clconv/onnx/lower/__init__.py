@@ -76,9 +76,8 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Nodes that change a shape and move nothing."""
 
 FOLDED = (
-    *("And", "Cast", "CastLike", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"),
-    *("LessOrEqual", "Mod", "Not", "Or", "Range", "ReduceProd", "Round", "ScatterND"),
-    *("Shape", "Sign", "Size", "Tile", "Where"),
+    *("And", "Cast", "CastLike", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "Not"),
+    *("Or", "Range", "ReduceProd", "ScatterND", "Shape", "Size", "Tile", "Where"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
 
