@@ -289,7 +289,13 @@ def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:
     if not node.inputs or not all(name in constants for name in node.inputs if name):
         return False
     floats = node.inputs[0] in constants and constants[node.inputs[0]].dtype.kind == "f"
-    return not (floats and (node.op in _RUN or (node.op == "Pad" and (constants[node.inputs[1]] < 0).any())))
+    return not (floats and runs(node, constants))
+
+
+def runs(node: Node, constants: Mapping[str, Array]) -> bool:
+    """Whether a node of floating-point numbers is computed where the network runs even if all that it reads is constant."""
+    pads = constants.get(node.input(1)) if node.op == "Pad" else None
+    return node.op in _RUN or (pads is not None and bool((pads < 0).any()))
 
 
 def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from clconv.onnx.graph import Array, Graph, Node, without_dead
+from clconv.onnx.infer import runs
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _NAMES = ("float32", "float16", "float64")
@@ -47,7 +48,8 @@ def _known(graph: Graph) -> set[str]:
     known = {port.name for port in graph.inputs if port.steers and port.dtype not in _NAMES}
     for node in graph.nodes:
         read = [name for name in node.inputs if name]
-        if node.op in ("Shape", "Size") or (read and all(name in known or name in graph.constants for name in read)):
+        follows = read and all(name in known or name in graph.constants for name in read) and not runs(node, graph.constants)
+        if node.op in ("Shape", "Size") or follows:
             known.update(filter(None, node.outputs))
     return known
 

@@ -76,8 +76,10 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Nodes that change a shape and move nothing."""
 
 FOLDED = (
-    *("And", "Cast", "CastLike", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "Not"),
-    *("Or", "Range", "ReduceProd", "ScatterND", "Shape", "Size", "Tile", "Where"),
+    *("Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Cast", "CastLike", "ConstantOfShape"),
+    *("Cosh", "CumSum", "Einsum", "Equal", "EyeLike", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "IsInf"),
+    *("IsNaN", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "OneHot", "Or", "Range", "ReduceProd", "ScatterElements"),
+    *("ScatterND", "Shape", "Sinh", "Size", "Tan", "Tile", "TopK", "Trilu", "Where", "Xor"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
 
