@@ -1,4 +1,6 @@
-/* Softmax along one axis:  y[o, r, i] = exp(x[o, r, i] - max) / sum over r of exp(x[o, r, i] - max).
+/* Softmax along one axis, or its logarithm:
+ *
+ *   y[o, r, i] = exp(x[o, r, i] - max) / sum,   or   x[o, r, i] - max - log(sum),   sum over r of exp(x[o, r, i] - max)
  *
  * x, y   OUTER x R x INNER
  *
@@ -7,10 +9,23 @@
  *
  * x is read three times (for the maximum, the sum, the result) and y is written once; a row stays in the cache.
  *
- * Macros: types.clh, vector.clh.
+ * Macros: types.clh, vector.clh; LOGARITHM (0, 1).
  */
 #include "include/types.clh"
 #include "include/vector.clh"
+
+#ifndef LOGARITHM
+#error "LOGARITHM must be set by the plan"
+#endif
+
+/* What a sum is made to before it meets each element, and how the two do. */
+#if LOGARITHM
+#define SCALE(T, sum) log(sum)
+#define SCALED(v, scale) ((v) - (scale))
+#else
+#define SCALE(T, sum) ((T)(1) / (sum))
+#define SCALED(v, scale) (exp(v) * (scale))
+#endif
 
 #define LARGER(p, q) ((p) < (q) ? (q) : (p))
 
@@ -39,9 +54,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(__glob
   acc_t sum = 0;
   UNROLL for (int i = 0; i < VEC; i++) sum += lanes.s[i];
   for (int r = whole; r < R; r++) sum += exp(LOAD(p, r) - most);
-  const acc_t scale = 1 / sum;
-  for (int r = 0; r < whole; r += VEC) STORE_VEC(q + r, exp(LOAD_VEC(p + r) - VEC_OF(most)) * VEC_OF(scale));
-  for (int r = whole; r < R; r++) STORE(q, r, exp(LOAD(p, r) - most) * scale);
+  const acc_t scale = SCALE(acc_t, sum);
+  for (int r = 0; r < whole; r += VEC) STORE_VEC(q + r, SCALED(LOAD_VEC(p + r) - VEC_OF(most), VEC_OF(scale)));
+  for (int r = whole; r < R; r++) STORE(q, r, SCALED(LOAD(p, r) - most, scale));
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_columns(__global const real *restrict x,
@@ -59,9 +74,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_columns(__g
     most = LARGER(most, v);
   }
   for (int r = 0; r < R; r++) sum += exp(LOAD_VEC_SOME(p + (long)r * INNER, some) - most);
-  const vec scale = VEC_OF(1) / sum;
+  const vec scale = SCALE(vec, sum);
   for (int r = 0; r < R; r++) {
-    const vec v = exp(LOAD_VEC_SOME(p + (long)r * INNER, some) - most) * scale;
+    const vec v = SCALED(LOAD_VEC_SOME(p + (long)r * INNER, some) - most, scale);
     STORE_VEC_SOME(q + (long)r * INNER, v, some);
   }
 }

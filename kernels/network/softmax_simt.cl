@@ -1,6 +1,6 @@
-/* Softmax along one axis, several work-items a row (GPUs):
+/* Softmax along one axis, or its logarithm, several work-items a row (GPUs):
  *
- *   y[o, r, i] = exp(x[o, r, i] - max) / sum over r of exp(x[o, r, i] - max)
+ *   y[o, r, i] = exp(x[o, r, i] - max) / sum,   or   x[o, r, i] - max - log(sum),   sum over r of exp(x[o, r, i] - max)
  *
  * x, y   OUTER x R x INNER
  *
@@ -9,12 +9,12 @@
  *
  * x is read three times (for the maximum, the sum, the result) and y is written once; a row stays in the cache.
  *
- * Macros: types.clh; ITEMS (work-items of a work-group), SHARES (of them a column).
+ * Macros: types.clh; ITEMS (work-items of a work-group), SHARES (of them a column); LOGARITHM (0, 1).
  */
 #include "include/types.clh"
 
-#if !defined(ITEMS) || !defined(SHARES)
-#error "ITEMS and SHARES must be set by the plan"
+#if !defined(ITEMS) || !defined(SHARES) || !defined(LOGARITHM)
+#error "ITEMS, SHARES and LOGARITHM must be set by the plan"
 #endif
 
 #define COLUMNS (ITEMS / SHARES)
@@ -45,7 +45,15 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void softmax_simt(__
   barrier(CLK_LOCAL_MEM_FENCE);
   sum = 0;
   for (int s = 0; s < SHARES; s++) sum += sums[s * COLUMNS + column];
+#if LOGARITHM
+  const acc_t less = log(sum);
+  for (int r = share; there && r < R; r += SHARES) {
+    const acc_t v = LOAD(x, row + (long)r * INNER) - most;
+    STORE(y, row + (long)r * INNER, v - less);
+  }
+#else
   const acc_t scale = 1 / sum;
   for (int r = share; there && r < R; r += SHARES)
     STORE(y, row + (long)r * INNER, exp(LOAD(x, row + (long)r * INNER) - most) * scale);
+#endif
 }

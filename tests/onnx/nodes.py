@@ -113,7 +113,8 @@ def _pooling() -> dict[str, Case]:
         {"axes": np.array([], np.int64)},
     )
     for axis in (0, 1, 2):
-        made[f"Softmax {axis}"] = (node("Softmax", "a", "y", axis=axis), [(3, 5, 19)], {})
+        for op in ("Softmax", "LogSoftmax"):
+            made[f"{op} {axis}"] = (node(op, "a", "y", axis=axis), [(3, 5, 19)], {})
     return made
 
 

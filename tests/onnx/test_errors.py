@@ -118,13 +118,13 @@ def test_nodes_that_work_on_sizes_alone_are_named_with_the_others() -> None:
     nodes = [
         node("Greater", "x k", "g"),
         node("Where", "g x k", "w"),
-        node("LogSoftmax", "w", "s"),
-        node("ReduceProd", "s", "y", axes=[1]),
+        node("Hardmax", "w", "s"),
+        node("Trilu", "s", "y"),
         node("Shape", "w", "n"),
         node("Gather", "n i", "z"),
     ]
     proto = model(nodes, {"x": ["N", 3]}, ["y", "z"], {"k": np.array(0.5, np.float32), "i": np.array(1)})
-    names = r"'the Greater of g' \(Greater, which only works on .*'the Where of w'.*\(LogSoftmax\), 'the ReduceProd of y' \("
+    names = r"'the Greater of g' \(Greater, which only works on .*'the Where of w'.*\(Hardmax\), 'the Trilu of y' \("
     with pytest.raises(clconv.UnsupportedError, match=rf"4 nodes of the model are not supported: {names}"):
         clconv.onnx.load(proto)
 

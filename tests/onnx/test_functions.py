@@ -11,7 +11,7 @@ import pytest
 from pyopencl import CommandQueue
 
 import clconv.onnx
-from tests.onnx.models import Array, model, node
+from tests.onnx.models import Array, model, node, numbers
 
 ULPS = 8
 """Units in the last place that the error function may be off; OpenCL allows its own 16."""
@@ -110,3 +110,16 @@ def test_other_functions_of_what_is_hardly_a_number(op: str, queue: CommandQueue
         "ThresholdedRelu": [0, np.inf, 0, 0],
     }
     np.testing.assert_allclose(computed(op, x, queue), want[op], rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_logarithm_of_a_softmax_neither_overflows_nor_loses_small_shares(axis: int, queue: CommandQueue) -> None:
+    x = (numbers(37, 41) * 300).astype(np.float32)
+    wide = x.astype(np.float64)
+    want = wide - wide.max(axis, keepdims=True)
+    want -= np.log(np.exp(want).sum(axis, keepdims=True))
+    y = clconv.onnx.load(model([node("LogSoftmax", "x", "y", axis=axis)], {"x": [37, 41]}, ["y"]), queue=queue)(x)
+    assert want.min() < -800
+    np.testing.assert_allclose(y, want, rtol=1e-6, atol=1e-6)
+    masked = np.array([[0, -np.inf], [-np.inf, 0]], np.float32)
+    np.testing.assert_array_equal(computed("LogSoftmax", masked, queue), masked)

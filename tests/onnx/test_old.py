@@ -27,10 +27,12 @@ def test_softmax_of_constants_takes_the_axes_from_one_on_together(axis: int) -> 
     np.testing.assert_allclose(added(node("Softmax", "k", "c", axis=axis), {"k": k}, (2, 3, 4), 11), want, atol=1e-6)
 
 
-def test_softmax_takes_the_axes_from_one_on_together() -> None:
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_softmax_takes_the_axes_from_one_on_together(op: str) -> None:
     x = numbers(2, 3, 4)
-    y = clconv.onnx.load(model([node("Softmax", "x", "y", axis=1)], {"x": [2, 3, 4]}, ["y"], opset=11))(x)
-    np.testing.assert_allclose(y, np.exp(x) / np.exp(x).sum((1, 2), keepdims=True), atol=1e-6)
+    y = clconv.onnx.load(model([node(op, "x", "y", axis=1)], {"x": [2, 3, 4]}, ["y"], opset=11))(x)
+    want = np.exp(x) / np.exp(x).sum((1, 2), keepdims=True)
+    np.testing.assert_allclose(y, want if op == "Softmax" else np.log(want), atol=1e-6)
 
 
 @pytest.mark.parametrize(("op", "of"), [("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply)])

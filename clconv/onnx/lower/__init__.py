@@ -57,6 +57,7 @@ LOWERINGS: dict[str, Lower] = {
     "Identity": lower_identity,
     "InstanceNormalization": lower_instance_norm,
     "LayerNormalization": lower_layer_norm,
+    "LogSoftmax": lower_softmax,
     "MatMul": lower_matmul,
     "MaxPool": lower_pool,
     "Pad": lower_pad,

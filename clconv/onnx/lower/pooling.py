@@ -164,15 +164,16 @@ def lower_reduce(node: Node, to: Lowering) -> None:
 
 
 def lower_softmax(node: Node, to: Lowering) -> None:
-    """Softmax along an axis, or along all axes from one on."""
+    """Softmax or its logarithm along an axis, or along all axes from one on."""
     x, shape = node.inputs[0], to.shapes[node.inputs[0]]
     dtype = to.floating(node, x)
     axis = int(node.get("axis", -1)) % max(len(shape), 1)
     end = len(shape) if node.get("from_axis_on") else axis + 1
     outer, count, inner = (int(np.prod(shape[a:b])) for a, b in ((0, axis), (axis, end), (end, len(shape))))
-    macros = to.macros(dtype)
+    logarithm = int(node.op == "LogSoftmax")
+    macros = to.macros(dtype, LOGARITHM=logarithm)
     if not to.device.is_cpu:
-        launch = _shared(to, "softmax_simt", dtype, outer, count, inner)
+        launch = _shared(to, "softmax_simt", dtype, outer, count, inner, LOGARITHM=logarithm)
         to.emit("network/softmax_simt", launch, {"x": x, "y": node.output}, flops=4 * outer * count * inner)
         return
     if inner == 1:
