@@ -1,4 +1,4 @@
-/* Mean, sum, largest or smallest element, or norm, along one axis (neighbouring axes are joined by the host):
+/* Mean, sum, product, largest or smallest element, or norm, along one axis (neighbouring axes are joined by the host):
  *
  *   y[o, i] = mean, sum, .. over r of x[o, r, i]
  *

@@ -1,4 +1,4 @@
-/* Mean, sum, largest or smallest element, or norm, along one axis, several work-items a result (GPUs):
+/* Mean, sum, product, largest or smallest element, or norm, along one axis, several work-items a result (GPUs):
  *
  *   y[o, i] = mean, sum, .. over r of x[o, r, i]
  *

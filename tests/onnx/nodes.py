@@ -18,11 +18,17 @@ BOUND = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}
 SPLIT_BOUND = 5e-5
 """The same for three products of split elements, each of which may lack 2**-15 of itself."""
 
+REDUCTIONS = (
+    *("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"),
+    *("ReduceProd", "ReduceLogSum", "ReduceLogSumExp"),
+)
+"""But the mean, whose axes are an attribute below."""
+
 _OPSETS = {
     "Gelu": 20,
     "GroupNormalization": 21,
     "Mish": 18,
-    **dict.fromkeys(("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"), 18),
+    **dict.fromkeys(REDUCTIONS, 18),
 }
 """Versions of ONNX's operators from which on these are as the cases below have them; of the others, 17."""
 
@@ -103,10 +109,11 @@ def _pooling() -> dict[str, Case]:
     made["GlobalMaxPool"] = (node("GlobalMaxPool", "a", "y"), [(2, 5, 5, 5)], {})
     for axes in ([1], [2, 3], [0, 2], [-1], [0, 1, 2, 3]):
         made[f"ReduceMean {axes}"] = (node("ReduceMean", "a", "y", axes=axes), [(2, 5, 3, 7)], {})
-    for op in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"):
+    for op in REDUCTIONS:
         made[f"{op} row"] = (node(op, "a axes", "y"), [(3, 29)], {"axes": np.array([-1])})
         made[f"{op} columns"] = (node(op, "a axes", "y", keepdims=0), [(2, 5, 19)], {"axes": np.array([1])})
-    made["ReduceSumSquare apart"] = (node("ReduceSumSquare", "a axes", "y"), [(2, 5, 3, 7)], {"axes": np.array([0, 2])})
+    for op in ("ReduceSumSquare", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"):
+        made[f"{op} apart"] = (node(op, "a axes", "y"), [(2, 5, 3, 7)], {"axes": np.array([0, 2])})
     made["ReduceL2 none"] = (
         node("ReduceL2", "a axes", "y", noop_with_empty_axes=1),
         [(2, 9)],
@@ -163,6 +170,8 @@ def _movement() -> dict[str, Case]:
         made[f"Gather {axis}"] = (node("Gather", "a indices", "y", axis=axis), [(2, 4, 3, 7)], {"indices": np.array(numbers_)})
     made["Gather one"] = (node("Gather", "a indices", "y", axis=1), [(2, 4, 3)], {"indices": np.array(-2)})
     made["Gather table"] = (node("Gather", "a indices", "y"), [(12,)], {"indices": np.arange(12).reshape(1, 3, 4)})
+    for repeats in ([1, 2, 1, 1], [2, 1, 1, 3], [3, 2, 1, 2], [2, 2, 3, 2], [1, 1, 1, 1]):
+        made[f"Tile {repeats}"] = (node("Tile", "a repeats", "y"), [(2, 3, 5, 7)], {"repeats": np.array(repeats)})
     made["Expand"] = (node("Expand", "a shape", "y"), [(3, 1)], {"shape": np.array([2, 3, 17])})
     for mode in ("nearest", "linear", "cubic"):
         for scales in ((2, 2), (1.5, 0.6)):
@@ -222,7 +231,9 @@ def deviation(name: str, dtype: str, queue: Any = None) -> float:
     feeds = {
         letter: numbers(*shape, seed=i + 1).astype(dtype) for i, (letter, shape) in enumerate(zip(letters, shapes, strict=True))
     }
-    if name in ("Reciprocal", "Log"):
+    if name in ("Reciprocal", "Log") or name.startswith(
+        "ReduceLogSum "
+    ):  # of which the domain, or accuracy, is on one side of 0
         feeds["a"] = np.abs(feeds["a"]) + np.array(1, dtype)
     held = {
         n: (a.astype(dtype) if a.dtype.kind == "f" and not spec.op_type.startswith("Resize") else a)

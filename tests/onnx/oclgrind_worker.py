@@ -69,7 +69,7 @@ def main() -> None:
     assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
     with test_on_gpus.taken_for_gpu(queue):
         assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
-    for op in ("Softmax", "LogSoftmax", "ReduceMean"):
+    for op in ("Softmax", "LogSoftmax", "ReduceLogSumExp", "ReduceMean"):
         for extent in ("rows", "short rows", "columns", "few columns"):
             print(op, "of", extent, flush=True)  # noqa: T201  # as above
             assert test_on_gpus.shared_deviation(op, extent, queue) < BOUND["float32"]

@@ -46,7 +46,7 @@ _NODES = (
     r"test_prelu_(broadcast|example)_cpu",
     r"test_gather_(0|1|2d_indices|negative_indices)_cpu",
     r"test_(group_normalization|instancenorm|layer_normalization)_",
-    r"test_reduce_(mean|max|min|sum|l1|l2|sum_square)_",
+    r"test_reduce_(mean|max|min|sum|l1|l2|sum_square|prod|log_sum|log_sum_exp)_",
     r"test_relu_cpu",
     r"test_reshape_",
     r"test_resize_(down|up)sample_",
@@ -55,6 +55,7 @@ _NODES = (
     r"test_(log)?softmax_\w+_cpu",
     r"test_split_(equal|variable|zero|1d|2d)",
     r"test_(un)?squeeze(_|$)",
+    r"test_tile_",
     r"test_transpose_",
     r"test_upsample_nearest",
     r"test_expand_shape_model",
@@ -65,7 +66,7 @@ _NODES = (
     r"test_(ConstantPad|ZeroPad|ReflectionPad|ReplicationPad)2d",
     r"test_(ELU|GLU|LeakyReLU|Linear|LogSoftmax|PReLU|PixelShuffle|ReLU|SELU|Sigmoid|Softmax|Softmin|Softplus|Softsign|Tanh)",
     r"test_(softmax_functional|softmax_lastdim|log_softmax)_",
-    r"test_operator_(add|basic|chunk|clip|concat2|conv|exp|flatten|index|max|min|mm|pad|params|permute2|pow|reduced_mean|selu|sqrt|view)",
+    r"test_operator_(add|basic|chunk|clip|concat2|conv|exp|flatten|index|max|min|mm|pad|params|permute2|pow|reduced_mean|reduced_sum|repeat|selu|sqrt|view)",
 )
 
 _OTHER = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from pyopencl import CommandQueue
 
 import clconv.onnx
 from tests.onnx.models import Array, model, node, numbers
+from tests.onnx.test_on_gpus import taken_for_gpu
 
 ULPS = 8
 """Units in the last place that the error function may be off; OpenCL allows its own 16."""
@@ -110,6 +112,23 @@ def test_other_functions_of_what_is_hardly_a_number(op: str, queue: CommandQueue
         "ThresholdedRelu": [0, np.inf, 0, 0],
     }
     np.testing.assert_allclose(computed(op, x, queue), want[op], rtol=1e-6)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_logarithm_of_a_sum_of_exponentials(axis: int, gpu: bool, queue: CommandQueue) -> None:
+    """Of numbers whose exponentials are no numbers, of infinities, and of masked ones alone."""
+    x = (numbers(37, 41) * 300).astype(np.float32)
+    x[0, :], x[3, 5], x[7, 9] = -np.inf, np.inf, np.nan
+    x = x if axis == 1 else x.T.copy()
+    with np.errstate(invalid="ignore"):
+        want = np.logaddexp.reduce(x.astype(np.float64), axis)
+    proto = model([node("ReduceLogSumExp", "x", "y", axes=[axis], keepdims=0)], {"x": [*x.shape]}, ["y"])
+    with taken_for_gpu(queue) if gpu else nullcontext():
+        y = clconv.onnx.load(proto, queue=queue)(x)
+    assert (y[0], y[3]) == (-np.inf, np.inf)
+    assert np.isnan(y[7])
+    np.testing.assert_allclose(y, want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

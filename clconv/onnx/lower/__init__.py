@@ -25,6 +25,7 @@ from clconv.onnx.lower.movement import (
     lower_shuffle,
     lower_slice,
     lower_split,
+    lower_tile,
     lower_transpose,
 )
 from clconv.onnx.lower.normalization import lower_channel_norm, lower_group_norm, lower_instance_norm, lower_layer_norm
@@ -69,6 +70,7 @@ LOWERINGS: dict[str, Lower] = {
     "Softmax": lower_softmax,
     "SpaceToDepth": lower_space_to_depth,
     "Split": lower_split,
+    "Tile": lower_tile,
     "Transpose": lower_transpose,
 }
 """Nodes that compute at run time."""
@@ -79,8 +81,8 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 FOLDED = (
     *("Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Cast", "CastLike", "ConstantOfShape"),
     *("Cosh", "CumSum", "Einsum", "Equal", "EyeLike", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "IsInf"),
-    *("IsNaN", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "OneHot", "Or", "Range", "ReduceProd", "ScatterElements"),
-    *("ScatterND", "Shape", "Sinh", "Size", "Tan", "Tile", "TopK", "Trilu", "Where", "Xor"),
+    *("IsNaN", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "OneHot", "Or", "Range", "ScatterElements"),
+    *("ScatterND", "Shape", "Sinh", "Size", "Tan", "TopK", "Trilu", "Where", "Xor"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
 

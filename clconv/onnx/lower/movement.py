@@ -197,6 +197,24 @@ def lower_expand(node: Node, to: Lowering) -> None:
     emit_copy(to, node.inputs[0], node.output, out, strides, strides_of(out))
 
 
+def lower_tile(node: Node, to: Lowering) -> None:
+    """Repeat a tensor along its axes, two of them a step: each is one more axis to move elements along."""
+    x = node.inputs[0]
+    counts = required(node, to.constants, 1, "repeats").reshape(-1).tolist()
+    repeated = [axis for axis, count in enumerate(counts) if count != 1]
+    steps = [repeated[i : i + 2] for i in range(0, len(repeated), 2)] or [[]]
+    for index, axes in enumerate(steps):
+        shape = to.shapes[x]
+        out = tuple(size * counts[axis] if axis in axes else size for axis, size in enumerate(shape))
+        walk: list[tuple[int, int, int]] = []
+        for axis, (size, a, b) in enumerate(zip(shape, strides_of(shape), strides_of(out), strict=True)):
+            walk += [(counts[axis], 0, size * b), (size, a, b)] if axis in axes else [(size, a, b)]
+        y = node.output if index == len(steps) - 1 else to.value(f"tiled{index}", out, to.dtypes[x])
+        sizes, sx, sy = ([axis[i] for axis in walk] for i in range(3))
+        emit_copy(to, x, y, sizes, sx, sy)
+        x = y
+
+
 _MODES = {"constant": 0, "reflect": 1, "edge": 2, "wrap": 3}
 
 

@@ -13,10 +13,29 @@ from clconv.onnx.lower.movement import emit_copy, required
 from clconv.onnx.problems import window_padding
 from clconv.onnx.step import Int, Launch, Local, Lowering, pieces
 
-REDUCE = {"ReduceMax": 0, "ReduceMean": 1, "ReduceSum": 2, "ReduceMin": 3, "ReduceL1": 4, "ReduceSumSquare": 5, "ReduceL2": 6}
-"""Nodes that make one of the elements along some axes, and their number in kernels/network/reduction.clh."""
+REDUCE = {
+    "ReduceMax": 0,
+    "ReduceMean": 1,
+    "ReduceSum": 2,
+    "ReduceMin": 3,
+    "ReduceL1": 4,
+    "ReduceSumSquare": 5,
+    "ReduceL2": 6,
+    "ReduceProd": 7,
+    "ReduceLogSum": 8,
+    "ReduceLogSumExp": 9,
+}
+"""Nodes that make one of the elements along some axes, and their number in kernels/network/reduction.clh; the last is a form of
+softmax.cl."""
 
-_OF_NOTHING = {0: -np.inf, 1: np.nan, 3: np.inf}  # the others are sums
+_OF_NOTHING = {0: -np.inf, 1: np.nan, 3: np.inf, 7: 1, 8: -np.inf, 9: -np.inf}  # the others are sums
+_FIRST = {"ReduceLogSum": "ReduceSum"}
+_AGAIN = {"ReduceSumSquare": "ReduceSum"}
+"""What a group of axes with others behind it gets, and one with others before it."""
+
+_SOFTMAX = {"Softmax": 0, "LogSoftmax": 1}
+_SUM_OF_EXPONENTIALS = 2
+"""FORM of kernels/network/softmax.cl."""
 
 
 def lower_pool(node: Node, to: Lowering) -> None:
@@ -120,6 +139,9 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
         nothing = to.constant("nothing", np.full(1, _OF_NOTHING.get(mode, 0), dtype))
         emit_copy(to, nothing, y, (outer, inner), (0, 0), (inner, 1), op=f"{node.op} of nothing")
         return
+    if mode == REDUCE["ReduceLogSumExp"]:
+        _emit_softmax(to, x, y, outer, count, inner, _SUM_OF_EXPONENTIALS)
+        return
     macros = to.macros(dtype, MODE=mode)
     if not to.device.is_cpu:
         launch = _shared(to, "reduce_simt", dtype, outer, count, inner, MODE=mode)
@@ -137,7 +159,7 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
 
 
 def lower_reduce(node: Node, to: Lowering) -> None:
-    """Mean, sum, largest or smallest element, or norm, over some axes, one group of neighbouring ones after the other."""
+    """Mean, sum, product, extreme or norm of the elements along some axes, one group of neighbouring ones after the other."""
     x, shape = node.inputs[0], to.shapes[node.inputs[0]]
     axes = required(node, to.constants, 1, "axes").reshape(-1).tolist() if node.input(1) else []
     if not axes and not node.get("noop_with_empty_axes", 0):
@@ -158,27 +180,34 @@ def lower_reduce(node: Node, to: Lowering) -> None:
         outer, count, inner = (math.prod(sizes[a:b]) for a, b in ((0, first), (first, last + 1), (last + 1, len(sizes))))
         sizes[first : last + 1] = [1] * len(group)
         y = node.output if index == len(groups) - 1 else to.value(f"partial{index}", tuple(sizes), to.dtypes[x])
-        square_again = index > 0 and node.op == "ReduceSumSquare"
-        emit_reduce(node, to, x, y, outer, count, inner, REDUCE["ReduceSum" if square_again else node.op])
+        op = node.op if index == 0 else _AGAIN.get(node.op, node.op)
+        if index < len(groups) - 1:
+            op = _FIRST.get(op, op)
+        emit_reduce(node, to, x, y, outer, count, inner, REDUCE[op])
         x = y
 
 
 def lower_softmax(node: Node, to: Lowering) -> None:
     """Softmax or its logarithm along an axis, or along all axes from one on."""
     x, shape = node.inputs[0], to.shapes[node.inputs[0]]
-    dtype = to.floating(node, x)
+    to.floating(node, x)
     axis = int(node.get("axis", -1)) % max(len(shape), 1)
     end = len(shape) if node.get("from_axis_on") else axis + 1
     outer, count, inner = (int(np.prod(shape[a:b])) for a, b in ((0, axis), (axis, end), (end, len(shape))))
-    logarithm = int(node.op == "LogSoftmax")
-    macros = to.macros(dtype, LOGARITHM=logarithm)
+    _emit_softmax(to, x, node.output, outer, count, inner, _SOFTMAX[node.op])
+
+
+def _emit_softmax(to: Lowering, x: str, y: str, outer: int, count: int, inner: int, form: int) -> None:
+    """Add a step of exponentials along the middle one of three axes."""
+    dtype, flops = to.dtypes[x], 4 * outer * count * inner
     if not to.device.is_cpu:
-        launch = _shared(to, "softmax_simt", dtype, outer, count, inner, LOGARITHM=logarithm)
-        to.emit("network/softmax_simt", launch, {"x": x, "y": node.output}, flops=4 * outer * count * inner)
+        launch = _shared(to, "softmax_simt", dtype, outer, count, inner, FORM=form)
+        to.emit("network/softmax_simt", launch, {"x": x, "y": y}, flops=flops)
         return
+    macros = to.macros(dtype, FORM=form)
     if inner == 1:
         launch = to.launch("softmax_rows", macros, ("x", "y", Int(count)), (outer,), "softmax")
     else:
         size = (-(-inner // to.lanes(dtype)), outer)
         launch = to.launch("softmax_columns", macros, ("x", "y", Int(count), Int(inner)), size, "softmax")
-    to.emit("network/softmax", launch, {"x": x, "y": node.output}, flops=4 * outer * count * inner)
+    to.emit("network/softmax", launch, {"x": x, "y": y}, flops=flops)
