@@ -6,19 +6,19 @@
  * m      what an index outside of x means: MODE 0 constant (the element is value), 1 reflect (the border is not
  *        repeated), 2 edge (the nearest element), 3 wrap (x again and again). P may be negative: x is cropped.
  *
- * Work-items: (row (i0 * Y1 + i1) * Y2 + i2); each writes one row of Y3 elements.
+ * Work-items: (block of ROWS rows); row (i0 * Y1 + i1) * Y2 + i2 has Y3 elements.
  *
- *      v v v v v v      v: outside, the middle is copied as it is
+ *      v v v v v v      v: outside, one by one; the middle of a row is copied as it is
  *      v [x x x] v
  *      v [x x x] v
  *      v v v v v v
  *
  * Per output at most one element is read and one written.
  *
- * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), MODE.
+ * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), UNALIGNED_VECTORS, MODE.
  */
-#if !defined(BYTES) || !defined(MODE)
-#error "BYTES and MODE must be set by the plan"
+#if !defined(BYTES) || !defined(UNALIGNED_VECTORS) || !defined(MODE)
+#error "BYTES, UNALIGNED_VECTORS and MODE must be set by the plan"
 #endif
 
 #include "include/element.clh"
@@ -40,26 +40,45 @@ static inline int inside(int i, const int size) {
 #endif
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pad(
-    __global const element *restrict x, __global const element *restrict value, __global element *restrict y,
-    const int X0, const int X1, const int X2, const int X3, const int Y1, const int Y2, const int Y3, const int P0,
-    const int P1, const int P2, const int P3 BELL_PARAMETERS) {
-  RING_BELL;
-  const int row = get_global_id(0);     /* 0 .. Y0*Y1*Y2-1 */
-  const int block = row / Y2;           /* 0 .. Y0*Y1-1 */
-  const int i2 = row - block * Y2;      /* 0 .. Y2-1 */
-  const int i0 = block / Y1;            /* 0 .. Y0-1 */
-  const int i1 = block - i0 * Y1;       /* 0 .. Y1-1 */
-  const int j0 = inside(i0 - P0, X0), j1 = inside(i1 - P1, X1), j2 = inside(i2 - P2, X2);
-  const int none = j0 < 0 || j1 < 0 || j2 < 0; /* the whole row is value */
-  __global const element *px = x + (((long)j0 * X1 + j1) * X2 + j2) * X3;
-  __global element *py = y + (long)row * Y3;
-  for (int i = 0; i < Y3; i++) {
+/* Elements begin .. end-1 of a row of y, whose row of x begins at px; value where there is none. */
+static inline void fill_border(__global element *py, __global const element *px, const element value, const int begin,
+                               const int end, const int X3, const int P3) {
+  for (int i = begin; i < end; i++) {
     const int j = inside(i - P3, X3);
 #if MODE == 0
-    py[i] = none || j < 0 ? value[0] : px[j];
+    py[i] = j < 0 ? value : px[j];
 #else
     py[i] = px[j];
 #endif
+  }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pad(
+    __global const element *restrict x, __global const element *restrict value, __global element *restrict y,
+    const int X0, const int X1, const int X2, const int X3, const int Y0, const int Y1, const int Y2, const int Y3,
+    const int P0, const int P1, const int P2, const int P3, const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
+  const int rows = Y0 * Y1 * Y2;
+  const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. rows-1 */
+  const int first = P3 < 0 ? 0 : P3 < Y3 ? P3 : Y3;    /* of the middle, if there is one */
+  const int some = X3 + P3 < Y3 ? X3 + P3 : Y3;
+  const int last = first < some ? some : first;
+  for (int row = row0; row < row0 + ROWS && row < rows; row++) {
+    const int block = row / Y2;           /* 0 .. Y0*Y1-1 */
+    const int i2 = row - block * Y2;      /* 0 .. Y2-1 */
+    const int i0 = block / Y1;            /* 0 .. Y0-1 */
+    const int i1 = block - i0 * Y1;       /* 0 .. Y1-1 */
+    const int j0 = inside(i0 - P0, X0), j1 = inside(i1 - P1, X1), j2 = inside(i2 - P2, X2);
+    __global const element *px = x + (((long)j0 * X1 + j1) * X2 + j2) * X3;
+    __global element *py = y + (long)row * Y3;
+#if MODE == 0
+    if (j0 < 0 || j1 < 0 || j2 < 0) { /* the whole row is outside */
+      for (int i = 0; i < Y3; i++) py[i] = value[0];
+      continue;
+    }
+#endif
+    fill_border(py, px, value[0], 0, first, X3, P3);
+    move_row(py + first, px + (first - P3), last - first);
+    fill_border(py, px, value[0], last, Y3, X3, P3);
   }
 }

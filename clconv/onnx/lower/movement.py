@@ -248,9 +248,15 @@ def lower_pad(node: Node, to: Lowering) -> None:
         raise UnsupportedError(f"the node {node.name!r} (Pad) pads too many axes of {shape}; at most 4 are supported")
     sizes = [(1, 1, 0)] * (4 - len(sizes)) + sizes
     xs, ys, ps = ([axis[i] for axis in sizes] for i in range(3))
-    macros = (("BYTES", itemsize(to.dtypes[x])), ("MODE", _MODES[mode]))
-    arguments: tuple[Argument, ...] = ("x", "value", "y", *map(Int, (*xs, *ys[1:], *ps)))
-    launch = to.launch("pad", macros, arguments, (ys[0] * ys[1] * ys[2],))
+    rows = math.prod(ys[:3])
+    per_item = max(1, pieces(rows * ys[3], 1, to.device) // ys[3])
+    macros = (
+        ("BYTES", itemsize(to.dtypes[x])),
+        ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
+        ("MODE", _MODES[mode]),
+    )
+    arguments: tuple[Argument, ...] = ("x", "value", "y", *map(Int, (*xs, *ys, *ps, per_item)))
+    launch = to.launch("pad", macros, arguments, (-(-rows // per_item),))
     to.emit("network/pad", launch, {"x": x, "value": value, "y": y})
 
 
