@@ -177,6 +177,9 @@ def _movement() -> dict[str, Case]:
         for scales in ((2, 2), (1.5, 0.6)):
             constants = {"scales": np.array([1, 1, *scales], np.float32)}
             made[f"Resize {mode} {scales}"] = (node("Resize", "a _ scales", "y", mode=mode), [(1, 2, 5, 10)], constants)
+    for scales in ((3, 1), (1, 5), (2, 3)):
+        constants = {"scales": np.array([1, 1, *scales], np.float32)}
+        made[f"Resize nearest {scales}"] = (node("Resize", "a _ scales", "y", mode="nearest"), [(2, 3, 5, 11)], constants)
     return made
 
 

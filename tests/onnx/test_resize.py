@@ -8,8 +8,10 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
+from pyopencl import CommandQueue, device_type
 
 import clconv.onnx
 from clconv.errors import UnsupportedError
@@ -109,3 +111,59 @@ def test_the_nearest_place_is_that_of_float32() -> None:
     spec = node("Resize", "x _ s", "y", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     proto = model([spec], {"x": [1, 1, 1, 16]}, ["y"], {"s": np.array([1, 1, 1, 0.6], np.float32)}, opset=13)
     assert clconv.onnx.load(proto)(x).ravel().tolist() == [0, 1, 3, 5, 6, 8, 10, 11, 13]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("mode", ["asymmetric", "half_pixel"])
+@pytest.mark.parametrize(
+    ("shape", "factors"),
+    [
+        ((7,), (3,)),
+        ((5, 9), (1, 2)),
+        ((5, 9), (4, 1)),
+        ((2, 3, 17), (1, 1, 5)),
+        ((1, 3, 5, 1), (1, 1, 2, 2)),
+        ((2, 3, 9, 35), (1, 1, 2, 2)),
+        ((3, 70, 3, 5), (1, 1, 4, 3)),
+    ],
+)
+def test_whole_factors_repeat_pixels(
+    shape: tuple[int, ...], factors: tuple[int, ...], mode: str, dtype: str, queue: CommandQueue
+) -> None:
+    """In one step on a CPU."""
+    x = numbers(*shape).astype(dtype)
+    rounding = "floor" if mode == "asymmetric" else "round_prefer_floor"
+    spec = node("Resize", "x _ s", "y", mode="nearest", coordinate_transformation_mode=mode, nearest_mode=rounding)
+    element = onnx.helper.np_dtype_to_tensor_dtype(x.dtype)
+    proto = model([spec], {"x": [*shape]}, ["y"], {"s": np.array(factors, np.float32)}, dtype=element)
+    net = clconv.onnx.load(proto, queue=queue)
+    want = x
+    for axis, factor in enumerate(factors):
+        want = want.repeat(factor, axis)
+    np.testing.assert_array_equal(net(x), want)
+    if queue.device.type & device_type.CPU:
+        assert [step.algorithm for step in net.explain().steps] == ["network/repeat_pixels"]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "mode", "sizes"),
+    [
+        ("ceil", "half_pixel", (8, 6)),
+        ("floor", "align_corners", (8, 6)),
+        ("floor", "half_pixel", (8, 6)),
+        ("floor", "asymmetric", (5, 6)),
+    ],
+)
+def test_other_places_are_not_mere_repetition(rounding: str, mode: str, sizes: tuple[int, int]) -> None:
+    spec = node("Resize", "x _ _ n", "y", mode="nearest", coordinate_transformation_mode=mode, nearest_mode=rounding)
+    proto = model([spec], {"x": [1, 2, 4, 3]}, ["y"], {"n": np.array([1, 2, *sizes])})
+    x = numbers(1, 2, 4, 3)
+    outputs: Any = ReferenceEvaluator(proto).run(None, {"x": x})
+    np.testing.assert_array_equal(clconv.onnx.load(proto)(x), outputs[0])
+
+
+def test_channels_are_repeated_too() -> None:
+    spec = node("Resize", "x _ s", "y", mode="nearest")
+    proto = model([spec], {"x": [1, 3, 4, 5]}, ["y"], {"s": np.array([1, 2, 2, 2], np.float32)})
+    x = numbers(1, 3, 4, 5)
+    np.testing.assert_array_equal(clconv.onnx.load(proto)(x), x.repeat(2, 1).repeat(2, 2).repeat(2, 3))

@@ -10,7 +10,7 @@ import numpy as np
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.movement import emit_copy, required, strides_of
-from clconv.onnx.step import Int, Lowering, pieces
+from clconv.onnx.step import Int, Lowering, itemsize, pieces
 
 _TRANSFORMATION = "coordinate_transformation_mode"
 
@@ -20,7 +20,7 @@ then; ONNX Runtime takes the same elements, for sizes up to 64 all of them."""
 
 
 def lower_resize(node: Node, to: Lowering) -> None:
-    """One axis after the other, each by a table of places and weights."""
+    """One axis after the other, each by a table of places and weights; both at once where elements are only repeated."""
     x, shape, out = node.inputs[0], to.shapes[node.inputs[0]], to.shapes[node.output]
     dtype = to.floating(node, x)
     if 0 in shape:
@@ -33,8 +33,12 @@ def lower_resize(node: Node, to: Lowering) -> None:
         emit_copy(to, x, node.output, shape, strides_of(shape), strides_of(shape))
         return
     sizes = list(shape)
+    tables = {axis: table(node, shape[axis], out[axis], scales[axis]) for axis in axes}
+    if to.device.is_cpu and _repeats(shape, out, {axis: places for axis, (places, _) in tables.items()}):
+        _emit_repeated(to, x, node.output)
+        return
     for index, axis in enumerate(axes):
-        places, weights = table(node, shape[axis], out[axis], scales[axis])
+        places, weights = tables[axis]
         sizes[axis] = out[axis]
         y = node.output if index == len(axes) - 1 else to.value(f"axis{axis}", tuple(sizes), dtype)
         outer, inner = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
@@ -55,6 +59,31 @@ def lower_resize(node: Node, to: Lowering) -> None:
             launch = to.launch("resample_columns", macros, (*names, *map(Int, numbers3)), (outer * out[axis],), "resample")
         to.emit("network/resample", launch, names, flops=2 * outer * out[axis] * inner * places.shape[1])
         x = y
+
+
+def _repeats(shape: Shape, out: Shape, places: Mapping[int, Array]) -> bool:
+    """Whether each element is only taken several times, along the last two axes."""
+    return all(
+        axis >= len(shape) - 2
+        and out[axis] % shape[axis] == 0
+        and np.array_equal(taken, np.arange(out[axis])[:, None] // (out[axis] // shape[axis]))
+        for axis, taken in places.items()
+    )
+
+
+def _emit_repeated(to: Lowering, x: str, y: str) -> None:
+    """Add a step that repeats elements along the last two axes, at once."""
+    shape, out = ((1, *to.shapes[name]) for name in (x, y))
+    width, rows = shape[-1], math.prod(shape[:-1])
+    per_item = max(1, pieces(math.prod(out), 1, to.device) * rows // math.prod(out))
+    macros = (
+        ("BYTES", itemsize(to.dtypes[x])),
+        ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
+        ("TIMES_W", out[-1] // width),
+    )
+    integers = (rows, width, out[-2] // shape[-2], per_item)
+    launch = to.launch("repeat_pixels", macros, ("x", "y", *map(Int, integers)), (-(-rows // per_item),))
+    to.emit("network/repeat_pixels", launch, {"x": x, "y": y})
 
 
 def _scales(node: Node, constants: Mapping[str, Array], shape: Shape) -> list[float | None]:
