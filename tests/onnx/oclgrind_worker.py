@@ -14,6 +14,7 @@ from clconv.plan import Launch
 from clconv.programs import Programs
 from tests.conftest import find_devices, queue_on
 from tests.onnx import (
+    test_cast,
     test_inverted,
     test_long_rows,
     test_on_gpus,
@@ -79,6 +80,10 @@ def main() -> None:
             for name in ("3x3 s2 p1", "9x9 s4 p4 o3", "3x3 s2 uneven", "signal s3 in groups"):
                 print("transposed", name, more, flush=True)  # noqa: T201  # as above
                 assert test_transposed.case_deviation(name, "float32", queue) < BOUND["float32"], name
+    for source in test_cast.SOURCES:
+        for target in test_cast.FLOATS:
+            print(source, "to", target, flush=True)  # noqa: T201  # as above
+            test_cast.check(source, target, queue)
     gain = layout._gain
     for always in (False, True):
         layout._gain = (lambda *_: 1.0) if always else gain

@@ -19,6 +19,7 @@ _NODES = (
     r"test_(abs|elu|erf|exp|log|mish|neg|reciprocal|selu|softplus|softsign|sqrt|thresholdedrelu)(_default|_example)?_cpu",
     r"test_(ceil|cos|floor|round|sign|sin)(_example|_model)?_cpu",
     r"test_celu(_float16)?_cpu",
+    r"test_cast(like)?_(FLOAT|FLOAT16|DOUBLE)_to_(FLOAT|FLOAT16|DOUBLE)_cpu",
     r"test_(max|min|sum)_(example|one_input|two_inputs|float\d+)_cpu",
     r"test_pow(_example|_bcast_array|_bcast_scalar|_types_float)?_cpu",
     r"test_(shape|size)(_\w+)?_cpu",

@@ -12,7 +12,7 @@ from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv
-from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_unary
+from clconv.onnx.lower.elementwise import BINARY, casts, lower_batch_norm, lower_binary, lower_cast, lower_unary
 from clconv.onnx.lower.gather import lower_gather
 from clconv.onnx.lower.interleave import lower_depth_to_space, lower_space_to_depth
 from clconv.onnx.lower.inverted import lower_inverted
@@ -44,6 +44,8 @@ LOWERINGS: dict[str, Lower] = {
     **dict.fromkeys(REDUCE, lower_reduce),
     "AveragePool": lower_pool,
     "BatchNormalization": lower_batch_norm,
+    "Cast": lower_cast,
+    "CastLike": lower_cast,
     "ChannelNormalization": lower_channel_norm,
     "Concat": lower_concat,
     "Conv": lower_conv,
@@ -84,10 +86,8 @@ FOLDED = (
     *("IsNaN", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "OneHot", "Or", "Range", "ScatterElements"),
     *("ScatterND", "Shape", "Sinh", "Size", "Tan", "TopK", "Trilu", "Where", "Xor"),
 )
-"""Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
-
-
-_FLOATS = ("float16", "float32", "float64")
+"""Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds, but
+for a Cast to floating-point numbers."""
 
 
 def check_supported(graph: Graph, late: bool = False) -> None:
@@ -151,7 +151,7 @@ def _form(node: Node, graph: Graph) -> str:
 def _dependent(graph: Graph) -> list[Node]:
     """Return the nodes of :data:`FOLDED` and those that train that depend on what a tensor holds, as far as can be told yet.
 
-    A Cast may turn out to change nothing, for dtype= may change types. What only sizes are taken of is not computed.
+    What only sizes are taken of is not computed.
     """
     wanted = set(graph.outputs)
     for node in reversed(graph.nodes):
@@ -170,9 +170,9 @@ def _dependent(graph: Graph) -> list[Node]:
         elif node.op == "CastLike":
             target = types.get(node.inputs[1], source)
         types.update(dict.fromkeys(node.outputs, target))
-        same = source == target or (source in _FLOATS and target in _FLOATS)
-        folded = node.op in FOLDED or trains(node)
-        if folded and not wanted.isdisjoint(node.outputs) and not (node.op in ("Cast", "CastLike") and same):
+        computed = node.op in ("Cast", "CastLike") and (source == target or casts(source, target))
+        folded = (node.op in FOLDED and not computed) or trains(node)
+        if folded and not wanted.isdisjoint(node.outputs):
             result.append(node)
     return result
 

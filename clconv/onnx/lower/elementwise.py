@@ -15,6 +15,14 @@ from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
 """Nodes of two tensors, in the order of kernels/network/binary.cl."""
 
+_CASTS = (
+    *("float32", "float16", "float64"),
+    *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
+)
+"""Types that numbers are cast from, in the order of kernels/network/cast.cl."""
+
+_STORED = {"bool": "uint8"}  # as 0 and 1
+
 
 def fused(node: Node) -> tuple[int, tuple[Float, Float]]:
     """Return the number of the function that was fused into a node, and its two arguments."""
@@ -41,6 +49,29 @@ def emit_unary(to: Lowering, x: str, y: str, function: Activation, dtype: str) -
     arguments = ("x", "y", Int(count), Int(chunk), Float(function.a), Float(function.b))
     launch = to.launch_grouped("unary", macros, arguments, -(-count // chunk))
     to.emit("network/unary", launch, {"x": x, "y": y}, flops=count)
+
+
+def lower_cast(node: Node, to: Lowering) -> None:
+    """Give numbers a floating-point type."""
+    x, y = node.inputs[0], node.output
+    source, target = to.dtypes[x], to.dtypes[y]
+    if not casts(source, target):
+        raise UnsupportedError(
+            f"the node {node.name!r} ({node.op}) makes {target} of {source} at run time; only float32, float16 and float64 can "
+            "be made of numbers"
+        )
+    count = math.prod(to.shapes[x])
+    chunk = pieces(count, to.lanes(target), to.device)
+    arguments = ("x", "y", Int(count), Int(chunk))
+    launch = to.launch_grouped(
+        "cast", to.macros(target, FROM=_CASTS.index(_STORED.get(source, source))), arguments, -(-count // chunk)
+    )
+    to.emit("network/cast", launch, {"x": x, "y": y})
+
+
+def casts(source: str, target: str) -> bool:
+    """Whether elements of a type are made another one's where the network runs."""
+    return target in ("float32", "float16", "float64") and _STORED.get(source, source) in _CASTS
 
 
 def lower_binary(node: Node, to: Lowering) -> None:
