@@ -29,7 +29,7 @@ _SIZES = 1 << 31
 _DRAWN = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")
 _RUN = (
     *("Conv", "ConvTranspose", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"),
-    *("Gelu", "GroupNormalization", "InstanceNormalization"),
+    *("Gelu", "GroupNormalization", "InstanceNormalization", "LRN"),
 )
 """Computed where the network runs even if all that they read is constant: ``onnx.reference`` refuses some of them that ONNX
 defines, and computes others wrongly."""

@@ -17,6 +17,7 @@ from tests.onnx import (
     test_cast,
     test_inverted,
     test_long_rows,
+    test_lrn,
     test_on_gpus,
     test_planes,
     test_rewrite,
@@ -80,6 +81,9 @@ def main() -> None:
             for name in ("3x3 s2 p1", "9x9 s4 p4 o3", "3x3 s2 uneven", "signal s3 in groups"):
                 print("transposed", name, more, flush=True)  # noqa: T201  # as above
                 assert test_transposed.case_deviation(name, "float32", queue) < BOUND["float32"], name
+    for name in test_lrn.CASES:
+        print("LRN", name, flush=True)  # noqa: T201  # as above
+        assert test_lrn.deviation(name, "float32", queue) < BOUND["float32"], name
     for source in test_cast.SOURCES:
         for target in test_cast.FLOATS:
             print(source, "to", target, flush=True)  # noqa: T201  # as above

@@ -42,6 +42,7 @@ _NODES = (
     r"test_hardswish_cpu",
     r"test_identity_cpu",
     r"test_leakyrelu(_default|_example)?_cpu",
+    r"test_lrn_(default_)?cpu",
     r"test_matmul_(\dd|bcast)",
     r"test_maxpool_[12]d",
     r"test_prelu_(broadcast|example)_cpu",
@@ -79,7 +80,7 @@ _OTHER = {
     r"test_operator_convtranspose": "one sum that cancels must be exactly 0, which depends on the order of its terms",
 }
 
-_NETWORKS = r"test_(squeezenet|shufflenet|resnet50|densenet121|inception_v2|vgg19)_cpu"
+_NETWORKS = r"test_(bvlc_alexnet|squeezenet|shufflenet|resnet50|densenet121|inception_v[12]|vgg19|zfnet512)_cpu"
 
 
 def _tests() -> tuple[dict[str, type[unittest.TestCase]], type[unittest.TestCase]]:

@@ -28,7 +28,13 @@ from clconv.onnx.lower.movement import (
     lower_tile,
     lower_transpose,
 )
-from clconv.onnx.lower.normalization import lower_channel_norm, lower_group_norm, lower_instance_norm, lower_layer_norm
+from clconv.onnx.lower.normalization import (
+    lower_channel_norm,
+    lower_group_norm,
+    lower_instance_norm,
+    lower_layer_norm,
+    lower_lrn,
+)
 from clconv.onnx.lower.pooling import REDUCE, lower_global_pool, lower_pool, lower_reduce, lower_softmax
 from clconv.onnx.lower.resize import lower_resize
 from clconv.onnx.lower.separable import lower_separable
@@ -59,6 +65,7 @@ LOWERINGS: dict[str, Lower] = {
     "GroupNormalization": lower_group_norm,
     "Identity": lower_identity,
     "InstanceNormalization": lower_instance_norm,
+    "LRN": lower_lrn,
     "LayerNormalization": lower_layer_norm,
     "LogSoftmax": lower_softmax,
     "MatMul": lower_matmul,

@@ -1,4 +1,4 @@
-"""Layer, instance and group normalisation: elements less their mean, by the root of their variance."""
+"""Layer, instance and group normalisation: elements less their mean, by the root of their variance; of local responses."""
 
 from __future__ import annotations
 
@@ -35,6 +35,26 @@ def lower_layer_norm(node: Node, to: Lowering) -> None:
         arguments = ("x", "y", Int(count), _epsilon(node))
         launch = to.launch("inverse_deviation_rows", macros, arguments, (outer,), "normalize")
         to.emit("network/normalize", launch, {"x": node.inputs[0], "y": deviation}, flops=4 * outer * count)
+
+
+def lower_lrn(node: Node, to: Lowering) -> None:
+    """Each element by a power of the squares of its neighbours along the channels."""
+    x, y = node.inputs[0], node.output
+    dtype, shape = to.floating(node, x), to.shapes[x]
+    size, beta = int(node.attributes["size"]), float(node.get("beta", 0.75))
+    if len(shape) < 2 or size < 1:
+        raise ShapeError(
+            f"the node {node.name!r} (LRN) takes {size} channels of {x!r} of the shape {shape}; they must be one at least, and "
+            "the shape N, C and the image's sizes"
+        )
+    n, channels, inner = shape[0], shape[1], math.prod(shape[2:])
+    macros = to.macros(dtype, ROOTS=int(beta == 0.75))
+    numbers = (n, channels, inner, (size - 1) // 2, size // 2)
+    alpha = float(np.float32(node.get("alpha", 1e-4)))  # the default is a float32 number, too
+    factors = (alpha / size, beta, float(node.get("bias", 1.0)))
+    arguments: tuple[Argument, ...] = ("x", "y", *map(Int, numbers), *map(Float, factors))
+    launch = to.launch_grouped("lrn", macros, arguments, n * -(-inner // to.lanes(dtype)))
+    to.emit("network/lrn", launch, {"x": x, "y": y}, flops=math.prod(shape) * (2 * size + 4))
 
 
 def lower_channel_norm(node: Node, to: Lowering) -> None:
