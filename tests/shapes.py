@@ -78,10 +78,10 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "depthwise_narrow_stride_2": (4, 40, 17, 11, 120, 3, 4, 40, {"padding": ((1, 1), (0, 3)), "stride": 2}),
     "depthwise_1x1": (2, 8, 6, 7, 8, 1, 1, 8, {}),
     "depthwise_13x13": (2, 9, 15, 22, 9, 13, 13, 9, {"padding": 6}),
-    "depthwise_row_of_17": (2, 5, 9, 23, 10, 1, 17, 5, {"padding": (0, 8)}),
+    "depthwise_row_of_35": (2, 5, 9, 23, 10, 1, 35, 5, {"padding": (0, 34), "dilation": (1, 2)}),
     "depthwise_12x13_stride_2": (1, 18, 19, 35, 18, 12, 13, 18, {"padding": ((5, 7), (9, 4)), "stride": 2}),
     "depthwise_12x3": (1, 3, 6, 5, 3, 12, 3, 3, {"padding": ((3, 9), (0, 2))}),
-    "depthwise_15x2_dilated": (1, 3, 9, 12, 3, 15, 2, 3, {"padding": ((30, 10), (1, 4)), "dilation": (2, 3), "stride": (1, 3)}),
+    "depthwise_3x17_dilated": (1, 3, 7, 9, 3, 3, 17, 3, {"padding": ((2, 3), (24, 25)), "dilation": (2, 3), "stride": (2, 1)}),
 }
 
 EPILOGUES: tuple[dict[str, Any], ...] = (
@@ -100,7 +100,7 @@ SMALL = (
     "one_pixel_3x3", "odd_channels", "asymmetric", "stride_3_2", "dilation_3_1_stride_2", "even_filter", "pointwise_odd",
     "pointwise_stride_2", "grouped_uneven", "grouped_3_to_5", "grouped_1x1_stride_2", "depthwise_at_7",
     "depthwise_multiplier", "depthwise_asymmetric", "depthwise_narrow", "grouped_pairs", "grouped_4_stride_2",
-    "grouped_deep", "grouped_by_3", "grouped_by_12", "depthwise_15x2_dilated", "depthwise_12x3",
+    "grouped_deep", "grouped_by_3", "grouped_by_12", "depthwise_3x17_dilated", "depthwise_12x3",
 )  # fmt: skip
 """Shapes small enough for a simulator."""
 

@@ -28,7 +28,9 @@
  *   output row 1           0   1   2  ...  KH-2 KH-1
  *   output row 2               0   1  ...  KH-3 KH-2 KH-1
  *
- * Per tile and tap TILE_OW vectors are read, or TILE_OH*TILE_OW, and TILE_OH elements of the filter or one, or a vector of it.
+ * Elsewhere, two taps as far from each other as two vectors (FAR) meet the same vectors, but for one.
+ *
+ * Per tile and tap TILE_OW vectors are read, or TILE_OH*TILE_OW at most, and TILE_OH elements of the filter or one, or a vector of it.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, panel.clh, epilogue.clh; NHWC; KH KW SH SW DH DW; ACROSS (0: vectors lie along the
  * width, 1: along the channels of N H W C, M is 1); TILE_OH (a band has at least so many rows; 1 with ACROSS), TILE_OW.
@@ -129,6 +131,26 @@ INLINE void add_row(vec acc[TILE_OH][TILE_OW], __local const acc_t *p, __global 
   }
 }
 
+/* Columns of the filter from a tap to the one that meets the same vectors, each a vector further. */
+#if VEC * SW % DW == 0
+#define FAR (VEC * SW / DW)
+#else
+#define FAR KW
+#endif
+
+/* acc += a tap, which meets the vectors from p on, and with `both` the one FAR columns on, which meets all but the first of them. */
+INLINE void add_tap(vec acc[TILE_OH][TILE_OW], __local const acc_t *p, const vec tap, const vec far, const bool both,
+                    const int PITCH) {
+  UNROLL for (int i = 0; i < TILE_OH; i++) {
+    vec v = LOAD_ACC_LOCAL(p + i * SH * PITCH);
+    UNROLL for (int j = 0; j < TILE_OW; j++) {
+      acc[i][j] += v * tap;
+      if (both || j + 1 < TILE_OW) v = LOAD_ACC_LOCAL(p + i * SH * PITCH + (j + 1) * VEC);
+      if (both) acc[i][j] += v * far;
+    }
+  }
+}
+
 /* acc += all taps whose rows meet the image; p: the tile's first row and column in the panel, row ih0 of the image. */
 INLINE void add_taps(vec acc[TILE_OH][TILE_OW], __local const acc_t *p, __global const acc_t *w, const long ih0, const int IH,
                      const int PHASE) {
@@ -146,11 +168,12 @@ INLINE void add_taps(vec acc[TILE_OH][TILE_OW], __local const acc_t *p, __global
   const int kh0 = first_tap(-ih0 - (TILE_OH - 1) * SH, DH), kh1 = taps_until(IH - ih0, DH, KH);
   ROLLED for (int kh = kh0; kh < kh1; kh++) {
     __local const acc_t *row = p + (long)kh * DH * PITCH;
-    ROLLED for (int kw = 0; kw < KW; kw++) {
-      __local const acc_t *x = row + PANEL_TAP(kw);
-      const vec tap = VEC_OF(w[kh * KW + kw]);
-      UNROLL for (int i = 0; i < TILE_OH; i++)
-        UNROLL for (int j = 0; j < TILE_OW; j++) acc[i][j] += LOAD_ACC_LOCAL(x + i * SH * PITCH + j * VEC) * tap;
+    ROLLED for (int from = 0; from < KW; from += 2 * FAR) {
+      const int pairs = GREATER(LESSER(KW - from - FAR, FAR), 0), end = LESSER(from + FAR, KW);
+      ROLLED for (int kw = from; kw < from + pairs; kw++)
+        add_tap(acc, row + PANEL_TAP(kw), VEC_OF(w[kh * KW + kw]), VEC_OF(w[kh * KW + kw + FAR]), true, PITCH);
+      ROLLED for (int kw = from + pairs; kw < end; kw++)
+        add_tap(acc, row + PANEL_TAP(kw), VEC_OF(w[kh * KW + kw]), VEC_OF(0), false, PITCH);
     }
   }
 #endif
@@ -158,7 +181,7 @@ INLINE void add_taps(vec acc[TILE_OH][TILE_OW], __local const acc_t *p, __global
 
 #if NHWC
 /* A tile's sums to y, element by element, step apart; residual, y: the tile's first output. */
-OUTLINE void write(const vec acc[TILE_OH][TILE_OW], __global const real *residual, __global real *y, const int columns, const int step,
+OUTLINE void write(vec acc[TILE_OH][TILE_OW], __global const real *residual, __global real *y, const int columns, const int step,
                    const long pitch, const acc_t act_a, const acc_t act_b) {
   ROLLED for (int i = 0; i < TILE_OH; i++)
     ROLLED for (int q = 0; q < columns; q++) {

@@ -196,6 +196,7 @@ def check_narrow(name: str, problem: ConvProblem, lanes: str, queue: cl.CommandQ
     [
         *((f"depthwise/{kernel}_simd", "depthwise_stride_2_wide", "NCHW") for kernel in ("direct", "masked", "panel")),
         *((f"depthwise/{kernel}_simd", "depthwise_stride_3", "NCHW") for kernel in ("direct", "masked", "panel")),
+        ("depthwise/rolled_simd", "depthwise_12x13_stride_2", "NCHW"),
         ("depthwise/rolled_simd", "depthwise_13x13", "NHWC"),
         ("grouped/direct_simd", "grouped_stride_3", "NCHW"),
         ("grouped/lane_simd", "grouped_pairs_many", "NHWC"),

@@ -113,7 +113,7 @@ class DepthwiseRolledSimd(Algorithm):
 
     def _seconds(self, p: ConvProblem, device: DeviceInfo, tile: Tile) -> float:
         """Predict from loads and multiply-adds of whole tiles, and the copy into the panel."""
-        work = p.KW * _row_cycles(p, device, tile)
+        work = _tile_cycles(p, device, tile)
         elements = p.N * p.IC * p.IH * p.IW
         if tile.across:
             vectors = ceil_div(p.IC, tile.vec)
@@ -128,20 +128,32 @@ class DepthwiseRolledSimd(Algorithm):
         return items.seconds(p, device, (tiles * work + copied + stored) / device.compute_units)
 
 
-def _row_cycles(p: ConvProblem, device: DeviceInfo, tile: Tile) -> float:
-    """Clock cycles of a tile for each column of the filter: multiply-adds, loads, or waiting for the sums."""
+def _tile_cycles(p: ConvProblem, device: DeviceInfo, tile: Tile) -> float:
+    """Clock cycles of a tile for all taps: multiply-adds, loads, or waiting for the sums."""
     size = tile.vec * accumulator_bytes(p)
     multiply = device.multiply_cycles(size)  # as long as a load in one line of memory
     crossing = multiply * (1 + size / LINE)  # vectors along the width begin anywhere
-    if tile.across:
-        return p.KH * max(LATENCY, (tile.width + 1) * multiply)
-    if not _slides(p, tile):
-        return p.KH * max(LATENCY, tile.height * tile.width * crossing + 0.5)
+    sums = tile.height * tile.width
 
     def row(outputs: int) -> float:
         return max(LATENCY, outputs * tile.width * multiply, tile.width * crossing + 0.5 * outputs)
 
-    return (p.KH - tile.height + 1) * row(tile.height) + 2 * sum(map(row, range(1, tile.height)))
+    if tile.across:
+        return p.KW * p.KH * max(LATENCY, (tile.width + 1) * multiply)
+    if _slides(p, tile):
+        return p.KW * ((p.KH - tile.height + 1) * row(tile.height) + 2 * sum(map(row, range(1, tile.height))))
+    pairs = _pairs(p, tile)
+    pair = max(LATENCY, 2 * sums * multiply, tile.height * (tile.width + 1) * crossing + 1.0)
+    return p.KH * (pairs * pair + (p.KW - 2 * pairs) * max(LATENCY, sums * crossing + 0.5))
+
+
+def _pairs(p: ConvProblem, tile: Tile) -> int:
+    """Return how many taps of a row have another one that meets the same vectors, each a vector further."""
+    far, rest = divmod(tile.vec * p.SW, p.DW)
+    if rest:
+        return 0
+    whole, rest = divmod(p.KW, 2 * far)
+    return whole * far + max(0, rest - far)
 
 
 def _tiles(p: ConvProblem, device: DeviceInfo) -> list[Tile]:
