@@ -37,7 +37,8 @@ BESIDE = FULL_AVX512 | {8: 1.0}
 FAR_FILTER = 16 << 20
 """Bytes of U that come from memory in each call, at half the pace. Measured with AVX2, on 512 channels at 14 x 14, stride 2:
 26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28. With AVX-512
-the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 17 MB take 0.29 ms at 7 x 7, 38 MB 0.9 at 14 x 14."""
+the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 38 MB take
+0.9 to 1.1 ms there by F(4x4), 17 MB 0.85 to 1 by F(2x2): a quarter of the pace tells them apart."""
 
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
@@ -167,7 +168,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     block = 4 * frequencies * vectors * vec * ic_blocks * vec  # bytes of it, for a block of output channels
     stream = block * share / (14 if device.moves_beside and p.G == 1 else 8.5 if device.full_avx512 else 10)
     if (device.moves_beside or not device.avx512) and block * p.G * oc_blocks > FAR_FILTER:
-        stream *= 2
+        stream *= 4 if device.moves_beside and p.SH == 1 else 2
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * vectors * most
     transform = 1.6 * frequencies * ic_blocks * most
     images = scattered_cycles(p, device) + passing_cycles(p, device)
