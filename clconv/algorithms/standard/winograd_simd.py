@@ -37,8 +37,8 @@ BESIDE = FULL_AVX512 | {8: 1.0}
 FAR_FILTER = 16 << 20
 """Bytes of U that come from memory in each call, at half the pace. Measured with AVX2, on 512 channels at 14 x 14, stride 2:
 26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28. With AVX-512
-the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 38 MB take
-0.9 to 1.1 ms there by F(4x4), 17 MB 0.85 to 1 by F(2x2): a quarter of the pace tells them apart."""
+the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 38 MB take 0.9 to 1.1 ms there by F(4x4), 17 MB
+0.85 to 1 by F(2x2): a quarter of the pace tells them apart."""
 
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
