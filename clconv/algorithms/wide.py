@@ -6,12 +6,12 @@ from clconv.device import DeviceInfo
 from clconv.problem import ConvProblem
 
 _BUILT_IN = ("sigmoid", "tanh", "silu")
-"""Activations that call a built-in function of vectors, which a function with AVX-512 cannot."""
+"""Activations that call a built-in function of vectors in double precision, which a function with AVX-512 cannot."""
 
 
 def wide(problem: ConvProblem, device: DeviceInfo) -> bool:
     """Tell whether vectors may be twice as long as :meth:`DeviceInfo.lanes` says, and twice as many kept in registers."""
-    return device.avx512 and problem.activation.kind not in _BUILT_IN
+    return device.avx512 and not (problem.dtype == "float64" and problem.activation.kind in _BUILT_IN)
 
 
 def matrix_lanes(device: DeviceInfo, avx512: bool) -> int:

@@ -16,6 +16,7 @@
  */
 #include "include/types.clh"
 #include "include/vector.clh"
+#include "include/exponential.clh"
 
 #ifndef FORM
 #error "FORM must be set by the plan"
@@ -24,10 +25,10 @@
 /* What a sum is made to before it meets each element, and how the two do. */
 #if FORM == 1
 #define SCALE(T, sum) log(sum)
-#define SCALED(v, scale) ((v) - (scale))
+#define SCALED(T, v, scale) ((v) - (scale))
 #else
 #define SCALE(T, sum) ((T)(1) / (sum))
-#define SCALED(v, scale) (exp(v) * (scale))
+#define SCALED(T, v, scale) (CLCONV_EXP(T, v) * (scale))
 #endif
 
 /* What is taken off each element: the largest, but of a sum that alone is wanted no infinity, off which nothing can be taken. */
@@ -60,17 +61,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(__glob
   }
   most = SHIFT(acc_t, most);
   lanes.v = VEC_OF(0);
-  for (int r = 0; r < whole; r += VEC) lanes.v += exp(LOAD_VEC(p + r) - VEC_OF(most));
+  for (int r = 0; r < whole; r += VEC) lanes.v += CLCONV_EXP(vec, LOAD_VEC(p + r) - VEC_OF(most));
   acc_t sum = 0;
   UNROLL for (int i = 0; i < VEC; i++) sum += lanes.s[i];
-  for (int r = whole; r < R; r++) sum += exp(LOAD(p, r) - most);
+  for (int r = whole; r < R; r++) sum += CLCONV_EXP(acc_t, LOAD(p, r) - most);
 #if FORM == 2
   STORE(y, o, most + log(sum));
 #else
   __global real *q = y + o * R;
   const acc_t scale = SCALE(acc_t, sum);
-  for (int r = 0; r < whole; r += VEC) STORE_VEC(q + r, SCALED(LOAD_VEC(p + r) - VEC_OF(most), VEC_OF(scale)));
-  for (int r = whole; r < R; r++) STORE(q, r, SCALED(LOAD(p, r) - most, scale));
+  for (int r = 0; r < whole; r += VEC) STORE_VEC(q + r, SCALED(vec, LOAD_VEC(p + r) - VEC_OF(most), VEC_OF(scale)));
+  for (int r = whole; r < R; r++) STORE(q, r, SCALED(acc_t, LOAD(p, r) - most, scale));
 #endif
 }
 
@@ -88,14 +89,14 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_columns(__g
     most = LARGER(most, v);
   }
   most = SHIFT(vec, most);
-  for (int r = 0; r < R; r++) sum += exp(LOAD_VEC_SOME(p + (long)r * INNER, some) - most);
+  for (int r = 0; r < R; r++) sum += CLCONV_EXP(vec, LOAD_VEC_SOME(p + (long)r * INNER, some) - most);
 #if FORM == 2
   STORE_VEC_SOME(y + o * INNER + i, most + log(sum), some);
 #else
   __global real *q = y + o * R * INNER + i;
   const vec scale = SCALE(vec, sum);
   for (int r = 0; r < R; r++) {
-    const vec v = SCALED(LOAD_VEC_SOME(p + (long)r * INNER, some) - most, scale);
+    const vec v = SCALED(vec, LOAD_VEC_SOME(p + (long)r * INNER, some) - most, scale);
     STORE_VEC_SOME(q + (long)r * INNER, v, some);
   }
 #endif
