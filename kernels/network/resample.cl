@@ -7,8 +7,8 @@
  * places    COUNT x TAPS, each 0 .. SIZE-1
  * weights   COUNT x TAPS, in the accumulation type
  *
- * Nearest (TAPS 1), linear (2) and cubic (4) interpolation are tables; the host makes them. An image is resized along its
- * height and then along its width.
+ * Nearest (TAPS 1), linear (2) and cubic (4) interpolation are tables; the host makes them. An image that grows is resized along its
+ * width and then along its height, where elements come in vectors; one whose height shrinks the other way round.
  *
  * resample_rows, for INNER = 1.   Work-items: (block of ROWS rows o); each writes whole rows.
  * resample_columns.               Work-items: (o * COUNT + j); vectors along INNER.

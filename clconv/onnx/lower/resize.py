@@ -37,7 +37,7 @@ def lower_resize(node: Node, to: Lowering) -> None:
     if to.device.is_cpu and _repeats(shape, out, {axis: places for axis, (places, _) in tables.items()}):
         _emit_repeated(to, x, node.output)
         return
-    for index, axis in enumerate(axes):
+    for index, axis in enumerate(_in_turn(axes, shape, out)):
         places, weights = tables[axis]
         sizes[axis] = out[axis]
         y = node.output if index == len(axes) - 1 else to.value(f"axis{axis}", tuple(sizes), dtype)
@@ -59,6 +59,12 @@ def lower_resize(node: Node, to: Lowering) -> None:
             launch = to.launch("resample_columns", macros, (*names, *map(Int, numbers3)), (outer * out[axis],), "resample")
         to.emit("network/resample", launch, names, flops=2 * outer * out[axis] * inner * places.shape[1])
         x = y
+
+
+def _in_turn(axes: list[int], shape: Shape, out: Shape) -> list[int]:
+    """Return the axes so that the last one, whose elements come one by one, comes where the others make the fewest rows."""
+    fewer = [axis for axis in axes if axis < len(shape) - 1 and out[axis] < shape[axis]]
+    return [*fewer, *(axis for axis in reversed(axes) if axis not in fewer)]
 
 
 def _repeats(shape: Shape, out: Shape, places: Mapping[int, Array]) -> bool:
