@@ -23,6 +23,7 @@ def write_whole(path: Path, text: str) -> None:
     ClconvError
         If it cannot be written; the old file is left as it was.
     """
+    path = path.resolve()  # what a link leads to
     temporary = beside(path)
     try:
         try:

@@ -34,7 +34,7 @@ def replace(path: Path, name: str, content: str) -> None:
         If the file cannot be read or written, or lacks the markers.
     """
     before, after = place(path, name)
-    write_whole(path.resolve(), f"{before}\n{content}{after}")
+    write_whole(path, f"{before}\n{content}{after}")
 
 
 def place(path: Path, name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 
@@ -20,5 +21,8 @@ def main() -> None:
     except ClconvError as error:
         sys.exit(f"clconv: {error}")
     except OSError as error:  # not of a closed pipe, which ends a command without a word
-        what = f"{error.filename} cannot be read or written" if error.filename else "the output cannot be written"
-        sys.exit(f"clconv: {what} ({error.strerror or error}); make room there, or name another file")
+        if error.filename:
+            sys.exit(f"clconv: {error.filename} cannot be read or written ({error.strerror}); name another file")
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        sys.exit(f"clconv: the output cannot be written ({error.strerror}); make room there, or name another file")

@@ -35,11 +35,12 @@ def writable(_context: click.Context, _parameter: click.Parameter, value: Path |
     if value is None:
         return None
     try:
-        if not (value.parent.is_dir() and os.access(value.parent, os.W_OK)):
+        target = value.resolve()  # what a link leads to
+        if not (target.parent.is_dir() and os.access(target.parent, os.W_OK)):
             raise click.BadParameter(f"{value} cannot be written, its folder is missing or write-protected; name another file")
         if value.exists() and not value.is_file():
             raise click.BadParameter(f"{value} is no file, and would be replaced by one; name another one")
-        trial = beside(value)
+        trial = beside(target)
         trial.touch()
         trial.unlink()
     except OSError as error:

@@ -15,7 +15,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived, without_dead
 from clconv.onnx.lower import VIEWS
-from clconv.onnx.lower.resize import resized, resized_shape
+from clconv.onnx.lower.resize import offered, resized, resized_shape
 from clconv.onnx.problems import transposed_size
 from clconv.onnx.statistics import trained, trains
 
@@ -302,7 +302,7 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
     from onnx.reference import ReferenceEvaluator
 
     feeds = {name: constants[name] for name in node.inputs if name}
-    if node.op == "Resize":
+    if node.op == "Resize" and offered(node):
         image = feeds[node.inputs[0]]
         found = infer(node, {n: a.shape for n, a in feeds.items()}, {n: a.dtype.name for n, a in feeds.items()}, constants)
         return {node.output: resized(node, image, found[node.output][1], constants)}

@@ -200,7 +200,7 @@ def _zero_border(pad: Node, graph: Graph) -> list[int] | None:
 
 
 _PRODUCTS = {("Sigmoid",): "Silu", ("HardSigmoid",): "HardSwish", ("Tanh", "Softplus"): "Mish"}
-"""Functions that are ``x`` times others, one of the other, of it."""
+"""By the nodes from a product back to its ``x``, the outermost first: what ``x`` times that is."""
 
 
 def fuse_products(graph: Graph) -> Graph:

@@ -36,9 +36,9 @@
 #endif
 
 #if KW > 11
-#define TAPS ROLLED /* the program would be long with all of them, and no faster */
+#define UNROLL_TAPS ROLLED /* the program would be long with all of them, and no faster */
 #else
-#define TAPS UNROLL
+#define UNROLL_TAPS UNROLL
 #endif
 
 /* acc[o*TILE_OH + j] += all input channels and taps; p points at the tile's first row and column in the panel. */
@@ -47,7 +47,7 @@ INLINE void tile(vec *acc, __local const acc_t *p, __global const acc_t *w, cons
   const int PITCH = SW * PHASE;
   for (int ic = 0; ic < ICG; ic++, p += ROWS * PITCH)
     for (int kh = 0; kh < KH; kh++) {
-      TAPS for (int kw = 0; kw < KW; kw++, w += OC_BLOCK) {
+      UNROLL_TAPS for (int kw = 0; kw < KW; kw++, w += OC_BLOCK) {
         vec v[TILE_OH];
         UNROLL for (int j = 0; j < TILE_OH; j++) v[j] = LOAD_ACC_LOCAL(p + (j * SH + kh * DH) * PITCH + PANEL_TAP(kw));
         UNROLL for (int o = 0; o < OC_BLOCK; o++)

@@ -1,4 +1,4 @@
-/* Elements of another type:  y[i] = x[i], to the nearest number that y's type has.
+/* Elements of another type:  y[i] = x[i], to the nearest number that y's type has; of float64, float16 gets that of the nearest float32.
  *
  * x   of any type of numbers, as one row of COUNT elements
  * y   of real

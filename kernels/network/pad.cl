@@ -60,7 +60,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pad(
   RING_BELL;
   const int rows = Y0 * Y1 * Y2;
   const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. rows-1 */
-  const int first = P3 < 0 ? 0 : P3 < Y3 ? P3 : Y3;    /* of the middle, if there is one */
+  const int first = P3 < 0 ? 0 : P3 < Y3 ? P3 : Y3; /* of the middle, if there is one */
   const int some = X3 + P3 < Y3 ? X3 + P3 : Y3;
   const int last = first < some ? some : first;
   for (int row = row0; row < row0 + ROWS && row < rows; row++) {

@@ -48,6 +48,15 @@ def test_results_that_cannot_be_written_leave_the_earlier_ones(
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
 
 
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    target, link = tmp_path / "kept.json", tmp_path / "run.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    results().save(link)
+    assert link.is_symlink()
+    assert Results.load(target).date == results().date
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "3", "{}", '{"format": 99}', '{"format": 1}', "[" * 200_000], ids=lambda text: text[:9]
 )

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import clconv.onnx
-from tests.onnx.models import Array, model, node, numbers
+from tests.onnx.models import Array, exact, model, node, numbers
 
 RESIZE = {"mode": "linear", "axes": [-2, -1]}
 
@@ -65,3 +65,14 @@ def test_a_network_of_constants_alone() -> None:
     spec = node("MaxPool", "k", "y", kernel_shape=[2, 2])
     net = clconv.onnx.load(model([spec], {}, ["y"], {"k": np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)}))
     np.testing.assert_array_equal(net(), [[[[4, 5], [7, 8]]]])
+
+
+@pytest.mark.parametrize("how", [{"antialias": 1}, {"coordinate_transformation_mode": "tf_crop_and_resize"}])
+def test_a_resize_that_no_kernel_does(how: dict[str, Any]) -> None:
+    """As of position codes of another image's size: of constants, it is computed all the same."""
+    spec = node("Resize", "k roi _ s", "y", mode="linear", **how)
+    roi = np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)
+    constants = {"k": numbers(1, 1, 8, 8), "roi": roi, "s": np.array([1, 1, 4, 4])}
+    proto = model([spec, node("Add", "x y", "z")], {"x": [1, 1, 4, 4]}, ["z"], constants, opset=19)
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    np.testing.assert_allclose(clconv.onnx.load(proto)(x), exact(proto, {"x": x})[0], rtol=0, atol=1e-6)

@@ -89,6 +89,11 @@ def test_functions_of_the_driver(op: str, of: Callable[[Array], Array], queue: C
         np.testing.assert_array_equal(computed(op, EDGES[[2, 3, 6]], queue), of(EDGES[[2, 3, 6]]))
 
 
+def test_a_zero_keeps_its_sign(queue: CommandQueue) -> None:
+    y = computed("Tanh", np.array([-0.0, 0.0, *[-0.0] * 40], np.float32), queue)
+    np.testing.assert_array_equal(np.signbit(y), [True, False, *[True] * 40])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 @pytest.mark.parametrize(("op", "of"), [("Floor", np.floor), ("Ceil", np.ceil), ("Round", np.rint), ("Sign", np.sign)])
 def test_whole_numbers(op: str, of: Callable[[Array], Array], dtype: str, queue: CommandQueue) -> None:

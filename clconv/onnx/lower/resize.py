@@ -124,6 +124,11 @@ def resized_shape(node: Node, shape: Shape, scales: Array) -> Shape:
     return tuple(sizes)
 
 
+def offered(node: Node) -> bool:
+    """Whether an image is neither smoothed nor cropped."""
+    return not node.get("antialias", 0) and node.text(_TRANSFORMATION, "half_pixel") != "tf_crop_and_resize"
+
+
 def resized(node: Node, image: Array, shape: Shape, constants: Mapping[str, Array]) -> Array:
     """Return a constant image with another shape."""
     scales, dtype = _scales(node, constants, image.shape), image.dtype
@@ -143,7 +148,7 @@ def resized(node: Node, image: Array, shape: Shape, constants: Mapping[str, Arra
 def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array, Array]:
     """Return, for each of ``count`` places on a new axis, old places and their weights: two arrays ``(count, taps)``."""
     mode = node.text("mode", "nearest")
-    if node.get("antialias", 0) or node.text(_TRANSFORMATION, "half_pixel") == "tf_crop_and_resize":
+    if not offered(node):
         raise UnsupportedError(f"the node {node.name!r} (Resize) smooths or crops the image, which is not supported")
     factor = count / size if scale is None else scale
     # Which element is the nearest depends on the last bit; others take float32.
