@@ -117,6 +117,17 @@ def _load(path: Path) -> dict[str, dict[str, Record]]:
     raise _foreign(path)
 
 
+def _refuse_foreign(path: Path) -> None:
+    """Raise an error for a file of something else; one that is damaged is set aside when it is read under the lock."""
+    raw = path.read_bytes() if path.is_file() else b""
+    try:
+        foreign = not _is_store(json.loads(raw.decode("utf-8")))
+    except (ValueError, RecursionError):
+        foreign = not _begins_like_one(raw)
+    if foreign:
+        raise _foreign(path)
+
+
 def _is_store(content: Any) -> bool:
     """Whether JSON that was read is that of a store, of whatever version and state."""
     return isinstance(content, dict) and isinstance(content.get("version"), int) and isinstance(content.get("devices"), dict)
@@ -174,8 +185,7 @@ def make_folder(path: Path) -> None:
             )
         if path.exists() and not path.is_file():
             raise _foreign(path)
-        with contextlib.suppress(_VersionError):
-            _load(path)
+        _refuse_foreign(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _beside(path, ".lock").touch()
 

@@ -25,13 +25,7 @@ typedef float from_t;
 #elif FROM == 1
 typedef half from_t;
 #undef TAKE
-#if UNALIGNED_VECTORS && defined(__F16C__) /* as in types.clh */
-typedef short eight_shorts __attribute__((ext_vector_type(8)));
-#define TAKE(p, i) \
-  ((acc_t)__builtin_ia32_vcvtph2ps((eight_shorts)(((__global const short *)(p))[i], 0, 0, 0, 0, 0, 0, 0))[0])
-#else
-#define TAKE(p, i) ((acc_t)vload_half((i), (p)))
-#endif
+#define TAKE(p, i) ((acc_t)LOAD_HALF(p, i))
 #elif FROM == 2
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 typedef double from_t;
