@@ -226,11 +226,13 @@ def test_a_store_that_cannot_be_written_stays_as_it_is(path: Path, monkeypatch: 
     save(path, "d", {"p": Record("a", "t", 1.0)})
     before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
 
-    def fill(_: object, file: Any, **__: object) -> None:
-        file.write("{")
+    plain = Path.write_text
+
+    def fill(path: Path, text: str, **options: Any) -> None:
+        plain(path, text[:1], **options)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clconv.tuning.store.json.dump", fill)
+    monkeypatch.setattr(Path, "write_text", fill)
     with pytest.raises(ClconvError, match=r"cannot be written to .*tuning.json \(No space left on device\); name another file"):
         save(path, "d", {"q": Record("a", "t", 1.0)})
     assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from clconv.bench.files import write_whole
 from clconv.bench.peers import OURS
 from clconv.bench.results import LayerResult, Results
 from clconv.bench.roofline import share
 from clconv.bench.summary import Cell, summarize
 from clconv.bench.table import describe, ms
 from clconv.errors import ClconvError
+from clconv.files import write_whole
 
 
 def write(path: Path, results: Results) -> None:

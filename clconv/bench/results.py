@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clconv.bench.case import TOLERANCE, decode, encode
-from clconv.bench.files import write_whole
 from clconv.bench.machine import Machine
 from clconv.bench.peers import OURS, layout_of
 from clconv.bench.resume import adopted_versions
 from clconv.bench.workloads import Layer
 from clconv.errors import ClconvError
+from clconv.files import write_whole
 
 FORMAT = 1
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clconv.bench.case import TOLERANCE
-from clconv.bench.files import write_whole
 from clconv.bench.machine import Machine
 from clconv.bench.peers import OURS
 from clconv.bench.resume import adopted_versions
 from clconv.errors import ClconvError
+from clconv.files import write_whole
 
 FORMAT = 1
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from clconv.bench.files import beside
+from clconv.files import beside
 
 _FORMATS = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
 PICTURES = ", ".join(_FORMATS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from clconv.onnx.graph import Array, Graph, Node, without_dead
+from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
 from clconv.onnx.infer import runs
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
@@ -29,7 +29,7 @@ def converted(graph: Graph, dtype: str) -> Graph:
         for index in spared:
             value = graph.constant(node.input(index))
             if value is not None and _differs(value, dtype):
-                inputs[index] = f"{node.inputs[index]}:{value.dtype.name}"
+                inputs[index] = derived(node.inputs[index], value.dtype.name)
                 constants[inputs[index]] = value
         node = replace(node, inputs=tuple(inputs))
         if node.output not in known:

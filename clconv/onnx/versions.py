@@ -80,9 +80,8 @@ def _slice(old: _Old) -> Node:
 def _split(old: _Old) -> Node:
     n = old.node
     known = next((name for name in n.outputs if name), n.name)
-    outputs = tuple(
-        name or derived(known, f"omitted{i}") for i, name in enumerate(n.outputs)
-    )  # each takes its part all the same
+    # One without a name takes its part all the same.
+    outputs = tuple(name or derived(known, f"omitted{i}") for i, name in enumerate(n.outputs))
     old.node = Node(n.op, n.inputs, outputs, n.attributes, n.name)
     old.as_input(1, "split", np.int64)
     if not old.node.input(1):

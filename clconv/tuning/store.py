@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 
 from clconv.device import DeviceInfo
 from clconv.errors import ClconvError
+from clconv.files import replace_file
 from clconv.folders import tuning_file
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
@@ -225,14 +225,7 @@ def save(path: Path, device: str, found: dict[str, Record]) -> None:
             content = {}
         content.setdefault(device, {}).update(found)
         plain = {d: {p: vars(r) for p, r in sorted(rs.items())} for d, rs in sorted(content.items())}
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"version": VERSION, "devices": plain}, file, indent=1)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(path, json.dumps({"version": VERSION, "devices": plain}, indent=1))
     _known.cache_clear()
 
 

@@ -45,6 +45,17 @@ def test_values_that_are_called_like_copies_and_axes() -> None:
     np.testing.assert_array_equal(z, -x)
 
 
+def test_a_value_that_is_called_like_a_constant_of_another_type() -> None:
+    """Of arithmetic of sizes, whose numbers stay float32."""
+    nodes = [
+        *(node("Shape", "x", "s"), node("Cast", "s", "f", to=1), node("Mul", "f k", "g"), node("Cast", "g", "t", to=7)),
+        *(node("Relu", "x", "k:float32"), node("Reshape", "k:float32 t", "y")),
+    ]
+    x = numbers(3, 4)
+    net = clconv.onnx.load(model(nodes, {"x": [3, 4]}, ["y"], {"k": np.ones(1, np.float32)}), dtype="float16")
+    np.testing.assert_array_equal(net(x.astype(np.float16)), np.maximum(x.astype(np.float16), 0))
+
+
 def test_the_mark_of_names_is_refused() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y\x1fw"]), helper.make_node("Neg", ["y\x1fw"], ["y"])]
     with pytest.raises(clconv.UnsupportedError, match=r"called 'y.x1fw'; rename it"):

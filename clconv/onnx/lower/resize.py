@@ -16,7 +16,8 @@ _TRANSFORMATION = "coordinate_transformation_mode"
 
 _HALFWAY = 1e-6
 """How near to the middle of two elements a place is taken for it. Places are float32 numbers, and 2 / (4 / 7) is less than 3.5
-then; ONNX Runtime takes the same elements, for sizes up to 64 all of them."""
+then; ONNX Runtime takes the same elements, for sizes up to 48 and 64 all of them, but for some
+by half_pixel_symmetric."""
 
 
 def lower_resize(node: Node, to: Lowering) -> None:

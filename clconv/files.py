@@ -1,4 +1,4 @@
-"""Files that commands write: whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,24 +15,35 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
-def write_whole(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a text; a reader finds the old file or the new one, never half of it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the old file is left as it was.
+    """
+    path = path.resolve()  # what a link leads to
+    temporary = beside(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):  # there is no old one
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write what a command was asked for, see :func:`replace_file`.
 
     Raises
     ------
     ClconvError
         If it cannot be written; the old file is left as it was.
     """
-    path = path.resolve()  # what a link leads to
-    temporary = beside(path)
     try:
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            with contextlib.suppress(FileNotFoundError):  # there is no old one
-                shutil.copymode(path, temporary)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(path, text)
     except OSError as error:
         raise ClconvError(f"{path} cannot be written ({error.strerror}); make room there, or name another file") from error
