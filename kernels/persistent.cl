@@ -52,6 +52,7 @@ static void run_step(__global const ulong *step, __global volatile int *taken, c
   __global volatile int *done = taken + PARTS * LINE;
   const ulong code = step[0], arguments = step[1] + me * step[2], context = step[3];
   const uint groups = step[4], gx = step[5], gy = step[6];
+  int finished = 0;
   for (int i = 0; i < PARTS; i++) {
     const int p = part + i < PARTS ? part + i : part + i - PARTS;
     const uint first = (ulong)groups * p / PARTS, count = (uint)((ulong)groups * (p + 1) / PARTS) - first;
@@ -60,10 +61,12 @@ static void run_step(__global const ulong *step, __global volatile int *taken, c
       if (mine >= count) break;
       const uint group = first + mine;
       call(code, arguments, context, group % gx, group / gx % gy, group / gx / gy);
-      if (!last) atomic_inc(done);
+      finished++;
     }
   }
-  if (!last) WAIT_WHILE(*done < (int)groups);
+  if (last) return;
+  atomic_add(done, finished); /* at once: each time, where work-groups are brief, threads would wait for the line */
+  WAIT_WHILE(*done < (int)groups);
 }
 
 static void run_steps(__global const ulong *steps, const int STEPS, __global volatile int *counters, const int PARTS, const int me,
