@@ -15,6 +15,7 @@ is rounded at most :func:`roundings` times, and the paths' sizes add up to the s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -47,12 +48,19 @@ with stride 1, the usual 0, 1, -1, 2, -2 would lose a digit half more: the bound
 29.3 there. With stride 2 it is 7.8, and for the smaller tiles 3 and 4."""
 
 
-def refusal(problem: ConvProblem, strides: tuple[int, ...] = (1,)) -> str | None:
-    """Return None if the method serves a problem: a 3x3 filter with such strides, several input channels a group."""
+def refusal(problem: ConvProblem, strides: tuple[int, ...] = (1,), *, dilated: bool = False) -> str | None:
+    """Return None if the method serves a problem: a 3x3 filter with such strides, several input channels a group.
+
+    ``dilated``: with stride 1, an image may be taken for as many as its pixels meet each other in.
+    """
     if (problem.KH, problem.KW) != (TAPS, TAPS):
         return f"the filter must be 3x3, it is {problem.KH}x{problem.KW}"
-    if problem.SH != problem.SW or problem.SH not in strides or problem.dilation != (1, 1):
-        return f"the stride must be {' or '.join(map(str, strides))} both ways and the dilation 1"
+    apart = dilated and (problem.SH, problem.SW) == (1, 1)
+    if problem.SH != problem.SW or problem.SH not in strides or not (apart or problem.dilation == (1, 1)):
+        alone = ", which it may be larger than with stride 1" if dilated else ""
+        return f"the stride must be {' or '.join(map(str, strides))} both ways and the dilation 1{alone}"
+    if problem.DH > problem.OH or problem.DW > problem.OW:
+        return f"the dilation of {problem.DH} x {problem.DW} leaves one output in most rows or columns, which shares nothing"
     if problem.ICG == 1:
         return "one input channel a group leaves nothing to sum over, the transforms would cost more than they save"
     return None
@@ -156,6 +164,8 @@ def magnitude(problem: ConvProblem, tile: int, x: Array, w: Array) -> Array:
         In the layout of the problem.
     """
     p = problem
+    if p.dilation != (1, 1):
+        return _apart(problem, tile, x, w)
     if p.layout == "NHWC":
         x, w = x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1)
     at, g, bt = (_absolute(m) for m in matrices(tile, p.SH))
@@ -169,3 +179,17 @@ def magnitude(problem: ConvProblem, tile: int, x: Array, w: Array) -> Array:
     m = np.einsum("goiab,ngiyxab->ngoyxab", u, v, optimize=True)
     y = (at @ m @ at.T).transpose(0, 1, 2, 3, 5, 4, 6).reshape(p.N, p.OC, ty * tile, tx * tile)[:, :, : p.OH, : p.OW]
     return np.ascontiguousarray(y.transpose(0, 2, 3, 1) if p.layout == "NHWC" else y)
+
+
+def _apart(problem: ConvProblem, tile: int, x: Array, w: Array) -> Array:
+    """Return the sizes of paths of a dilated filter: it meets every DH-th row and DW-th column, an image of their own."""
+    p, first = problem, 1 if problem.layout == "NHWC" else 2
+    around = [(0, 0)] * 4
+    around[first : first + 2] = p.padding
+    whole, y = np.pad(x, around), np.empty(p.output_shape)
+    for h in range(p.DH):
+        for v in range(p.DW):
+            where = (*(slice(None),) * first, slice(h, None, p.DH), slice(v, None, p.DW))
+            own = replace(p, x_shape=whole[where].shape, padding=0, dilation=1)
+            y[where] = magnitude(own, tile, whole[where], w)
+    return y

@@ -40,6 +40,29 @@ def test_coefficients_of_every_tile_are_exact_to_double_precision(
         check_plan(plan, queue)
 
 
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "3x3 24->40 @31 dilation 2 pad 2 bias relu",
+        "3x3 6->6 @10x37 dilation 2x1 pad 1 batch 2 groups 2 residual",
+        "3x3 20->9 @9x50 dilation 1x3 pad 2x4",
+        "3x3 5->7 @5x7 dilation 3x5 pad 3x5 batch 3",
+        "3x3 16->16 @14 dilation 12 pad 12 bias",
+    ],
+)
+def test_a_dilated_filter_meets_an_image_of_its_own(words: str, layout: str, queue: cl.CommandQueue) -> None:
+    """Tiles of every size: of images that have several of them in a row, and of some that have fewer than others."""
+    problem, info = parse(f"{words} {layout}"), DeviceInfo.of(queue.device)
+    reason = BY_NAME["standard/winograd_simd"].supports(problem, info)
+    if reason is not None:
+        pytest.skip(reason)
+    plans = BY_NAME["standard/winograd_simd"].plans(problem, info)
+    assert {plan.winograd for plan in plans} == {2, 4, 6}
+    for plan in plans:
+        check_plan(plan, queue)
+
+
 def test_paths_of_the_smallest_tile_by_hand() -> None:
     """Three products of sums of two pixels, with a tap once whole and twice by half: 2 (1 + 1/2 + 1/2)."""
     assert winograd.amplification(2) == 4

@@ -6,6 +6,8 @@
  *   M[f][oc][t]  = sum over ic of U[f][oc][ic] * V[f][ic][t]    SIDE*SIDE products in place of 9*TILE*TILE
  *   y[oc, tile t] = act( (A^T M[oc][t] A) + bias[oc] + residual )
  *
+ * A dilated filter, with stride 1, meets pixels DH rows and DW columns apart: the image is DH x DW ones, each with tiles of its own.
+ *
  * Vectors run along channels everywhere. A work-item owns a run of tiles (numbered along rows, then images) and some blocks of OC_BLOCK
  * = OCV*VEC output channels of one group:
  *
@@ -27,8 +29,9 @@
  * Per tile and pair of channels SIDE*SIDE multiply-adds; per tile and input channel SIDE*SIDE elements of V are written, and as many of M
  * per output channel; U is read once per run of tiles.
  *
- * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; SH (1, 2; SW is the same); TILE (2, 4, 6; 2, 3, 4 with stride 2); FUSED
- * (0, 1); OCV (vectors of a block of output channels: 2, 4); STRIP_TILES (tiles of a row that are transformed together).
+ * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; SH (1, 2; SW is the same); DH, DW (1 with stride 2); TILE (2, 4, 6;
+ * 2, 3, 4 with stride 2); FUSED (0, 1); OCV (vectors of a block of output channels: 2, 4); STRIP_TILES (tiles of a row that are transformed
+ * together).
  */
 #include "include/types.clh"
 #include "include/index.clh"
@@ -57,14 +60,14 @@
 
 #include "winograd_multiply.clh"
 
-/* Sizes of the problem; TY x TX tiles cover an image. */
+/* Sizes of the problem; TY x TX tiles cover an image. With dilation, an image is every DH-th row and DW-th column of one. */
 typedef struct {
   int IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX;
 } sizes;
 
-/* A run of tiles within one row of one image. */
+/* A run of tiles within one row of one image, and where its outputs begin: of a row's, a column's, every DH-th, DW-th follows. */
 typedef struct {
-  int n, ty, tx, count;
+  int n, ty, tx, count, oh, ow;
 } segment;
 
 static inline segment segment_at(const long tile, const long end, const sizes s) {
@@ -72,7 +75,10 @@ static inline segment segment_at(const long tile, const long end, const sizes s)
   const long row = tile / s.TX;
   r.tx = tile % s.TX;
   r.ty = row % s.TY;
-  r.n = row / s.TY;
+  const int image = row / s.TY;
+  r.n = image / (DH * DW);
+  r.oh = r.ty * TILE * DH + image % (DH * DW) / DW;
+  r.ow = r.tx * TILE * DW + image % DW;
   r.count = s.TX - r.tx < STRIP_TILES ? s.TX - r.tx : STRIP_TILES;
   if (r.count > end - tile) r.count = end - tile;
   return r;
@@ -82,6 +88,9 @@ static inline segment segment_at(const long tile, const long end, const sizes s)
 static inline int panels_of(const int OCG, const int panel_blocks) {
   return (OCG + panel_blocks * OC_BLOCK - 1) / (panel_blocks * OC_BLOCK);
 }
+
+/* Elements of `size`, which may be below 0, of which every `step`-th counts. */
+static inline int left(const int size, const int step) { return size > 0 ? (size + step - 1) / step : 0; }
 
 static inline int least(const int a, const int b) { return a < b ? a : b; }
 
@@ -128,7 +137,7 @@ ITEM void input_run(__global const real *restrict x, __local acc_t *strip, PANEL
   for (int b = ic0; b < ic1; b++)
     for (long t = first; t < last;) {
       const segment r = segment_at(t, last, s);
-      gather(strip, x, r.n, g * s.ICG + b * VEC, least(VEC, s.ICG - b * VEC), r.ty * TILE_STEP - s.PT, r.tx * TILE_STEP - s.PL,
+      gather(strip, x, r.n, g * s.ICG + b * VEC, least(VEC, s.ICG - b * VEC), r.oh * SH - s.PT, r.ow * SH - s.PL,
              SIDE, r.count * TILE_STEP + SIDE - TILE_STEP, s.IC, s.IH, s.IW);
       for (int k = 0; k < r.count; k++)
         input_tile(strip + k * TILE_STEP * VEC, v + ((long)b * tiles + (t - first) + k) * VEC, slab);
@@ -159,8 +168,8 @@ ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __l
           const segment r = segment_at(t, last, s);
           for (int k = 0; k < r.count; k++)
             output_tile(m + b * FREQUENCIES * slab + (int)(t - first + k) * OC_BLOCK + h * VEC, slab, strip + k * TILE * VEC);
-          scatter(strip, bias, residual, y, r.n, g * s.OCG + oc, least(VEC, s.OCG - oc), r.ty * TILE, r.tx * TILE,
-                  least(TILE, s.OH - r.ty * TILE), least(r.count * TILE, s.OW - r.tx * TILE), s.OC, s.OH, s.OW, act_a, act_b);
+          scatter(strip, bias, residual, y, r.n, g * s.OCG + oc, least(VEC, s.OCG - oc), r.oh, r.ow,
+                  least(TILE, left(s.OH - r.oh, DH)), least(r.count * TILE, left(s.OW - r.ow, DW)), s.OC, s.OH, s.OW, act_a, act_b);
           t += r.count;
         }
       }
@@ -227,12 +236,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
     __global const real *restrict x, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *v, __local acc_t *m, __local acc_t *strip,
     const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
-    const int PT, const int PL, const int TY, const int TX, const int N, const int panel_blocks, const acc_t act_a,
+    const int PT, const int PL, const int TY, const int TX, const int IMAGES, const int panel_blocks, const acc_t act_a,
     const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
-  const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
+  const long tiles = (long)IMAGES * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
   const int Q = panels_of(OCG, panel_blocks);
   input_run(x, strip, v, s, g, first, last, 0, (ICG + VEC - 1) / VEC);
@@ -246,11 +255,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(
     __global const real *restrict x, __global acc_t *restrict v, __local acc_t *strip, const int IC, const int IH, const int IW,
     const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const int TY,
-    const int TX, const int N BELL_PARAMETERS) {
+    const int TX, const int IMAGES BELL_PARAMETERS) {
   RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int b = get_global_id(1), g = get_global_id(2);
-  const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0);
+  const long tiles = (long)IMAGES * TY * TX, runs = get_global_size(0), run = get_global_id(0);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
   const long size = (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + runs - 1) / runs)); /* of V of a run */
   input_run(x, strip, v + (g * runs + run) * size, s, g, first, last, b, b + 1);
@@ -261,12 +270,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
     __global const acc_t *restrict v, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *m, __local acc_t *strip, const int IC,
     const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
-    const int PL, const int TY, const int TX, const int N, const int panel_blocks, const acc_t act_a, const acc_t act_b
+    const int PL, const int TY, const int TX, const int IMAGES, const int panel_blocks, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
-  const long tiles = (long)N * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
+  const long tiles = (long)IMAGES * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
   const long size = (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + runs - 1) / runs)); /* of V of a run */
   const int Q = panels_of(OCG, panel_blocks);

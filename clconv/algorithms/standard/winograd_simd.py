@@ -56,6 +56,10 @@ VECTORS_OF_LINES = 3
 """How many times that is with stride 1 where multiply-adds take 64 bytes at once and leave less to hide behind: eight images of
 512 channels in 32 groups at 14 x 14 take 0.57 ms on two Zen 5 cores, and 0.475 by grouped/lane_simd."""
 
+SINGLE_ELEMENT = 0.7
+"""Clock cycles that an element takes in N C H W where those that follow each other in a row belong to several images, as with
+a dilated filter: they come and go one by one. Measured on 32 and 64 channels at 56 x 56 on two Zen 5 cores."""
+
 
 @dataclass(frozen=True)
 class Blocking:
@@ -75,8 +79,8 @@ class WinogradSimd(Algorithm):
     family = "winograd"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """On a CPU, 3x3 filters with stride 1 or 2 and without dilation, and two input channels a group or more."""
-        return not_cpu(device) or refusal(problem, tuple(POINTS))
+        """On a CPU, 3x3 filters with stride 1 or 2, dilated with stride 1 alone, and two input channels a group or more."""
+        return not_cpu(device) or refusal(problem, tuple(POINTS), dilated=True)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
         """For each size of tiles the blockings with the least predicted times, the best of all first."""
@@ -93,6 +97,22 @@ class WinogradSimd(Algorithm):
         return [plan_of(problem, device, b, c / clock) for c, b in chosen]
 
 
+def images(problem: ConvProblem) -> int:
+    """How many images are covered with tiles: a dilated filter takes every DH-th row and DW-th column for one."""
+    return problem.N * problem.DH * problem.DW
+
+
+def grid(problem: ConvProblem, tile: int) -> tuple[int, int]:
+    """Rows and columns of tiles of such an image."""
+    return ceil_div(ceil_div(problem.OH, problem.DH), tile), ceil_div(ceil_div(problem.OW, problem.DW), tile)
+
+
+def tiles_of(problem: ConvProblem, tile: int) -> int:
+    """All tiles of a size."""
+    rows, columns = grid(problem, tile)
+    return images(problem) * rows * columns
+
+
 def block_vectors(problem: ConvProblem, device: DeviceInfo) -> int:
     """Vectors of a block of output channels: four where two are multiplied in a cycle and no more of them are empty.
 
@@ -104,7 +124,7 @@ def block_vectors(problem: ConvProblem, device: DeviceInfo) -> int:
 
 def blockings(problem: ConvProblem, device: DeviceInfo, tile: int) -> Iterator[Blocking]:
     """Every blocking of a size of tiles that may be worth it and whose V and M fit local memory."""
-    tiles = problem.N * ceil_div(problem.OH, tile) * ceil_div(problem.OW, tile)
+    tiles = tiles_of(problem, tile)
     units = device.compute_units
     for runs in (1 << i for i in range(12)):
         if runs > 1 and runs * 4 > tiles:
@@ -137,8 +157,7 @@ def slab_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> 
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
     frequencies, oc_block = side(blocking.tile, problem.SH) ** 2, block_vectors(problem, device) * vec
-    tiles = problem.N * ceil_div(problem.OH, blocking.tile) * ceil_div(problem.OW, blocking.tile)
-    most = ceil_div(tiles, blocking.runs)
+    most = ceil_div(tiles_of(problem, blocking.tile), blocking.runs)
     v = frequencies * size * _slab(round_up(problem.ICG, vec) * most, oc_block)
     return v, frequencies * size * _slab(most * oc_block, oc_block)
 
@@ -153,7 +172,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     frequencies = side(b.tile, p.SH) ** 2
     vectors = block_vectors(p, device)
     ic_blocks, oc_blocks = ceil_div(p.ICG, vec), ceil_div(p.OCG, vectors * vec)
-    most = ceil_div(p.N * ceil_div(p.OH, b.tile) * ceil_div(p.OW, b.tile), b.runs)
+    most = ceil_div(tiles_of(p, b.tile), b.runs)
     share = min(oc_blocks, ceil_div(ceil_div(oc_blocks, b.panel_blocks), b.shares) * b.panel_blocks)
     # A part of t tiles takes t cycles a step for two vectors of each, if loads and latencies leave it at that.
     parts = ceil_div(most, 8 if device.avx512 else 6)
@@ -171,13 +190,13 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
         stream *= 4 if device.moves_beside and p.SH == 1 else 2
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * vectors * most
     transform = 1.6 * frequencies * ic_blocks * most
-    images = scattered_cycles(p, device) + passing_cycles(p, device)
+    moved = scattered_cycles(p, device) + passing_cycles(p, device) + single_cycles(p, device, b.tile)
     waves = ceil_div(b.runs * b.shares * p.G, device.compute_units)
     if b.fused:
         item += transform
         if v + m * b.panel_blocks > 0.7 * device.l2_bytes:
             item += 0.3 * share * v / 16
-        return waves * (item + 2000) + 30e3 + images
+        return waves * (item + 2000) + 30e3 + moved
     item += 0.05 * v * (1 if v < device.l2_bytes else min(share / b.panel_blocks, 16) / 4)
     live = v * min(b.runs, ceil_div(device.compute_units, b.shares))  # V of the runs that are at work at the same time
     item += far_cycles(v * share / b.panel_blocks, live, device)
@@ -185,7 +204,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     needed = waves * (item + 2000) + first
     if device.moves_beside and p.SH > 1 and p.layout == "NHWC":
         needed *= 0.8  # measured; V passes through a third cache that is near
-    return needed + 60e3 + images
+    return needed + 60e3 + moved
 
 
 def passing_cycles(problem: ConvProblem, device: DeviceInfo) -> float:
@@ -199,6 +218,14 @@ def passing_cycles(problem: ConvProblem, device: DeviceInfo) -> float:
     return scattered + times * PASSING_BYTE * max(0.0, share - device.l2_bytes)
 
 
+def single_cycles(problem: ConvProblem, device: DeviceInfo, tile: int) -> float:
+    """Clock cycles for elements that are moved one by one."""
+    if problem.layout == "NHWC" or problem.DW == 1:
+        return 0.0
+    tiles = tiles_of(problem, tile) / device.compute_units
+    return SINGLE_ELEMENT * tiles * (side(tile) * tile * problem.IC + tile * tile * problem.OC)
+
+
 def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, seconds: float) -> Plan:
     """Return the plan with a given blocking."""
     kernel = "standard/winograd_simd.cl"
@@ -207,9 +234,8 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
     vectors = block_vectors(problem, device)
     tile, oc_block, frequencies = blocking.tile, vectors * vec, side(blocking.tile, problem.SH) ** 2
     icb, ocb = ceil_div(problem.ICG, vec), ceil_div(problem.OCG, oc_block)
-    ty, tx = ceil_div(problem.OH, tile), ceil_div(problem.OW, tile)
-    tiles = problem.N * ty * tx
-    most = ceil_div(tiles, blocking.runs)
+    ty, tx = grid(problem, tile)
+    most = ceil_div(tiles_of(problem, tile), blocking.runs)
     macros: tuple[Macro, ...] = (
         *common_macros(problem, device),
         ("VEC", vec),
@@ -221,7 +247,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
     )
     sizes: tuple[Argument, ...] = (
         *size_arguments(problem, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
-        *(Int(ty), Int(tx), Int(problem.N)),
+        *(Int(ty), Int(tx), Int(images(problem))),
     )
     v_bytes, m_bytes, strip = map(Local, local_bytes(problem, device, blocking))
     last = (Int(blocking.panel_blocks), *epilogue_arguments(problem))
