@@ -163,12 +163,8 @@ class Lowering:
     def macros(self, dtype: str, **more: int) -> tuple[Macro, ...]:
         """Return the macros of a kernel that computes with vectors of an element type."""
         wide = 8 if dtype == "float64" else 4
-        return (
-            (f"REAL_{dtype.upper()}", 1),
-            ("VEC", max(2, self.device.lanes(wide))),
-            ("UNALIGNED_VECTORS", int(self.device.unaligned_vectors)),
-            *more.items(),
-        )
+        usual = {"VEC": max(2, self.device.lanes(wide)), "UNALIGNED_VECTORS": int(self.device.unaligned_vectors)}
+        return (f"REAL_{dtype.upper()}", 1), *(usual | more).items()
 
     def lanes(self, dtype: str) -> int:
         """Return the elements of a vector."""

@@ -202,7 +202,11 @@ def _products() -> dict[str, Case]:
             [(1, 4, 3, 4)],
             {"w": numbers(4, 3, 3, 3)},
         ),
+        "Gemm of several tiles": (node("Gemm", "a b c", "y", beta=0.5, transA=1), [(7, 15), (7, 70), (1, 70)], {}),
+        "MatMul shared": (node("MatMul", "a b", "y"), [(7, 90), (90, 400)], {}),
     }
+    for columns in (16, 35, 64, 100, 150):
+        made[f"MatMul to {columns}"] = (node("MatMul", "a b", "y"), [(2, 13, 9), (2, 9, columns)], {})
     return made
 
 

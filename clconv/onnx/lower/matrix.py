@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from clconv.activation import ACTIVATIONS
+from clconv.device import DeviceInfo
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.convolution import emit_convolution
@@ -15,7 +17,43 @@ from clconv.onnx.lower.movement import emit_copy, strides_of
 from clconv.onnx.step import Argument, Float, Int, Lowering, describe
 from clconv.problem import ConvProblem
 
-_TILE_M = 4
+_ENOUGH = 1 << 16
+"""Multiply-adds of a work-item, on a CPU: 1 to 2 us of them."""
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Outputs that kernels/network/matmul.cl keeps in registers: rows, vectors of a row, lanes of a vector."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    avx512: bool
+
+    @classmethod
+    def of(cls, to: Lowering, dtype: str, function: int) -> _Tile:
+        """Return the tile for a device; functions that it computes by built-in ones keep a kernel from AVX-512."""
+        lanes = to.lanes(dtype)
+        if not to.device.is_cpu:
+            return cls(4, 1, lanes, avx512=False)
+        if to.device.avx512 and dtype != "float64" and function < len(ACTIVATIONS):
+            return cls(6, 4, 2 * lanes, avx512=True)
+        return cls(6, 2, lanes, avx512=False)
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """Macros of the kernel."""
+        return {"VEC": self.lanes, "TILE_M": self.rows, "TILE_N": self.vectors, "AVX512": int(self.avx512)}
+
+    def cut(self, sizes: tuple[int, int, int], batch: int, device: DeviceInfo) -> tuple[int, int]:
+        """Return how many work-items share the tiles of rows of a product, and those of columns."""
+        m, n, k = sizes
+        down, across = -(-m // self.rows), -(-n // (self.vectors * self.lanes))
+        if not device.is_cpu:
+            return down, across
+        items = max(1, min(8 * device.compute_units, batch * m * n * k // _ENOUGH))
+        parts = min(down, -(-items // batch))
+        return parts, min(across, -(-items // (batch * parts)))
 
 
 def lower_gemm(node: Node, to: Lowering) -> None:
@@ -125,10 +163,12 @@ def _emit_product(
         own = strides_of(shape)
         c_strides = (0 if shape[0] == 1 else own[0], 0 if shape[1] == 1 else own[1])
     function, numbers = fused(node)
-    macros = to.macros(dtype, FUNCTION=function, HAS_C=int(bool(c)), TILE_M=_TILE_M)
-    integers = (m, n, k, batch[1], *a_strides, *b_strides, *c_strides)
+    tile = _Tile.of(to, dtype, function)
+    macros = to.macros(dtype, FUNCTION=function, HAS_C=int(bool(c)), **tile.macros)
+    parts, shares = tile.cut(sizes, batch[0] * batch[1], to.device)
+    integers = (m, n, k, batch[1], *a_strides, *b_strides, *c_strides, parts, shares)
     arguments: tuple[Argument, ...] = ("a", "w", "c", "y", *map(Int, integers), Float(alpha), Float(beta), *numbers)
-    size = -(-n // to.lanes(dtype)) * -(-m // _TILE_M) * batch[0] * batch[1]
+    size = batch[0] * batch[1] * parts * shares
     launch = to.launch("matmul", macros, arguments, (size,))
     values = {"a": a, "w": b, "c": c, "y": node.output}
     to.emit("network/matmul", launch, values, flops=2 * m * n * k * batch[0] * batch[1], op=op)
