@@ -21,6 +21,7 @@ from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.rewrite import normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.statistics import trains
+from clconv.onnx.trim import trim_filters
 from clconv.onnx.words import check_words
 
 Pass = Callable[[Graph], Graph]
@@ -328,7 +329,7 @@ def fuse_activation(graph: Graph) -> Graph:
 
 BEFORE: tuple[Pass, ...] = (check_words, mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
 AFTER: tuple[Pass, ...] = (
-    *(own_outputs, plain_powers, pool_means, drop_views, normalise_channels),
+    *(own_outputs, trim_filters, plain_powers, pool_means, drop_views, normalise_channels),
     *(fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 
