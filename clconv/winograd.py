@@ -1,10 +1,12 @@
-"""Winograd's minimal filtering F(m x m, 3 x 3): its matrices in rational arithmetic, and how far rounding may carry it.
+"""Winograd's minimal filtering F(m x m, r x r): its matrices in rational arithmetic, and how far rounding may carry it.
 
-Along one axis, ``m`` outputs from ``m + 2`` inputs ``d`` and 3 taps ``g`` are ``AT ((G g) * (BT d))``, with ``m + 2`` products
-in place of ``3 m``: Toom and Cook's evaluation of polynomials at ``m + 1`` points and at infinity, and interpolation.
+Along one axis, ``m`` outputs from ``m + r - 1`` inputs ``d`` and ``r`` taps ``g`` are ``AT ((G g) * (BT d))``, with
+``m + r - 1`` products in place of ``r m``: Toom and Cook's evaluation of polynomials at ``m + r - 2`` points and at infinity,
+and interpolation. ``BT`` is the same for all ``m`` and ``r`` with the same sum.
 
-With stride 2, ``2 m + 1`` inputs are needed. The first and the last tap meet the even ones alone, a filter of 2 with stride 1
-that takes ``m + 1`` products in the same way; the tap between them meets the odd ones, in ``m`` products: ``2 m + 1`` in all.
+With stride 2 and 3 taps, ``2 m + 1`` inputs are needed. The first and the last tap meet the even ones alone, a filter of 2 with
+stride 1 that takes ``m + 1`` products in the same way; the tap between them meets the odd ones, in ``m`` products: ``2 m + 1``
+in all.
 
 The bound is the componentwise one of B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error Analysis and Improving the
 Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46 (2020), section 4: each path from an input to an output
@@ -27,8 +29,8 @@ from clconv.problem import ConvProblem
 Array = np.ndarray[Any, Any]
 Matrix = list[list[Fraction]]
 
-TAPS = 3
-"""Of a filter, along an axis."""
+TAPS = (2, 3, 4, 5, 6, 7)
+"""Of a filter, along an axis, that the method serves with stride 1; with stride 2, 3 alone."""
 
 
 def _points(*values: str) -> tuple[Fraction, ...]:
@@ -37,24 +39,35 @@ def _points(*values: str) -> tuple[Fraction, ...]:
 
 POINTS: dict[int, dict[int, tuple[Fraction, ...]]] = {
     1: {
-        2: _points("0", "1", "-1"),
-        4: _points("0", "5/8", "-5/8", "3/2", "-3/2"),
-        6: _points("0", "1", "-1", "2", "-2", "1/2", "-1/2"),
+        4: _points("0", "1", "-1"),
+        6: _points("0", "5/8", "-5/8", "3/2", "-3/2"),
+        8: _points("0", "1", "-1", "2", "-2", "1/2", "-1/2"),
     },
-    2: {2: _points("0", "1"), 3: _points("0", "1", "-1"), 4: _points("1/2", "-1/2", "5/4", "-5/4")},
+    2: {5: _points("0", "1"), 7: _points("0", "1", "-1"), 9: _points("1/2", "-1/2", "5/4", "-5/4")},
 }
-"""The finite points by stride and size of tile. Pairs +p, -p share sums; powers and sums of these are exact in float32. For 4
-with stride 1, the usual 0, 1, -1, 2, -2 would lose a digit half more: the bound grows with ``amplification``, 13.2 here against
-29.3 there. With stride 2 it is 7.8, and for the smaller tiles 3 and 4."""
+"""The finite points by stride and side of a tile, in pixels. Pairs +p, -p share sums; powers and sums of these are exact in
+float32. For 6 with stride 1, the usual 0, 1, -1, 2, -2 would lose a digit half more: the bound grows with ``amplification``,
+13.2 here against 29.3 there, for 3 taps. With stride 2 it is 7.8, and for the smaller tiles 3 and 4."""
 
 
-def refusal(problem: ConvProblem, strides: tuple[int, ...] = (1,), *, dilated: bool = False) -> str | None:
-    """Return None if the method serves a problem: a 3x3 filter with such strides, several input channels a group.
+def refusal(
+    problem: ConvProblem, strides: tuple[int, ...] = (1,), taps: tuple[int, ...] = (3,), *, dilated: bool = False
+) -> str | None:
+    """Return None if the method serves a problem: a square filter, with such strides, several input channels a group.
 
-    ``dilated``: with stride 1, an image may be taken for as many as its pixels meet each other in.
+    Parameters
+    ----------
+    problem : ConvProblem
+    strides : tuple of int
+    taps : tuple of int
+        Sides of filters with stride 1; with stride 2 it is 3.
+    dilated : bool
+        Whether, with stride 1, an image may be taken for as many as its pixels meet each other in.
     """
-    if (problem.KH, problem.KW) != (TAPS, TAPS):
-        return f"the filter must be 3x3, it is {problem.KH}x{problem.KW}"
+    sides = taps if (problem.SH, problem.SW) == (1, 1) else (3,)
+    if problem.KH != problem.KW or problem.KH not in sides:
+        offered = " or ".join(f"{side}x{side}" for side in sides)
+        return f"the filter must be {offered}, it is {problem.KH}x{problem.KW}"
     apart = dilated and (problem.SH, problem.SW) == (1, 1)
     if problem.SH != problem.SW or problem.SH not in strides or not (apart or problem.dilation == (1, 1)):
         alone = ", which it may be larger than with stride 1" if dilated else ""
@@ -66,14 +79,19 @@ def refusal(problem: ConvProblem, strides: tuple[int, ...] = (1,), *, dilated: b
     return None
 
 
-def side(tile: int, stride: int = 1) -> int:
+def side(tile: int, stride: int = 1, taps: int = 3) -> int:
     """Return the pixels under a tile along an axis, and the products: as many."""
-    return (tile - 1) * stride + TAPS
+    return (tile - 1) * stride + taps
+
+
+def tiles(stride: int = 1, taps: int = 3) -> tuple[int, ...]:
+    """Return the sizes of tiles that there are points for, in outputs along an axis."""
+    return tuple(tile for pixels in POINTS[stride] if (tile := (pixels - taps) // stride + 1) > 1)
 
 
 @cache
-def matrices(tile: int, stride: int = 1) -> tuple[Matrix, Matrix, Matrix]:
-    """Return AT (m x n), G (n x 3) and BT (n x n), n = :func:`side`, as lists of rows.
+def matrices(tile: int, stride: int = 1, taps: int = 3) -> tuple[Matrix, Matrix, Matrix]:
+    """Return AT (m x n), G (n x r) and BT (n x n), n = :func:`side`, as lists of rows.
 
     The kernel scales some of these rows and columns by powers of two or signs that cancel; no rounding depends on it.
 
@@ -83,15 +101,15 @@ def matrices(tile: int, stride: int = 1) -> tuple[Matrix, Matrix, Matrix]:
     >>> [[str(v) for v in row] for row in BT]
     [['-1', '0', '1', '0'], ['0', '1', '1', '0'], ['0', '-1', '1', '0'], ['0', '-1', '0', '1']]
     """
-    points = list(POINTS[stride][tile])
+    n, zero = side(tile, stride, taps), Fraction(0)
+    points = list(POINTS[stride][n])
     if stride == 1:
-        return _minimal(tile, TAPS, points)
-    even, g, bt = _minimal(tile, TAPS - 1, points)
-    n, zero = side(tile, stride), Fraction(0)
+        return _minimal(tile, taps, points)
+    even, g, bt = _minimal(tile, 2, points)
     at = [row + _unit(tile, i) for i, row in enumerate(even)]
-    taps = [[first, zero, last] for first, last in g] + [_unit(TAPS, 1)] * tile
+    filters = [[first, zero, last] for first, last in g] + [_unit(3, 1)] * tile
     pixels = [[row[k // 2] if k % 2 == 0 else zero for k in range(n)] for row in bt]
-    return at, taps, pixels + [_unit(n, 2 * i + 1) for i in range(tile)]
+    return at, filters, pixels + [_unit(n, 2 * i + 1) for i in range(tile)]
 
 
 def _minimal(tile: int, taps: int, points: list[Fraction]) -> tuple[Matrix, Matrix, Matrix]:
@@ -129,18 +147,22 @@ def _absolute(matrix: Matrix) -> Array:
 
 
 @cache
-def amplification(tile: int, stride: int = 1) -> float:
+def amplification(tile: int, stride: int = 1, taps: int = 3) -> float:
     """Largest sum of paths from a tap of the filter to an output, along one axis, for inputs of size 1.
 
     The direct method has 1.
     """
-    at, g, bt = (_absolute(m) for m in matrices(tile, stride))
+    at, g, bt = (_absolute(m) for m in matrices(tile, stride, taps))
     return float((at @ (bt.sum(axis=1)[:, None] * g)).max())
 
 
 def roundings(problem: ConvProblem) -> int:
-    """Most roundings on a path: four in each of six one-dimensional transforms, the sum over channels, bias and residual."""
-    return 6 * 4 + problem.ICG + 3
+    """Most roundings on a path: those of six one-dimensional transforms, the sum over channels, bias and residual.
+
+    Four in a transform; of a filter by one for each second tap, which are multiplied with powers of a point and added up, those
+    between them likewise, and both are added and divided.
+    """
+    return 4 * 4 + 2 * max(4, -(-problem.KH // 2) + 2) + problem.ICG + 3
 
 
 def error_factor(problem: ConvProblem, tile: int) -> float:
@@ -148,7 +170,7 @@ def error_factor(problem: ConvProblem, tile: int) -> float:
 
     The maximum is taken over the pixels under a tile and the sum over the filter of one output channel.
     """
-    return 0.5 * roundings(problem) * amplification(tile, problem.SH) ** 2
+    return 0.5 * roundings(problem) * amplification(tile, problem.SH, problem.KH) ** 2
 
 
 def magnitude(problem: ConvProblem, tile: int, x: Array, w: Array) -> Array:
@@ -168,8 +190,8 @@ def magnitude(problem: ConvProblem, tile: int, x: Array, w: Array) -> Array:
         return _apart(problem, tile, x, w)
     if p.layout == "NHWC":
         x, w = x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1)
-    at, g, bt = (_absolute(m) for m in matrices(tile, p.SH))
-    n, step = side(tile, p.SH), tile * p.SH
+    at, g, bt = (_absolute(m) for m in matrices(tile, p.SH, p.KH))
+    n, step = side(tile, p.SH, p.KH), tile * p.SH
     ty, tx = -(-p.OH // tile), -(-p.OW // tile)
     below, right = max(ty * step + n - step - p.IH - p.PT, 0), max(tx * step + n - step - p.IW - p.PL, 0)
     x = np.pad(np.abs(x.astype(np.float64)), ((0, 0), (0, 0), (p.PT, below), (p.PL, right)))

@@ -1,9 +1,9 @@
-/* Winograd convolution F(TILE x TILE, 3 x 3), stride 1 or 2: output in tiles of TILE x TILE, each from SIDE x SIDE pixels, SIDE = TILE+2
- * with stride 1 and 2*TILE+1 with stride 2.
+/* Winograd convolution F(TILE x TILE, TAPS x TAPS): output in tiles of TILE x TILE, each from SIDE x SIDE pixels. With stride 1, SIDE =
+ * TILE + TAPS - 1 is 4, 6 or 8, of filters of 2 to 7 taps a side; with stride 2, filters have 3, and SIDE = 2*TILE + 1.
  *
  *   U[f][oc][ic] = (G w[oc][ic] G^T)[f]                         filter, once        f = 0 .. SIDE*SIDE-1
  *   V[f][ic][t]  = (B^T x[ic, tile t] B)[f]                     see winograd_transforms.clh, with stride 2 winograd_stride2.clh
- *   M[f][oc][t]  = sum over ic of U[f][oc][ic] * V[f][ic][t]    SIDE*SIDE products in place of 9*TILE*TILE
+ *   M[f][oc][t]  = sum over ic of U[f][oc][ic] * V[f][ic][t]    SIDE*SIDE products in place of (TAPS*TILE)**2
  *   y[oc, tile t] = act( (A^T M[oc][t] A) + bias[oc] + residual )
  *
  * A dilated filter, with stride 1, meets pixels DH rows and DW columns apart: the image is DH x DW ones, each with tiles of its own.
@@ -20,7 +20,7 @@
  * the compute units, FUSED is 0: winograd_input writes V to global memory first, and winograd_output does the rest.
  *
  * x, y, residual   N C H W, or N H W C        (macro NHWC)
- * w                OC ICG 3 3, or 3 3 ICG OC
+ * w                OC ICG TAPS TAPS, or TAPS TAPS ICG OC
  * U                G Q SIDE*SIDE panels ICB*VEC OC_BLOCK    ICB = ceil(ICG / VEC), OCB = ceil(OCG / OC_BLOCK), tails 0; Q panels of
  *                                                           panel_blocks blocks a group, the last with the rest
  * V                SIDE*SIDE ICB tiles VEC               of one group and one run of tiles
@@ -29,9 +29,8 @@
  * Per tile and pair of channels SIDE*SIDE multiply-adds; per tile and input channel SIDE*SIDE elements of V are written, and as many of M
  * per output channel; U is read once per run of tiles.
  *
- * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; SH (1, 2; SW is the same); DH, DW (1 with stride 2); TILE (2, 4, 6;
- * 2, 3, 4 with stride 2); FUSED (0, 1); OCV (vectors of a block of output channels: 2, 4); STRIP_TILES (tiles of a row that are transformed
- * together).
+ * Macros: types.clh, index.clh, vector.clh, epilogue.clh, wide.clh; SH (1, 2; SW is the same); DH, DW (1 with stride 2); KH (TAPS); TILE;
+ * FUSED (0, 1); OCV (vectors of a block of output channels: 2, 4); STRIP_TILES (tiles of a row that are transformed together).
  */
 #include "include/types.clh"
 #include "include/index.clh"
@@ -177,30 +176,38 @@ ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __l
 }
 
 /* The taps of input channel ic, all 0 behind the last one, for VEC output channels from oc on, of which n are there. */
-static inline void load_taps(__global const real *w, vec taps[9], const int oc, const int n, const int ic, const int OC,
+static inline void load_taps(__global const real *w, vec taps[TAPS * TAPS], const int oc, const int n, const int ic, const int OC,
                              const int ICG) {
-  vec_lanes t[9];
-  ROLLED for (int tap = 0; tap < 9; tap++) t[tap].v = VEC_OF(0);
+  vec_lanes t[TAPS * TAPS];
+  ROLLED for (int tap = 0; tap < TAPS * TAPS; tap++) t[tap].v = VEC_OF(0);
 #if NHWC
-  if (ic < ICG) ROLLED for (int tap = 0; tap < 9; tap++) {
+  if (ic < ICG) ROLLED for (int tap = 0; tap < TAPS * TAPS; tap++) {
       __global const real *from = w + ((long)tap * ICG + ic) * OC + oc;
       t[tap].v = n >= VEC ? LOAD_VEC(from) : LOAD_VEC_SOME(from, n);
     }
 #else
   if (ic < ICG) ROLLED for (int i = 0; i < least(n, VEC); i++)
-      UNROLL for (int tap = 0; tap < 9; tap++) t[tap].s[i] = LOAD(w, ((long)(oc + i) * ICG + ic) * 9 + tap);
+      UNROLL for (int tap = 0; tap < TAPS * TAPS; tap++) t[tap].s[i] = LOAD(w, ((long)(oc + i) * ICG + ic) * TAPS * TAPS + tap);
 #endif
-  ROLLED for (int tap = 0; tap < 9; tap++) taps[tap] = t[tap].v;
+  ROLLED for (int tap = 0; tap < TAPS * TAPS; tap++) taps[tap] = t[tap].v;
 }
 
 /* U of one input channel and block of output channels, `pitch` elements from frequency to frequency. Whole lines are written. */
-static inline void filter_block(vec taps[OCV][9], __global acc_t *u, const long pitch) {
-  vec mid[OCV][3][SIDE];
+static inline void filter_block(vec taps[OCV][TAPS * TAPS], __global acc_t *u, const long pitch) {
+  vec mid[OCV][TAPS][SIDE];
   ROLLED for (int h = 0; h < OCV; h++)
-    ROLLED for (int k = 0; k < 3; k++) filter_1d(taps[h][k], taps[h][3 + k], taps[h][6 + k], mid[h][k]);
+    ROLLED for (int k = 0; k < TAPS; k++) {
+      vec column[TAPS];
+      UNROLL for (int i = 0; i < TAPS; i++) column[i] = taps[h][i * TAPS + k];
+      filter_1d(column, mid[h][k]);
+    }
   ROLLED for (int i = 0; i < SIDE; i++, u += SIDE * pitch) {
     vec t[OCV][SIDE];
-    UNROLL for (int h = 0; h < OCV; h++) filter_1d(mid[h][0][i], mid[h][1][i], mid[h][2][i], t[h]);
+    UNROLL for (int h = 0; h < OCV; h++) {
+      vec row[TAPS];
+      UNROLL for (int k = 0; k < TAPS; k++) row[k] = mid[h][k][i];
+      filter_1d(row, t[h]);
+    }
     UNROLL for (int j = 0; j < SIDE; j++)
       UNROLL for (int h = 0; h < OCV; h++) STORE_ACC(u + j * pitch + h * VEC, t[h][j]);
   }
@@ -210,7 +217,7 @@ static inline void filter_block(vec taps[OCV][9], __global acc_t *u, const long 
 ITEM void filter_channels(__global const real *w, __global acc_t *u, const long pitch, const int first, const int oc, const int n,
                           const int OC, const int ICG) {
   for (int ic = first; ic < first + VEC; ic++) {
-    vec taps[OCV][9];
+    vec taps[OCV][TAPS * TAPS];
     ROLLED for (int h = 0; h < OCV; h++) load_taps(w, taps[h], oc + h * VEC, n - h * VEC, ic, OC, ICG);
     filter_block(taps, u + (long)ic * OC_BLOCK, pitch);
   }

@@ -22,7 +22,7 @@
  * written and read for each channel. Neighbouring work-items are neighbouring tiles in N C H W, channels in N H W C, so that V and M
  * are read and written side by side.
  *
- * Macros: types.clh, index.clh, epilogue.clh; TILE (2, 4, 6).
+ * Macros: types.clh, index.clh, epilogue.clh; KH (3); TILE (2, 4, 6).
  */
 #include "include/types.clh"
 #include "include/index.clh"
@@ -56,11 +56,11 @@ __kernel void winograd_filter(__global const real *restrict w, __global acc_t *r
     acc_t t[3] = {0, 0, 0};
     if (ocg < OCG)
       for (int l = 0; l < 3; l++) t[l] = LOAD(w, filter_index(oc, ic, l, k, OC, ICG));
-    filter_1d(t[0], t[1], t[2], mid[k]);
+    filter_1d(t, mid[k]);
   }
   for (int i = 0; i < SIDE; i++) {
-    acc_t t[SIDE];
-    filter_1d(mid[0][i], mid[1][i], mid[2][i], t);
+    acc_t column[3] = {mid[0][i], mid[1][i], mid[2][i]}, t[SIDE];
+    filter_1d(column, t);
     for (int j = 0; j < SIDE; j++)
       u[(((long)(i * SIDE + j) * get_global_size(1) + block) * ICG + ic) * OC_BLOCK + o] = t[j];
   }

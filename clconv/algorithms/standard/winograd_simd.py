@@ -1,4 +1,4 @@
-"""Host side of kernels/standard/winograd_simd.cl: Winograd's minimal filtering of 3x3 filters."""
+"""Host side of kernels/standard/winograd_simd.cl: Winograd's minimal filtering."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clconv.algorithms.reasons import not_cpu
 from clconv.device import DeviceInfo
 from clconv.plan import Argument, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
-from clconv.winograd import POINTS, error_factor, refusal, side
+from clconv.winograd import POINTS, TAPS, error_factor, refusal, side, tiles
 
 STRIP = 48
 """Pixels of a row that are transformed together, in whole tiles, and their overlap: such a strip fits a first-level cache."""
@@ -73,19 +73,22 @@ class Blocking:
 
 
 class WinogradSimd(Algorithm):
-    """F(2x2, 3x3), F(4x4, 3x3), F(6x6, 3x3); with stride 2 up to F(4x4, 3x3): fewer products, paid for with accuracy."""
+    """F(2x2, 3x3), F(4x4, 3x3), F(6x6, 3x3), and other filters by tiles of as many pixels; with stride 2 up to F(4x4, 3x3).
+
+    Fewer products, paid for with accuracy.
+    """
 
     name = "standard/winograd_simd"
     family = "winograd"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """On a CPU, 3x3 filters with stride 1 or 2, dilated with stride 1 alone, and two input channels a group or more."""
-        return not_cpu(device) or refusal(problem, tuple(POINTS), dilated=True)
+        """On a CPU, filters of 2x2 to 7x7, dilated ones too, and 3x3 with stride 2; two input channels a group or more."""
+        return not_cpu(device) or refusal(problem, tuple(POINTS), TAPS, dilated=True)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> list[Plan]:
         """For each size of tiles the blockings with the least predicted times, the best of all first."""
         chosen: list[tuple[float, Blocking]] = []
-        for tile in POINTS[problem.SH]:
+        for tile in tiles(problem.SH, problem.KH):
             found = sorted(
                 ((cycles(problem, device, b), b) for b in blockings(problem, device, tile)), key=lambda item: item[0]
             )
@@ -95,6 +98,11 @@ class WinogradSimd(Algorithm):
         filled = device.lanes(accumulator_bytes(problem)) <= 2 * problem.ICG
         clock = device.clock_mhz * 1e6 * (boost(device) if filled else 1.0)
         return [plan_of(problem, device, b, c / clock) for c, b in chosen]
+
+
+def pixels_of(problem: ConvProblem, tile: int) -> int:
+    """Pixels under a tile along an axis, and products."""
+    return side(tile, problem.SH, problem.KH)
 
 
 def images(problem: ConvProblem) -> int:
@@ -124,10 +132,10 @@ def block_vectors(problem: ConvProblem, device: DeviceInfo) -> int:
 
 def blockings(problem: ConvProblem, device: DeviceInfo, tile: int) -> Iterator[Blocking]:
     """Every blocking of a size of tiles that may be worth it and whose V and M fit local memory."""
-    tiles = tiles_of(problem, tile)
+    count = tiles_of(problem, tile)
     units = device.compute_units
     for runs in (1 << i for i in range(12)):
-        if runs > 1 and runs * 4 > tiles:
+        if runs > 1 and runs * 4 > count:
             break
         fits = [
             (panel_blocks, fused)
@@ -146,7 +154,7 @@ def local_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) ->
     """Local memory of a work-item: V (of a fused blocking), M and the strip, in bytes."""
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
-    pixels, step = side(blocking.tile, problem.SH), blocking.tile * problem.SH
+    pixels, step = pixels_of(problem, blocking.tile), blocking.tile * problem.SH
     strip = pixels * (STRIP // step * step + pixels - step) * vec * size
     v, m = slab_bytes(problem, device, blocking)
     return (v if blocking.fused else 0, m * blocking.panel_blocks, strip)
@@ -156,7 +164,7 @@ def slab_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> 
     """V of a run of tiles, and M of the same and one block of output channels, in bytes."""
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
-    frequencies, oc_block = side(blocking.tile, problem.SH) ** 2, block_vectors(problem, device) * vec
+    frequencies, oc_block = pixels_of(problem, blocking.tile) ** 2, block_vectors(problem, device) * vec
     most = ceil_div(tiles_of(problem, blocking.tile), blocking.runs)
     v = frequencies * size * _slab(round_up(problem.ICG, vec) * most, oc_block)
     return v, frequencies * size * _slab(most * oc_block, oc_block)
@@ -169,7 +177,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     predicted to be the fastest takes at most 7 % longer than the fastest, 1 % in the mean.
     """
     p, vec = problem, device.lanes(accumulator_bytes(problem))
-    frequencies = side(b.tile, p.SH) ** 2
+    frequencies = pixels_of(p, b.tile) ** 2
     vectors = block_vectors(p, device)
     ic_blocks, oc_blocks = ceil_div(p.ICG, vec), ceil_div(p.OCG, vectors * vec)
     most = ceil_div(tiles_of(p, b.tile), b.runs)
@@ -181,7 +189,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     steps = more * max(pair * (even + 1), 4.0) + (parts - more) * max(pair * even, 4.0)
     multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panel_blocks
     if device.full_avx512:
-        multiply *= (BESIDE if device.moves_beside else FULL_AVX512).get(side(b.tile, p.SH), 1.0)
+        multiply *= (BESIDE if device.moves_beside else FULL_AVX512).get(pixels_of(p, b.tile), 1.0)
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
     block = 4 * frequencies * vectors * vec * ic_blocks * vec  # bytes of it, for a block of output channels
@@ -222,8 +230,8 @@ def single_cycles(problem: ConvProblem, device: DeviceInfo, tile: int) -> float:
     """Clock cycles for elements that are moved one by one."""
     if problem.layout == "NHWC" or problem.DW == 1:
         return 0.0
-    tiles = tiles_of(problem, tile) / device.compute_units
-    return SINGLE_ELEMENT * tiles * (side(tile) * tile * problem.IC + tile * tile * problem.OC)
+    share = tiles_of(problem, tile) / device.compute_units
+    return SINGLE_ELEMENT * share * (pixels_of(problem, tile) * tile * problem.IC + tile * tile * problem.OC)
 
 
 def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, seconds: float) -> Plan:
@@ -232,7 +240,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
     size = accumulator_bytes(problem)
     vec = device.lanes(size)
     vectors = block_vectors(problem, device)
-    tile, oc_block, frequencies = blocking.tile, vectors * vec, side(blocking.tile, problem.SH) ** 2
+    tile, oc_block, frequencies = blocking.tile, vectors * vec, pixels_of(problem, blocking.tile) ** 2
     icb, ocb = ceil_div(problem.ICG, vec), ceil_div(problem.OCG, oc_block)
     ty, tx = grid(problem, tile)
     most = ceil_div(tiles_of(problem, tile), blocking.runs)
@@ -277,7 +285,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         launches=launches,
         packing=Packing(pack, problem.G * frequencies * icb * vec * ocb * oc_block * size),
         scratch_bytes=() if blocking.fused else (problem.G * blocking.runs * slab_bytes(problem, device, blocking)[0],),
-        tile=f"F({tile}x{tile}, 3x3); runs: {blocking.runs} of {most} tiles; shares: {blocking.shares}; "
+        tile=f"F({tile}x{tile}, {problem.KH}x{problem.KW}); runs: {blocking.runs} of {most} tiles; shares: {blocking.shares}; "
         f"blocks a panel: {blocking.panel_blocks}{'' if blocking.fused else '; two steps'}",
         seconds=seconds,
         error_factor=error_factor(problem, tile),

@@ -52,7 +52,7 @@ class WinogradSimt(Algorithm):
         None where what lies between the transforms would take more than a part of the device's memory.
         """
         plans, each = [], 1 if device.is_cpu else TILES_EACH
-        for tile in winograd.POINTS[1]:
+        for tile in winograd.tiles():
             middle = inner(problem, tile)
             plans += [
                 self._plan(problem, device, tile, middle, gemm, parts)
