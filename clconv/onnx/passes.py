@@ -18,6 +18,7 @@ from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
+from clconv.onnx.products import fuse_gelu, fuse_products
 from clconv.onnx.rewrite import normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.statistics import trains
@@ -200,40 +201,6 @@ def _zero_border(pad: Node, graph: Graph) -> list[int] | None:
     return numbers[2:half] + numbers[half + 2 :]
 
 
-_PRODUCTS = {("Sigmoid",): "Silu", ("HardSigmoid",): "HardSwish", ("Tanh", "Softplus"): "Mish"}
-"""By the nodes from a product back to its ``x``, the outermost first: what ``x`` times that is."""
-
-
-def fuse_products(graph: Graph) -> Graph:
-    """Recognise ``x * sigmoid(x)``, ``x * hardsigmoid(x)`` and ``x * tanh(softplus(x))``: SiLU, hard swish, Mish."""
-    uses, made = graph.uses(), graph.producers()
-    nodes, fused = [], 0
-    for node in graph.nodes:
-        if node.op == "Mul":
-            for x, gate in (node.inputs, node.inputs[::-1]):
-                if (name := _product(x, gate, graph, made, uses)) is not None:
-                    node = Node(name, (x,), node.outputs, {}, node.name)
-                    fused += 1
-                    break
-        nodes.append(node)
-    note = f"fuse products: {fused} products of x and a function of it made one function" if fused else ""
-    return without_dead(graph.with_nodes(nodes, note))
-
-
-def _product(x: str, gate: str, graph: Graph, made: Mapping[str, Node], uses: Any) -> str | None:
-    """Return the function that ``x * gate`` is, None if it is none."""
-    ops: list[str] = []
-    while gate != x:
-        inner = made.get(gate)
-        if inner is None or uses[gate] != 1 or len(ops) == 2:
-            return None
-        if inner.op == "HardSigmoid" and getattr(function_of(inner, graph), "kind", "") != "hardsigmoid":
-            return None
-        ops.append(inner.op)
-        gate = inner.input(0)
-    return _PRODUCTS.get(tuple(ops))
-
-
 def own_outputs(graph: Graph) -> Graph:
     """Give an output that is an input or a constant memory of its own, with a copy."""
     given = {port.name for port in graph.inputs} | set(graph.constants)
@@ -329,7 +296,7 @@ def fuse_activation(graph: Graph) -> Graph:
 
 BEFORE: tuple[Pass, ...] = (check_words, mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
 AFTER: tuple[Pass, ...] = (
-    *(own_outputs, trim_filters, plain_powers, pool_means, drop_views, normalise_channels),
+    *(own_outputs, trim_filters, fuse_gelu, plain_powers, pool_means, drop_views, normalise_channels),
     *(fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 

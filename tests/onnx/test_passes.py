@@ -220,40 +220,6 @@ def test_fold_pad_leaves_alone_what_crops() -> None:
     np.testing.assert_allclose(clconv.onnx.load(proto)(X), exact(rest, {"x": X[..., 2:]})[0], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("gate", "name", "attributes"), [("Sigmoid", "Silu", {}), ("HardSigmoid", "HardSwish", {"alpha": 1 / 6, "beta": 0.5})]
-)
-def test_fuse_products(gate: str, name: str, attributes: dict[str, float]) -> None:
-    proto = model([node(gate, "x", "g", **attributes), node("Mul", "x g", "y")], {"x": [2, 4, 7, 9]}, ["y"])
-    assert ops(passes.fuse_products(graph_of(proto))) == [name]
-    check_same(proto, x=X)
-    other = model([node("HardSigmoid", "x", "g"), node("Mul", "x g", "y")], {"x": [2, 4, 7, 9]}, ["y"])
-    assert ops(passes.fuse_products(graph_of(other))) == ["HardSigmoid", "Mul"]
-    check_same(other, x=X)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "outputs", "want"),
-    [
-        (("Softplus x s", "Tanh s t", "Mul x t y"), "y", ["Mish"]),
-        (("Softplus x s", "Tanh s t", "Mul t x y"), "y", ["Mish"]),
-        (("Softplus x s", "Tanh s t", "Mul x t y"), "y s", None),
-        (("Softplus x s", "Tanh s t", "Mul x t y"), "y t", None),
-        (("Softplus x s", "Tanh s t", "Mul s t y"), "y", None),
-        (("Sigmoid x s", "Tanh s t", "Mul x t y"), "y", None),
-        (("Tanh x t", "Mul x t y"), "y", None),
-        (("Tanh x s", "Softplus s t", "Mul x t y"), "y", None),
-        (("Relu x z", "Softplus z s", "Tanh s t", "Mul x t y"), "y", None),
-        (("Mul x x y",), "y", None),
-    ],
-)
-def test_fuse_products_of_two_functions(nodes: tuple[str, ...], outputs: str, want: list[str] | None) -> None:
-    specs = [node(op, " ".join(read), written) for op, *read, written in map(str.split, nodes)]
-    proto = model(specs, {"x": [2, 4, 7, 9]}, outputs.split())
-    assert ops(passes.fuse_products(graph_of(proto))) == (want or [spec.op_type for spec in specs])
-    check_same(proto, x=X)
-
-
 def test_drop_views_moves_nothing_but_outputs_that_need_memory() -> None:
     nodes = [node("Flatten", "x", "f"), node("Relu", "f", "r"), node("Reshape", "r s", "y"), node("Identity", "x", "z")]
     proto = model(nodes, {"x": [2, 4, 7, 9]}, ["y", "z", "r"], {"s": np.array([4, -1])})
