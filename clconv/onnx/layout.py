@@ -62,6 +62,8 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
         reads = [node.inputs[0]]
         if node.op == "MaxPool" and any(node.outputs[1:]):
             return None
+    elif node.op == "GroupNormalization" and int(node.get("num_groups", 0)) == 1:
+        reads = [node.inputs[0]]  # in either layout all of an image, side by side
     elif node.op in BINARY or node.op in ("Concat", "Shuffle"):
         reads = [name for name in node.inputs if name not in graph.constants]
         if node.op == "Concat" and len(reads) < len(node.inputs):
@@ -205,7 +207,7 @@ class _Change:
         attributes: dict[str, Any] = {"layout": "NHWC"}
         if node.op in ("Concat", "Split"):
             attributes["axis"] = _AXIS[int(node.get("axis", 0)) % 4]
-        keep = (1, 2) if node.op in ("ChannelNormalization", "Conv") else ()
+        keep = (1, 2) if node.op in ("ChannelNormalization", "Conv", "GroupNormalization") else ()
         inputs = tuple(name if not name or i in keep else self._input(name, node) for i, name in enumerate(node.inputs))
         outputs = tuple(self._name(name) for name in node.outputs)
         return replace(node, inputs=inputs, outputs=outputs).having(**attributes)

@@ -15,6 +15,7 @@ import numpy as np
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
+from clconv.onnx.group_norm import fuse_group_norm
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
@@ -296,7 +297,7 @@ def fuse_activation(graph: Graph) -> Graph:
 
 BEFORE: tuple[Pass, ...] = (check_words, mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
 AFTER: tuple[Pass, ...] = (
-    *(own_outputs, trim_filters, fuse_gelu, plain_powers, pool_means, drop_views, normalise_channels),
+    *(own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means, drop_views, normalise_channels),
     *(fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 

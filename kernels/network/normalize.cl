@@ -9,6 +9,7 @@
  * normalize_columns, for a = r (channels in N C H W). Work-items: (block of VEC columns, o); vectors along INNER.
  * inverse_deviation_rows gives 1 / sqrt(variance + epsilon) itself, which models of training hand on. Work-items: (o).
  * normalize_planes, for INNER = 1 and a = o % KINDS * PLANES + r / AREA (instances and groups: PLANES planes of AREA pixels). Work-items: (o).
+ * normalize_pixels, for INNER = 1 and a = r % C (one group, in N H W C). Work-items: (o).
  *
  *      rows, planes:  [VEC][VEC][VEC]..[tail]         columns:    [VEC]
  *                                                                 [VEC]   R of them, one work-item
@@ -54,6 +55,20 @@ static inline acc_t sum_squares(__global const real *p, const int R, const acc_t
   return sum;
 }
 
+/* R elements less a mean, times a factor, each with a scale and a shift of its own. */
+static inline void scale_row(__global const real *p, __global const real *scale, __global const real *shift, __global real *q,
+                             const int R, const acc_t mean, const acc_t factor) {
+  int r = 0;
+  for (; r + VEC <= R; r += VEC) {
+    const vec v = (LOAD_VEC(p + r) - VEC_OF(mean)) * VEC_OF(factor) * LOAD_VEC(scale + r);
+    STORE_VEC(q + r, HAS_SHIFT ? v + LOAD_VEC(shift + r) : v);
+  }
+  for (; r < R; r++) {
+    const acc_t v = (LOAD(p, r) - mean) * factor * LOAD(scale, r);
+    STORE(q, r, HAS_SHIFT ? v + LOAD(shift, r) : v);
+  }
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalize_rows(
     __global const real *restrict x, __global const real *restrict scale, __global const real *restrict shift,
     __global real *restrict y, const int OUTER, const int R, const int ROWS, const acc_t epsilon BELL_PARAMETERS) {
@@ -61,18 +76,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalize_rows(
   const int o0 = (int)get_global_id(0) * ROWS; /* 0 .. OUTER-1 */
   for (int o = o0; o < o0 + ROWS && o < OUTER; o++) {
     __global const real *p = x + (long)o * R;
-    __global real *q = y + (long)o * R;
     const acc_t mean = sum_row(p, R) / R;
     const acc_t factor = 1 / sqrt(sum_squares(p, R, mean) / R + epsilon);
-    int r = 0;
-    for (; r + VEC <= R; r += VEC) {
-      const vec v = (LOAD_VEC(p + r) - VEC_OF(mean)) * VEC_OF(factor) * LOAD_VEC(scale + r);
-      STORE_VEC(q + r, HAS_SHIFT ? v + LOAD_VEC(shift + r) : v);
-    }
-    for (; r < R; r++) {
-      const acc_t v = (LOAD(p, r) - mean) * factor * LOAD(scale, r);
-      STORE(q, r, HAS_SHIFT ? v + LOAD(shift, r) : v);
-    }
+    scale_row(p, scale, shift, y + (long)o * R, R, mean, factor);
   }
 }
 
@@ -118,6 +124,18 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalize_planes(
     for (; r + VEC <= AREA; r += VEC) STORE_VEC(q + r, (LOAD_VEC(p + r) - VEC_OF(mean)) * VEC_OF(s) + VEC_OF(t));
     for (; r < AREA; r++) STORE(q, r, (LOAD(p, r) - mean) * s + t);
   }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalize_pixels(
+    __global const real *restrict x, __global const real *restrict scale, __global const real *restrict shift,
+    __global real *restrict y, const int PIXELS, const int C, const acc_t epsilon BELL_PARAMETERS) {
+  RING_BELL;
+  const long o = get_global_id(0); /* 0 .. OUTER-1 */
+  const int R = PIXELS * C;
+  const acc_t mean = sum_row(x + o * R, R) / R;
+  const acc_t factor = 1 / sqrt(sum_squares(x + o * R, R, mean) / R + epsilon);
+  for (int pixel = 0; pixel < PIXELS; pixel++)
+    scale_row(x + o * R + (long)pixel * C, scale, shift, y + o * R + (long)pixel * C, C, mean, factor);
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void inverse_deviation_rows(

@@ -3,7 +3,7 @@
  *   y[o, r, i] = (x[o, r, i] - mean) / sqrt(variance + epsilon) * scale[a] + shift[a]        mean and variance over r
  *
  * x, y           OUTER x R x INNER
- * scale, shift   a = o % KINDS * PLANES + r / AREA, see normalize.cl; for layers and channels AREA is 1, and KINDS too
+ * scale, shift   a = o % KINDS * PLANES + r / AREA % PLANES, see normalize.cl; for layers, channels and pixels AREA is 1, and KINDS too
  *
  * Work-groups and work-items: as of reduce_simt.cl. The work-items of a column leave their sums, then those of squares, in local memory;
  * each reads all of them, in the same order.
@@ -49,7 +49,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void normalize_simt(
   for (int s = 0; s < SHARES; s++) square += squares[s * COLUMNS + column];
   const acc_t factor = 1 / sqrt(square / R + epsilon);
   for (int r = share; there && r < R; r += SHARES) {
-    const int a = (int)(o % KINDS) * PLANES + r / AREA;
+    const int a = (int)(o % KINDS) * PLANES + r / AREA % PLANES;
     const acc_t v = (LOAD(x, row + (long)r * INNER) - mean) * factor * LOAD(scale, a);
     STORE(y, row + (long)r * INNER, HAS_SHIFT ? v + LOAD(shift, a) : v);
   }

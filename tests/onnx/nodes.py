@@ -43,7 +43,8 @@ def cases() -> dict[str, Case]:
 def channels_last_cases() -> list[str]:
     """Return the names of the cases whose nodes also work on images in N H W C."""
     ops = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Split", "Add")
-    return [n for n, (spec, shapes, _) in cases().items() if spec.op_type in ops and all(len(shape) == 4 for shape in shapes)]
+    images = {n: spec.op_type for n, (spec, shapes, _) in cases().items() if all(len(shape) == 4 for shape in shapes)}
+    return [n for n, op in images.items() if op in ops or n == "GroupNormalization of an image"]
 
 
 def _elementwise() -> dict[str, Case]:
@@ -144,6 +145,7 @@ def _normalised() -> dict[str, Case]:
         add(f"GroupNormalization {shape}", "GroupNormalization", shape, shape[1:2], num_groups=shape[1])
     add("GroupNormalization of two", "GroupNormalization", (3, 6, 3, 5), (6,), num_groups=2)
     add("GroupNormalization of one", "GroupNormalization", (2, 6, 5), (6,), num_groups=1)
+    add("GroupNormalization of an image", "GroupNormalization", (2, 11, 3, 5), (11,), num_groups=1)
     return made
 
 

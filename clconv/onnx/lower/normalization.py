@@ -77,6 +77,10 @@ def lower_instance_norm(node: Node, to: Lowering) -> None:
 def lower_group_norm(node: Node, to: Lowering) -> None:
     """Over the pixels of some channels side by side."""
     shape = to.shapes[node.inputs[0]]
+    if node.get("layout") == "NHWC":  # of one group
+        scale, shift = (_as_large(node, to, index, shape[3:]) for index in (1, 2))
+        _emit(node, to, scale, shift, (shape[0], math.prod(shape[1:]), 1), (1, shape[3], 1))
+        return
     groups, area = int(node.attributes["num_groups"]), math.prod(shape[2:])
     if groups < 1 or shape[1] % groups:
         raise ShapeError(
@@ -130,9 +134,13 @@ def _emit(node: Node, to: Lowering, scale: str, shift: str, axes: tuple[int, int
         launch = to.launch_grouped("normalize_simt", (*macros, ("SHARES", share)), arguments, items)
         to.emit("network/normalize_simt", launch, values, flops=flops)
         return
+    repeated = count // (kinds[1] * kinds[2])  # scales and shifts, of pixels with their channels last
     if inner > 1:
         size: tuple[int, ...] = (-(-inner // to.lanes(dtype)), outer)
         launch = to.launch("normalize_columns", macros, (*values, Int(count), Int(inner), epsilon), size, "normalize")
+    elif repeated > 1:
+        numbers = tuple(map(Int, (repeated, kinds[1])))
+        launch = to.launch("normalize_pixels", macros, (*values, *numbers, epsilon), (outer,), "normalize")
     elif kinds != (1, count, 1):
         launch = to.launch("normalize_planes", macros, (*values, *map(Int, kinds), epsilon), (outer,), "normalize")
     else:
