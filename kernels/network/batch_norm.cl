@@ -5,7 +5,9 @@
  * x, y                            N x C x SIZE
  * scale, shift, mean, variance    C
  *
- * Work-items: (block of ROWS rows n * C + c); vectors along a row.
+ * batch_norm. Work-items: (block of ROWS rows n * C + c); vectors along a row.
+ * batch_norm_vectors, for SIZE = 1 and C of VEC and more. Work-items: (block of ROWS of N); vectors along the channels, of which the last
+ * one ends where C does: some elements are computed twice.
  *
  * Per output one element is read and one written.
  *
@@ -22,8 +24,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm(
     BELL_PARAMETERS) {
   RING_BELL;
   const int row0 = (int)get_global_id(0) * ROWS; /* 0 .. TOTAL-1, TOTAL = N*C */
-  for (int row = row0; row < row0 + ROWS && row < TOTAL; row++) {
-    const int c = row % C;
+  int c = row0 % C;                              /* 0 .. C-1 */
+  for (int row = row0; row < row0 + ROWS && row < TOTAL; row++, c = c + 1 < C ? c + 1 : 0) {
     const acc_t factor = LOAD(scale, c) / sqrt(LOAD(variance, c) + epsilon);
     const acc_t offset = LOAD(shift, c) - LOAD(mean, c) * factor;
     __global const real *p = x + (long)row * SIZE;
@@ -32,5 +34,23 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm(
     for (; i + VEC <= SIZE; i += VEC)
       STORE_VEC(q + i, function_vec(LOAD_VEC(p + i) * VEC_OF(factor) + VEC_OF(offset), fa, fb));
     for (; i < SIZE; i++) STORE(q, i, function(LOAD(p, i) * factor + offset, fa, fb));
+  }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm_vectors(
+    __global const real *restrict x, __global const real *restrict scale, __global const real *restrict shift,
+    __global const real *restrict mean, __global const real *restrict variance, __global real *restrict y, const int N, const int C,
+    const int ROWS, const acc_t epsilon, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
+  RING_BELL;
+  const int n0 = (int)get_global_id(0) * ROWS; /* 0 .. N-1 */
+  const int end = N - n0 < ROWS ? N : n0 + ROWS;
+  for (int i = 0; i < C; i += VEC) {
+    const int c = i + VEC <= C ? i : C - VEC;
+    const vec factor = LOAD_VEC(scale + c) / sqrt(LOAD_VEC(variance + c) + VEC_OF(epsilon));
+    const vec offset = LOAD_VEC(shift + c) - LOAD_VEC(mean + c) * factor;
+    for (int n = n0; n < end; n++) {
+      const long at = (long)n * C + c;
+      STORE_VEC(y + at, function_vec(LOAD_VEC(x + at) * factor + offset, fa, fb));
+    }
   }
 }

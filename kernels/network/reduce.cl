@@ -6,13 +6,14 @@
  * y    OUTER x INNER
  *
  * reduce_rows, for INNER = 1. Work-items: (block of ROWS rows); vectors along a row, lanes joined at its end.
- * reduce_columns. Work-items: (block of VEC columns, o); vectors along INNER, one step per r.
+ * reduce_columns. Work-items: (block of CHUNK columns, block of ROWS of OUTER); vectors along INNER, BLOCK of them at once, one step
+ * per r. CHUNK is a multiple of VEC; what is left behind the last block and is less than a vector belongs to that block.
  *
- *      rows:     [VEC][VEC][VEC]..[tail] -> y[o]         columns:    [VEC]
- *                                                                    [VEC]   R of them, one work-item
- *                                                                    [VEC] -> y[o, i .. i+VEC-1]
+ *      rows:     [VEC][VEC][VEC]..[tail] -> y[o]         columns:    [VEC][VEC][VEC][VEC]
+ *                                                                    [VEC][VEC][VEC][VEC]   R of them
+ *                                                                    [VEC][VEC][VEC][VEC] -> y[o, i .. i+BLOCK*VEC-1]
  *
- * Each element of x is read once.
+ * Each element of x is read once, but for some columns of a last vector, which is one that ends where INNER does.
  *
  * Macros: types.clh, vector.clh, reduction.clh.
  */
@@ -46,24 +47,56 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(__globa
   }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_columns(__global const real *restrict x,
-                                                                            __global real *restrict y, const int R,
-                                                                            const int INNER BELL_PARAMETERS) {
-  RING_BELL;
-  const int i = (int)get_global_id(0) * VEC; /* 0 .. INNER-1 */
-  const long o = get_global_id(1);           /* 0 .. OUTER-1 */
-  const int some = INNER - i;                /* columns that are left; VEC of them are taken at most */
-  __global const real *p = x + o * R * INNER + i;
+#define BLOCK 4
+
+/* BLOCK vectors of columns, or one. */
+static inline void reduce_block(__global const real *p, __global real *q, const int R, const int INNER) {
+  vec sums[BLOCK];
+  UNROLL for (int b = 0; b < BLOCK; b++) sums[b] = VEC_OF(NOTHING);
+  for (int r = 0; r < R; r++, p += INNER) {
+    UNROLL for (int b = 0; b < BLOCK; b++) {
+      const vec u = LOAD_VEC(p + b * VEC);
+      sums[b] = COMBINE(sums[b], TAKE(u));
+    }
+  }
+  UNROLL for (int b = 0; b < BLOCK; b++) STORE_VEC(q + b * VEC, FINISH(vec, sums[b]));
+}
+
+static inline void reduce_vector(__global const real *p, __global real *q, const int R, const int INNER) {
   vec sum = VEC_OF(NOTHING);
-  if (some >= VEC)
-    for (int r = 0; r < R; r++) {
-      const vec u = LOAD_VEC(p + (long)r * INNER);
-      sum = COMBINE(sum, TAKE(u));
-    }
-  else
-    for (int r = 0; r < R; r++) {
-      const vec u = LOAD_VEC_SOME(p + (long)r * INNER, some);
-      sum = COMBINE(sum, TAKE(u));
-    }
-  STORE_VEC_SOME(y + o * INNER + i, FINISH(vec, sum), some);
+  for (int r = 0; r < R; r++, p += INNER) {
+    const vec u = LOAD_VEC(p);
+    sum = COMBINE(sum, TAKE(u));
+  }
+  STORE_VEC(q, FINISH(vec, sum));
+}
+
+/* Fewer columns than a vector has. */
+static inline void reduce_some(__global const real *p, __global real *q, const int R, const int INNER) {
+  vec sum = VEC_OF(NOTHING);
+  for (int r = 0; r < R; r++, p += INNER) {
+    const vec u = LOAD_VEC_SOME(p, INNER);
+    sum = COMBINE(sum, TAKE(u));
+  }
+  STORE_VEC_SOME(q, FINISH(vec, sum), INNER);
+}
+
+/* Columns i .. end-1 of one o; a vector of them at least, or all. */
+ITEM void reduce_from(__global const real *p, __global real *q, const int R, const int INNER, int i, const int end) {
+  for (; i + BLOCK * VEC <= end; i += BLOCK * VEC) reduce_block(p + i, q + i, R, INNER);
+  for (; i + VEC <= end; i += VEC) reduce_vector(p + i, q + i, R, INNER);
+  if (i == end) return;
+  if (end >= VEC) reduce_vector(p + end - VEC, q + end - VEC, R, INNER); /* some of them again */
+  else reduce_some(p, q, R, INNER);
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_columns(
+    __global const real *restrict x, __global real *restrict y, const int OUTER, const int R, const int INNER, const int CHUNK,
+    const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
+  const int i = (int)get_global_id(0) * CHUNK; /* 0 .. INNER-1 */
+  const int o0 = (int)get_global_id(1) * ROWS; /* 0 .. OUTER-1 */
+  const int end = INNER - i < CHUNK + VEC ? INNER : i + CHUNK;
+  for (int o = o0; o < o0 + ROWS && o < OUTER; o++)
+    reduce_from(x + (long)o * R * INNER, y + (long)o * INNER, R, INNER, i, end);
 }

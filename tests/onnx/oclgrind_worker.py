@@ -14,6 +14,7 @@ from clconv.plan import Launch
 from clconv.programs import Programs
 from tests.conftest import find_devices, queue_on
 from tests.onnx import (
+    test_blocks,
     test_cast,
     test_inverted,
     test_long_rows,
@@ -81,6 +82,9 @@ def main() -> None:
             for name in ("3x3 s2 p1", "9x9 s4 p4 o3", "3x3 s2 uneven", "signal s3 in groups"):
                 print("transposed", name, more, flush=True)  # noqa: T201  # as above
                 assert test_transposed.case_deviation(name, "float32", queue) < BOUND["float32"], name
+    for name in test_blocks.cases():
+        print(name, "in blocks", flush=True)  # noqa: T201  # as above
+        assert test_blocks.deviation(name, "float32", queue) < BOUND["float32"], name
     for name in test_lrn.CASES:
         print("LRN", name, flush=True)  # noqa: T201  # as above
         assert test_lrn.deviation(name, "float32", queue) < BOUND["float32"], name

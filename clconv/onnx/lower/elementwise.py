@@ -183,18 +183,23 @@ def lower_batch_norm(node: Node, to: Lowering) -> None:
         if not all(name in to.constants for name in statistics):
             raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes element types; export it with {dtype} statistics")
         statistics, epsilon = _one_type(to, statistics, epsilon, dtype), 0.0
-    size = math.prod(shape[2:])
-    rows = math.prod(shape) // size
-    per_item = max(1, pieces(rows * size, 1, to.device) // size)
+    size, count = math.prod(shape[2:]), math.prod(shape)
+    sizes: Shape = (channels, size)
+    length, entry = size, "batch_norm"
+    if size == 1 and channels >= to.lanes(dtype) and to.device.is_cpu:  # vectors along the channels, not the pixels
+        sizes, length, entry = (channels,), channels, "batch_norm_vectors"
+    rows = count // length
+    per_item = max(1, pieces(count, 1, to.device) // length)
     function, numbers = fused(node)
-    arguments = (
+    arguments: tuple[Argument, ...] = (
         *("x", "scale", "shift", "mean", "variance", "y"),
-        *(Int(rows), Int(channels), Int(size), Int(per_item), Float(epsilon)),
-        *numbers,
+        *map(Int, (rows, *sizes, per_item)),
+        *(Float(epsilon), *numbers),
     )
-    launch = to.launch("batch_norm", to.macros(dtype, FUNCTION=function), arguments, (-(-rows // per_item),))
+    macros = to.macros(dtype, FUNCTION=function)
+    launch = to.launch(entry, macros, arguments, (-(-rows // per_item),), "batch_norm")
     names = dict(zip(("x", "scale", "shift", "mean", "variance"), (x, *statistics), strict=True))
-    to.emit("network/batch_norm", launch, {**names, "y": node.output}, flops=2 * math.prod(shape))
+    to.emit("network/batch_norm", launch, {**names, "y": node.output}, flops=2 * count)
 
 
 def _one_type(to: Lowering, statistics: tuple[str, ...], epsilon: float, dtype: str) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clconv.algorithms.base import round_up
 from clconv.errors import ShapeError
 from clconv.onnx.graph import Node
 from clconv.onnx.lower.movement import emit_copy, required
 from clconv.onnx.problems import window_padding
-from clconv.onnx.step import Int, Launch, Local, Lowering, pieces
+from clconv.onnx.step import Int, Launch, Local, Lowering, Macro, pieces
 
 REDUCE = {
     "ReduceMax": 0,
@@ -33,9 +34,15 @@ _FIRST = {"ReduceLogSum": "ReduceSum"}
 _AGAIN = {"ReduceSumSquare": "ReduceSum"}
 """What a group of axes with others behind it gets, and one with others before it."""
 
+_BLOCK = 4
+"""Vectors of columns that kernels/network/reduce.cl takes at once where there are as many."""
+
 _SOFTMAX = {"Softmax": 0, "LogSoftmax": 1}
 _SUM_OF_EXPONENTIALS = 2
 """FORM of kernels/network/softmax.cl."""
+
+_EXPONENTIALS = 512
+"""Of so many a work-item is made at least, which take as long as a few thousand sums."""
 
 
 def lower_pool(node: Node, to: Lowering) -> None:
@@ -116,6 +123,27 @@ def _shared(to: Lowering, entry: str, dtype: str, outer: int, count: int, inner:
     return to.launch_grouped(entry, to.macros(dtype, **macros, SHARES=share), arguments, items)
 
 
+def _columns(
+    to: Lowering,
+    file: str,
+    macros: tuple[Macro, ...],
+    axes: tuple[int, int, int],
+    lanes: int,
+    block: int = 1,
+    least: int = 2048,
+) -> Launch:
+    """Return the launch of a kernel whose work-items take all elements of some columns along the middle one of three axes.
+
+    Each takes ``block`` vectors of columns and ``least`` elements or more, if there are as many.
+    """
+    outer, count, inner = axes
+    columns = pieces(outer * inner, block * lanes, to.device, max(1, least // count))
+    chunk = min(columns, round_up(inner, lanes))
+    rows = max(1, columns // inner)
+    size = (-(-max(1, inner - lanes + 1) // chunk), -(-outer // rows))  # less than a vector is left to the last one
+    return to.launch(f"{file}_columns", macros, ("x", "y", *map(Int, (*axes, chunk, rows))), size, file)
+
+
 def lower_global_pool(node: Node, to: Lowering) -> None:
     """Mean or maximum over every spatial axis."""
     shape = to.shapes[node.inputs[0]]
@@ -153,8 +181,9 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
             "reduce_rows", macros, ("x", "y", Int(outer), Int(count), Int(per_item)), (-(-outer // per_item),), "reduce"
         )
     else:
-        size = (-(-inner // to.lanes(dtype)), outer)
-        launch = to.launch("reduce_columns", macros, ("x", "y", Int(count), Int(inner)), size, "reduce")
+        lanes = to.lanes(dtype)
+        many = outer * inner >= 8 * to.device.compute_units * _BLOCK * lanes
+        launch = _columns(to, "reduce", macros, (outer, count, inner), lanes, _BLOCK if many else 1)
     to.emit("network/reduce", launch, {"x": x, "y": y}, flops=outer * count * inner)
 
 
@@ -206,8 +235,9 @@ def _emit_softmax(to: Lowering, x: str, y: str, outer: int, count: int, inner: i
         return
     macros = to.macros(dtype, FORM=form)
     if inner == 1:
-        launch = to.launch("softmax_rows", macros, ("x", "y", Int(count)), (outer,), "softmax")
+        rows = max(1, pieces(outer * count, 1, to.device, _EXPONENTIALS) // count)
+        arguments = ("x", "y", Int(outer), Int(count), Int(rows))
+        launch = to.launch("softmax_rows", macros, arguments, (-(-outer // rows),), "softmax")
     else:
-        size = (-(-inner // to.lanes(dtype)), outer)
-        launch = to.launch("softmax_columns", macros, ("x", "y", Int(count), Int(inner)), size, "softmax")
+        launch = _columns(to, "softmax", macros, (outer, count, inner), to.lanes(dtype), least=_EXPONENTIALS)
     to.emit("network/softmax", launch, {"x": x, "y": y}, flops=flops)

@@ -51,13 +51,10 @@ def lower_resize(node: Node, to: Lowering) -> None:
             "y": y,
         }
         macros = to.macros(dtype, TAPS=places.shape[1])
-        if inner == 1:
-            per_item = max(1, pieces(outer * out[axis], 1, to.device) // out[axis])
-            numbers = (outer, shape[axis], out[axis], per_item)
-            launch = to.launch("resample_rows", macros, (*names, *map(Int, numbers)), (-(-outer // per_item),), "resample")
-        else:
-            numbers3 = (shape[axis], out[axis], inner)
-            launch = to.launch("resample_columns", macros, (*names, *map(Int, numbers3)), (outer * out[axis],), "resample")
+        length, rows, entry = (out[axis], outer, "rows") if inner == 1 else (inner, outer * out[axis], "columns")
+        per_item = max(1, pieces(rows * length, 1, to.device) // length)
+        numbers = (outer, shape[axis], out[axis], *((inner,) if inner > 1 else ()), per_item)
+        launch = to.launch(f"resample_{entry}", macros, (*names, *map(Int, numbers)), (-(-rows // per_item),), "resample")
         to.emit("network/resample", launch, names, flops=2 * outer * out[axis] * inner * places.shape[1])
         x = y
 
