@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from clconv.activation import ACTIVATIONS
+from clconv.onnx.dense import add_rows, fold_columns
 from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
 from clconv.onnx.group_norm import fuse_group_norm
@@ -295,9 +296,12 @@ def fuse_activation(graph: Graph) -> Graph:
     return graph.with_nodes(nodes, note)
 
 
-BEFORE: tuple[Pass, ...] = (check_words, mark_steering, fold_constants, checked, fold_pad, fold_batchnorm, fuse_products)
+BEFORE: tuple[Pass, ...] = (
+    *(check_words, mark_steering, fold_constants, checked),
+    *(fold_pad, fold_batchnorm, fold_columns, fuse_products),
+)
 AFTER: tuple[Pass, ...] = (
-    *(own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means, drop_views, normalise_channels),
+    *(own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means, drop_views, normalise_channels, add_rows),
     *(fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 

@@ -64,8 +64,8 @@ def lower_gemm(node: Node, to: Lowering) -> None:
     trans_a, trans_b = bool(node.get("transA", 0)), bool(node.get("transB", 0))
     if beta == 0:  # nothing is added, whatever it is
         c = ""
-    m, n = to.shapes[node.output]
-    k = to.shapes[a][0 if trans_a else 1]
+    m, k = to.shapes[a][::-1] if trans_a else to.shapes[a]
+    n = to.shapes[b][0 if trans_b else 1]  # the output may be another view
     if c and not _fits(to.shapes[c], (m, n)):
         raise ShapeError(f"the node {node.name!r} (Gemm) adds {to.shapes[c]} to {(m, n)}; its sizes must be the same or 1")
     constant, bias = to.constants.get(b), to.constants.get(c) if c else None
@@ -90,7 +90,7 @@ def _fits(shape: Shape, whole: Shape) -> bool:
 
 
 def lower_matmul(node: Node, to: Lowering) -> None:
-    """NumPy's matmul."""
+    """NumPy's matmul; with a third input, a constant row that is added, see :func:`clconv.onnx.dense.add_rows`."""
     a, b = node.inputs[:2]
     dtype = to.floating(node, a)
     sa, sb = to.shapes[a], to.shapes[b]
@@ -99,7 +99,7 @@ def lower_matmul(node: Node, to: Lowering) -> None:
     constant = to.constants.get(b)
     if constant is not None and math.prod(sb[:-2]) == 1:
         w = constant.reshape(k, n)
-        _emit_dense(node, to, a, w, None, math.prod(sa[:-1]))
+        _emit_dense(node, to, a, w, to.constants.get(node.input(2)), math.prod(sa[:-1]))
         return
     batch, strides = joined(np.broadcast_shapes(sa[:-2], sb[:-2]), [sa[:-2], sb[:-2]])
     if len(batch) > 2:

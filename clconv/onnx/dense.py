@@ -1,0 +1,164 @@
+"""Passes that let a product with a constant matrix do what stands behind it: normalise its columns, and add to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from clconv.onnx.functions import UNARY
+from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
+from clconv.onnx.statistics import trains
+
+_DENSE = ("Gemm", "MatMul")
+_VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+
+
+def fold_columns(graph: Graph) -> Graph:
+    """Fold the BatchNormalization of a product's columns into the constant matrix, also where views lie between.
+
+    ``scale * (x @ w) + shift = x @ (scale * w) + shift``; the addition is left, for :func:`add_rows`. Views keep the order of
+    elements: rows with as many numbers as the product has columns are the product's.
+    """
+    uses, rows = graph.uses(), _of_rows(graph)
+    uses.subtract(node.inputs[0] for node in graph.nodes if node.op == "Shape")  # which does not look at what it holds
+    constants = dict(graph.constants)
+    nodes: list[Node] = []
+    place: dict[str, int] = {}  # of the product that a value is, or is a view of
+    folded = 0
+    for node in graph.nodes:
+        source = node.input(0)
+        at = place.get(source) if uses[source] == 1 else None
+        if at is not None and node.op == "BatchNormalization" and source in rows and not trains(node):
+            affine = _affine(node, _columns(nodes[at], constants), constants)
+            if affine is not None:
+                nodes[at] = _scaled(nodes[at], node.output, constants, affine[0])
+                shift = derived(node.output, "shift")
+                constants[shift] = affine[1].astype(constants[nodes[at].inputs[1]].dtype)
+                node = Node("Add", (source, shift), node.outputs, {}, node.name)
+                folded += 1
+        elif at is not None and node.op in _VIEWS:
+            place[node.output] = at
+        elif _known_matrix(node, constants):
+            place[node.output] = len(nodes)
+        nodes.append(node)
+    note = f"fold columns: {folded} batch normalisations folded into the matrices before them" if folded else ""
+    return without_dead(graph.with_nodes(nodes, note, constants=constants))
+
+
+def _of_rows(graph: Graph) -> set[str]:
+    """Return the values of which it can be told without any shapes that they have two axes."""
+    rows = {port.name for port in graph.inputs if port.shape is not None and len(port.shape) == 2}
+    for node in graph.nodes:
+        target = graph.constant(node.input(1)) if node.op == "Reshape" else None
+        matrix = graph.constant(node.input(1)) if node.op == "MatMul" else None
+        same = node.op in (*UNARY, "Identity", "BatchNormalization") or (matrix is not None and matrix.ndim == 2)
+        if node.op in ("Flatten", "Gemm") or (target is not None and target.size == 2) or (same and node.input(0) in rows):
+            rows.add(node.output)
+    return rows
+
+
+def _columns(node: Node, constants: Mapping[str, Array]) -> int:
+    """Return the columns of a product with a constant matrix."""
+    return int(constants[node.inputs[1]].shape[0 if node.get("transB", 0) else -1])
+
+
+def _known_matrix(node: Node, constants: Mapping[str, Array]) -> bool:
+    """Whether a node is a product with a constant matrix, and all that it adds is a constant row."""
+    w = constants.get(node.input(1)) if node.op in _DENSE else None
+    if w is None or w.ndim != 2 or not w.size or w.dtype.kind != "f":
+        return False
+    return not node.input(2) or _row(constants.get(node.input(2)), _columns(node, constants), w.dtype.name) is not None
+
+
+def _row(value: Array | None, columns: int, dtype: str) -> Array | None:
+    """Return a constant as one float64 for each column, None if it varies otherwise or is of another type."""
+    if value is None or value.dtype.name != dtype or value.size not in (1, columns):
+        return None
+    if value.size > 1 and value.shape[-1] != columns:
+        return None
+    return np.broadcast_to(value.astype(np.float64).reshape(-1), (columns,))
+
+
+def _affine(norm: Node, columns: int, constants: Mapping[str, Array]) -> tuple[Array, Array] | None:
+    """Return scale and shift of each column in float64, None if they are not constant."""
+    values = [constants.get(name) for name in norm.inputs[1:5]]
+    if any(v is None or v.shape != (columns,) for v in values):
+        return None
+    scale, shift, mean, variance = (np.asarray(v, np.float64) for v in values)
+    factor = scale / np.sqrt(variance + float(norm.get("epsilon", 1e-5)))
+    return factor, shift - mean * factor
+
+
+def _scaled(node: Node, output: str, constants: dict[str, Array], scale: Array) -> Node:
+    """Return a product all of whose columns are multiplied, what is added to them as well."""
+    inputs = [node.inputs[0], derived(output, "w")]
+    w = constants[node.inputs[1]]
+    factors = scale[:, None] if node.get("transB", 0) else scale
+    constants[inputs[1]] = (w.astype(np.float64) * factors).astype(w.dtype)
+    if node.input(2):
+        inputs.append(derived(output, "bias"))
+        constants[inputs[2]] = (constants[node.inputs[2]].astype(np.float64).reshape(-1) * scale).astype(w.dtype)
+    return replace(node, inputs=tuple(inputs))
+
+
+def add_rows(graph: Graph) -> Graph:
+    """Let a product with a constant matrix add the constant row behind it, as exports of linear layers leave it.
+
+    A MatMul has a third input then, as a Gemm has.
+    """
+    uses = graph.uses()
+    constants = dict(graph.constants)
+    nodes: list[Node] = []
+    place: dict[str, int] = {}
+    added = 0
+    for node in graph.nodes:
+        for x, other in (node.inputs, node.inputs[::-1]) if node.op == "Add" else ():
+            at = place.get(graph.root(x)) if _read_once(x, graph, uses) else None
+            whole = graph.shapes[node.output]
+            if at is None or graph.shapes[x] != whole or len(graph.shapes[other]) > len(whole):
+                continue
+            product = nodes[at]
+            columns, dtype = _columns(product, constants), graph.dtypes[x]
+            row = _row(graph.constant(other), columns, dtype)
+            if row is None or whole[-1:] != (columns,):
+                continue
+            bias = derived(node.output, "row")
+            constants[bias] = (row + _added(product, columns, dtype, constants)).astype(dtype)
+            inputs = (*product.inputs[:2], bias)
+            place.pop(product.output)
+            nodes[at] = replace(product, inputs=inputs, outputs=node.outputs).having(beta=1.0)
+            place[node.output] = at
+            added += 1
+            break
+        else:
+            if _known_matrix(node, constants) and "activation" not in node.attributes:
+                place[node.output] = len(nodes)
+            nodes.append(node)
+    note = f"add rows: {added} additions of a row done by the product before them" if added else ""
+    return graph.with_nodes(nodes, note, constants=constants, **_known(graph, constants))
+
+
+def _read_once(name: str, graph: Graph, uses: Counter[str]) -> bool:
+    """Whether a value, and all those that it is another view of, are read in one place."""
+    while uses[name] == 1 and name in graph.aliases:
+        name = graph.aliases[name]
+    return uses[name] == 1
+
+
+def _added(product: Node, columns: int, dtype: str, constants: Mapping[str, Array]) -> Array:
+    """Return what a product adds to each column as it is, in float64."""
+    row = _row(constants.get(product.input(2)), columns, dtype) if product.input(2) else None
+    beta = float(product.get("beta", 1.0))
+    return np.zeros(columns) if row is None or beta == 0 else row * beta
+
+
+def _known(graph: Graph, constants: Mapping[str, Array]) -> dict[str, dict[str, object]]:
+    """Return shapes and types with those of new constants."""
+    new = {name: a for name, a in constants.items() if name not in graph.constants}
+    return {
+        "shapes": {**graph.shapes, **{name: a.shape for name, a in new.items()}},
+        "dtypes": {**graph.dtypes, **{name: a.dtype.name for name, a in new.items()}},
+    }

@@ -1,0 +1,120 @@
+"""What stands behind products with constant matrices becomes a part of them: what is left, and that the result is the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import clconv.onnx
+from clconv.onnx import passes
+from clconv.onnx.infer import specialise
+from clconv.onnx.read import graph_of
+from tests.onnx.models import Array, exact, model, node, numbers
+from tests.onnx.nodes import BOUND, ELEMENT
+
+W = numbers(6, 21, seed=1)
+STATISTICS = {k: numbers(21, seed=i) for i, k in enumerate(("scale", "shift", "mean"), 2)}
+STATISTICS["var"] = np.abs(numbers(21, seed=9)) + 0.5
+NORM = "BatchNormalization"
+ROWS = {"rows": np.array([-1, 21]), "back": np.array([2, 5, 21]), "k": numbers(21, seed=12), "c": numbers(21, seed=13)}
+
+
+def left(
+    nodes: list[onnx.NodeProto], shape: tuple[int, ...], constants: dict[str, Array], outputs: str = "y", dtype: str = "float32"
+) -> list[str]:
+    """Return what the passes make of the nodes, and see that it computes the same as they do."""
+    every = {**ROWS, **STATISTICS, "w": W, **constants}
+    read = {name for each in nodes for name in each.input}
+    held = {n: a.astype(dtype) if a.dtype.kind == "f" else a for n, a in every.items() if n in read}
+    proto = model(nodes, {"x": [*shape]}, outputs.split(), held, dtype=ELEMENT[dtype])
+    x = numbers(*shape, seed=3).astype(dtype)
+    got: Any = clconv.onnx.load(proto)(x)
+    for y, want in zip(got if isinstance(got, tuple) else (got,), exact(proto, {"x": x}), strict=True):
+        assert (y.shape, y.dtype.name) == (want.shape, dtype)
+        assert np.abs(y.astype(np.float64) - want).max() < BOUND[dtype] * np.abs(want).max()
+    known = specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": shape})
+    return [n.op for n in passes.run(known, passes.AFTER).nodes]
+
+
+def norm(x: str, y: str = "y", **attributes: Any) -> onnx.NodeProto:
+    return node(NORM, f"{x} scale shift mean var", y, epsilon=0.125, **attributes)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("form", ["MatMul", "Gemm", "Gemm turned", "Gemm with a row", "Reshape", "Flatten", "back and on"])
+def test_normalisation_of_columns(form: str, dtype: str) -> None:
+    dense = node("MatMul", "x w", "p")
+    turned = {"w": np.ascontiguousarray(W.T)}
+    forms: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, Array]]] = {
+        "MatMul": ([dense, norm("p")], (5, 6), {}),
+        "Gemm": ([node("Gemm", "x w", "p", alpha=0.5), norm("p")], (5, 6), {}),
+        "Gemm turned": ([node("Gemm", "x w", "p", transB=1), norm("p")], (5, 6), turned),
+        "Gemm with a row": ([node("Gemm", "x w c", "p", beta=2.0), norm("p")], (5, 6), {}),
+        "Reshape": ([dense, node("Reshape", "p rows", "r"), norm("r")], (2, 5, 6), {}),
+        "Flatten": ([dense, node("Flatten", "p", "r", axis=2), norm("r")], (2, 5, 6), {}),
+        "back and on": (
+            [dense, node("Reshape", "p rows", "r"), norm("r", "n"), node("Reshape", "n back", "b"), node("Relu", "b", "y")],
+            (2, 5, 6),
+            {},
+        ),
+    }
+    nodes, shape, constants = forms[form]
+    ops = left(nodes, shape, constants, dtype=dtype)
+    assert NORM not in ops
+    assert "Add" not in ops
+
+
+def test_the_shape_of_a_product_may_be_asked_for() -> None:
+    """As reshape_as does."""
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]), node("MatMul", "t w", "p"), node("Shape", "p", "s")]
+    nodes += [node("Flatten", "p", "r", axis=2), norm("r", "n"), node("Reshape", "n s", "y")]
+    assert left(nodes, (5, 2, 6), {}) == ["Transpose", "MatMul"]
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 5, 6), -1), ((2, 3, 5, 6), 3), ((4, 1, 6), 1)])
+def test_any_view_that_comes_to_rows_will_do(shape: tuple[int, ...], axis: int) -> None:
+    """However many axes there are: these cannot be told without shapes."""
+    parts = {"apart": np.array([3, -1, 7])}
+    nodes = [node("MatMul", "x w", "p"), node("Reshape", "p apart", "a"), node("Reshape", "a rows", "b")]
+    assert left([*nodes, norm("b")], shape, parts) == ["MatMul"]
+    assert left([nodes[0], node("Flatten", "p", "r", axis=axis), norm("r")], shape, {}) == ["MatMul"]
+
+
+def test_other_normalisations_stay() -> None:
+    dense = node("MatMul", "x w", "p")
+    assert left([dense, norm("p"), node("Relu", "p", "z")], (5, 6), {}, "y z")[:2] == ["MatMul", NORM]
+    assert left([dense, norm("p")], (2, 21, 6), {}) == ["MatMul", NORM]  # its channels are rows
+    apart = {"rows": np.array([21, 21])}
+    assert left([dense, node("Reshape", "p rows", "r"), norm("r")], (3, 7, 6), apart) == ["MatMul"]
+    turned = [dense, node("Transpose", "p", "t", perm=[1, 0]), norm("t")]
+    assert left(turned, (21, 6), {}) == ["MatMul", "Transpose", NORM]
+    assert left([dense, node("Reshape", "p shape", "r"), norm("r")], (2, 6), {"shape": np.array([1, 21, 2])})[-1] == NORM
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("shape", [(5, 6), (2, 5, 6), (6,)])
+def test_rows_are_added_by_the_product(shape: tuple[int, ...], dtype: str) -> None:
+    dense = node("MatMul", "x w", "p")
+    assert left([dense, node("Add", "p k", "y")], shape, {}, dtype=dtype) == ["MatMul"]
+    assert left([dense, node("Add", "k p", "a"), node("Add", "a c", "y")], shape, {}, dtype=dtype) == ["MatMul"]
+    assert left([dense, node("Add", "p k", "y")], shape, {"k": np.array([3], np.float32)}, dtype=dtype) == ["MatMul"]
+
+
+def test_rows_are_added_to_those_of_a_gemm() -> None:
+    gemm = node("Gemm", "x w c", "p", beta=3.0, alpha=0.5)
+    assert left([gemm, node("Add", "p k", "y")], (5, 6), {}) == ["Gemm"]
+    viewed = [gemm, node("Reshape", "p back", "r"), node("Add", "r k", "a"), node("Relu", "a", "y")]
+    assert left(viewed, (10, 6), {}) == ["Gemm"]
+
+
+def test_other_additions_stay() -> None:
+    dense = node("MatMul", "x w", "p")
+    assert left([dense, node("Add", "p k", "y"), node("Relu", "p", "z")], (5, 6), {}, "y z")[:2] == ["MatMul", "Add"]
+    assert left([dense, node("Add", "p k", "y")], (5, 6), {"k": numbers(5, 1)}) == ["MatMul", "Add"]
+    assert left([dense, node("Add", "p k", "y")], (1, 6), {"k": numbers(5, 21)}) == ["MatMul", "Add"]
+    assert left([dense, node("Add", "p k", "y")], (21, 6), {"k": numbers(21, 1)}) == ["MatMul", "Add"]
+    assert left([dense, node("Add", "p k", "y")], (5, 6), {"k": numbers(1, 1, 21)}) == ["MatMul", "Add"]
+    assert left([dense, node("Relu", "p", "r"), node("Add", "r k", "y")], (5, 6), {}) == ["MatMul", "Add"]
