@@ -18,6 +18,12 @@ from clconv.onnx.step import itemsize
 from clconv.problem import ConvProblem
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+_KEPT = {
+    **dict.fromkeys(("ChannelNormalization", "Conv", "GroupNormalization"), (1, 2)),
+    "BatchNormalization": (1, 2, 3, 4),
+}
+"""Inputs that are no images."""
+
 _AXIS = {0: 0, 1: 3, 2: 1, 3: 2}
 
 
@@ -58,7 +64,7 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
         reads = [node.inputs[0]]
         if node.input(3) and node.input(3) not in graph.constants:
             reads.append(node.input(3))
-    elif node.op in _POOLS or node.op in UNARY or node.op in ("ChannelNormalization", "Split"):
+    elif node.op in _POOLS or node.op in UNARY or node.op in ("BatchNormalization", "ChannelNormalization", "Split"):
         reads = [node.inputs[0]]
         if node.op == "MaxPool" and any(node.outputs[1:]):
             return None
@@ -207,7 +213,7 @@ class _Change:
         attributes: dict[str, Any] = {"layout": "NHWC"}
         if node.op in ("Concat", "Split"):
             attributes["axis"] = _AXIS[int(node.get("axis", 0)) % 4]
-        keep = (1, 2) if node.op in ("ChannelNormalization", "Conv", "GroupNormalization") else ()
+        keep = _KEPT.get(node.op, ())
         inputs = tuple(name if not name or i in keep else self._input(name, node) for i, name in enumerate(node.inputs))
         outputs = tuple(self._name(name) for name in node.outputs)
         return replace(node, inputs=inputs, outputs=outputs).having(**attributes)

@@ -301,8 +301,8 @@ BEFORE: tuple[Pass, ...] = (
     *(fold_pad, fold_batchnorm, fold_columns, fuse_products),
 )
 AFTER: tuple[Pass, ...] = (
-    *(own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means, drop_views, normalise_channels, add_rows),
-    *(fuse_shuffle, fuse_residual, fuse_activation, without_dead),
+    *(own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means, drop_views, normalise_channels),
+    *(add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 
 

@@ -2,7 +2,7 @@
  *
  *   y[n, c, i] = f( (x[n, c, i] - mean[c]) * scale[c] / sqrt(variance[c] + epsilon) + shift[c] )
  *
- * x, y                            N x C x SIZE
+ * x, y                            N x C x SIZE; with the channels last, N is the pixels of all images and SIZE is 1
  * scale, shift, mean, variance    C
  *
  * batch_norm. Work-items: (block of ROWS rows n * C + c); vectors along a row.

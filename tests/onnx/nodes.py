@@ -42,7 +42,7 @@ def cases() -> dict[str, Case]:
 
 def channels_last_cases() -> list[str]:
     """Return the names of the cases whose nodes also work on images in N H W C."""
-    ops = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Split", "Add")
+    ops = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Split", "Add", "BatchNormalization")
     images = {n: spec.op_type for n, (spec, shapes, _) in cases().items() if all(len(shape) == 4 for shape in shapes)}
     return [n for n, op in images.items() if op in ops or n == "GroupNormalization of an image"]
 
@@ -78,6 +78,11 @@ def _elementwise() -> dict[str, Case]:
         "var": np.abs(numbers(5, seed=7)) + 0.5
     }
     made["BatchNormalization"] = (node("BatchNormalization", "a scale shift mean var", "y"), [(2, 5, 3, 5)], stats)
+    made["BatchNormalization of few"] = (
+        node("BatchNormalization", "a scale shift mean var", "y"),
+        [(2, 19, 3, 1)],
+        {key: np.abs(numbers(19, seed=i)) + 0.5 for i, key in enumerate(stats)},
+    )
     made["BatchNormalization vector"] = (node("BatchNormalization", "a scale shift mean var", "y"), [(3, 5)], stats)
     return made
 

@@ -173,7 +173,8 @@ def lower_batch_norm(node: Node, to: Lowering) -> None:
     dtype = to.floating(node, x)
     statistics, epsilon = node.inputs[1:5], float(node.get("epsilon", 1e-5))
     shape = to.shapes[x]
-    channels = shape[1] if len(shape) > 1 else 1
+    last = node.get("layout") == "NHWC"
+    channels = shape[-1 if last else 1] if len(shape) > 1 else 1
     for name in statistics:
         if to.shapes[name] != (channels,):
             raise ShapeError(
@@ -183,7 +184,7 @@ def lower_batch_norm(node: Node, to: Lowering) -> None:
         if not all(name in to.constants for name in statistics):
             raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes element types; export it with {dtype} statistics")
         statistics, epsilon = _one_type(to, statistics, epsilon, dtype), 0.0
-    size, count = math.prod(shape[2:]), math.prod(shape)
+    size, count = 1 if last else math.prod(shape[2:]), math.prod(shape)
     sizes: Shape = (channels, size)
     length, entry = size, "batch_norm"
     if size == 1 and channels >= to.lanes(dtype) and to.device.is_cpu:  # vectors along the channels, not the pixels
