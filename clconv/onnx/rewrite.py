@@ -59,6 +59,24 @@ def plain_powers(graph: Graph) -> Graph:
     return without_dead(graph.with_nodes(nodes, note))
 
 
+def chain_concats(graph: Graph) -> Graph:
+    """Let a Concat begin with what an earlier one has put together, as each layer of a DenseNet takes all before it."""
+    made: dict[tuple[int, tuple[str, ...]], str] = {}
+    nodes: list[Node] = []
+    fewer = 0
+    for node in graph.nodes:
+        if node.op == "Concat":
+            axis, parts = int(node.attributes["axis"]) % len(graph.shapes[node.output]), node.inputs
+            longest = next((n for n in range(len(parts) - 1, 1, -1) if (axis, parts[:n]) in made), 0)
+            made.setdefault((axis, parts), node.output)
+            if longest:
+                node = replace(node, inputs=(made[axis, parts[:longest]], *parts[longest:]))
+                fewer += longest - 1
+        nodes.append(node)
+    note = f"chain concats: {fewer} parts that an earlier one has put together" if fewer else ""
+    return graph.with_nodes(nodes, note)
+
+
 def normalise_channels(graph: Graph) -> Graph:
     """Make one node of a layer normalisation between the Transpose to N H W C and the one back, as in ConvNeXt."""
     made, uses = graph.producers(), graph.uses()

@@ -15,7 +15,7 @@ from clconv.onnx import layout, passes
 from clconv.onnx.infer import specialise
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.read import graph_of
-from clconv.onnx.rewrite import cancel_transposes
+from clconv.onnx.rewrite import cancel_transposes, chain_concats
 from tests.onnx.models import Array, exact, model, node, numbers
 from tests.onnx.nodes import BOUND
 from tests.onnx.test_on_gpus import taken_for_gpu
@@ -128,6 +128,26 @@ def test_a_transposition_that_is_there_already_saves_a_reorder(
     x = numbers(2, 6, 7, 5)
     monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
     np.testing.assert_allclose(clconv.onnx.load(proto)(x), exact(proto, {"x": x})[0], rtol=0, atol=1e-5)
+
+
+def test_concats_that_begin_alike() -> None:
+    """Each takes what the longest before it has made; another axis, order or beginning is another thing."""
+    nodes = [
+        node("Concat", "a b", "c", axis=1),
+        node("Concat", "a b c", "d", axis=-3),
+        node("Concat", "a b c d", "e", axis=1),
+        node("Concat", "a b", "f", axis=2),
+        node("Concat", "b a", "g", axis=1),
+        node("Concat", "a b", "h", axis=1),
+        node("Concat", "b a a", "i", axis=1),
+    ]
+    proto = model(nodes, {"a": [*SHAPE], "b": [*SHAPE]}, list("efghi"))
+    feeds = {"a": numbers(*SHAPE), "b": numbers(*SHAPE, seed=1)}
+    graph = chain_concats(specialise(graph_of(proto), {name: SHAPE for name in feeds}))
+    read = ["".join(n.inputs) for n in graph.nodes]
+    assert read == ["ab", "cc", "dd", "ab", "ba", "ab", "ga"]
+    for y, want in zip(clconv.onnx.load(proto)(feeds), exact(proto, feeds), strict=True):
+        np.testing.assert_array_equal(y, want.astype(np.float32))
 
 
 def test_a_transposition_of_an_output_stays() -> None:
