@@ -88,7 +88,15 @@ def test_sizes_are_no_macros() -> None:
 
     The batch, the channels' number and the image's size are arguments: macros depend on them only through the tile.
     """
-    words = ("3x3 64->64", "3x3 3->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise", "13x13 64->64 depthwise")
+    words = (
+        "3x3 64->64",
+        "3x3 3->64",
+        "1x1 64->64",
+        "3x3 64->64 groups 8",
+        "3x3 64->64 depthwise",
+        "13x13 64->64 depthwise",
+        "3x3 64->64 depthwise stride 3",
+    )
     for algorithm in ALGORITHMS:
         builds: dict[tuple[str, str], set[object]] = defaultdict(set)
         for text, layout, size in itertools.product(words, ("nchw", "nhwc"), range(20, 60, 3)):
@@ -327,6 +335,14 @@ def test_groups_of_large_images_are_not_read_one_after_the_other() -> None:
 def test_depthwise_images_are_read_in_an_order_that_suits_their_size(text: str, algorithm: str) -> None:
     device = replace(CPU, l2_bytes=512 << 10, local_mem_bytes=512 << 10)
     assert select(parse(text), device).plan.algorithm == f"depthwise/{algorithm}"
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+def test_depthwise_images_of_any_stride_are_read_in_vectors(avx512: bool) -> None:
+    device = replace(CPU, avx512=avx512, full_avx512=avx512)
+    for k, image, stride in itertools.product((3, 5, 7), (56, 61, 112), range(3, 8)):
+        problem = parse(f"{k}x{k} 64->64 @{image} stride {stride} groups 64")
+        assert select(problem, device).plan.algorithm in ("depthwise/stride_simd", "depthwise/panel_simd"), problem
 
 
 def test_grouped_images_beyond_the_second_caches_are_read_in_order() -> None:

@@ -11,6 +11,7 @@ from clconv.algorithms.depthwise.panel_simd import DepthwisePanelSimd
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.depthwise.rolled_simd import DepthwiseRolledSimd
 from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
+from clconv.algorithms.depthwise.stride_simd import DepthwiseStrideSimd
 from clconv.algorithms.depthwise.strip_simd import DepthwiseStripSimd
 from clconv.algorithms.depthwise.twin_simd import DepthwiseTwinSimd
 from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
@@ -52,6 +53,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     DepthwiseStripSimd(),
     DepthwiseMaskedSimd(),
     DepthwiseTwinSimd(),
+    DepthwiseStrideSimd(),
     DepthwisePanelSimd(),
     DepthwisePixelSimd(),
     DepthwiseStreamSimd(),

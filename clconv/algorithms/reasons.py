@@ -41,6 +41,11 @@ def too_many_columns(problem: ConvProblem) -> str | None:
     return None if problem.KW <= MOST_TAPS else f"unrolls the {problem.KW} columns of the filter, at most {MOST_TAPS}"
 
 
+def far_columns(problem: ConvProblem) -> str | None:
+    """Refuse strides of which outputs side by side read columns far apart; depthwise/stride_simd takes these."""
+    return None if problem.SW <= 2 else f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
+
+
 def one_by_one(problem: ConvProblem, device: DeviceInfo) -> bool:
     """Tell whether elements of 16 bits are converted one by one, and not in vectors as by kernels/include/vector16.clh."""
     vectors = device.unaligned_vectors and (problem.dtype == "bfloat16" or device.vector_bytes >= 32)  # with F16C, AVX2 comes

@@ -21,13 +21,11 @@
  *     [a0 a1 a2 a3][a4 a5 a6 a7]        a0*w0 + a1*w1   a2*w0 + a3*w1   a4*w0 + a5*w1   (a6*w0 + a7*w1)
  *                                             a2*w2           a4*w2           a6*w2          <- moved
  *
- * With SW = 3 or 4 a row's SW vectors are read and parted likewise (parts.clh), and there is nothing to move as long as KW <= SW.
- *
  * Per tile: KW (SW = 2: two) loads for each of SPAN_H rows, KH*KW elements of w; TILE_OH vectors are written. direct_simd.cl does
  * with half as many registers and without masks.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, border.clh, parts.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 to 4; TILE_OH
- * (a band has at least so many rows).
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, border.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1 or 2; TILE_OH (a band has at
+ * least so many rows).
  */
 #include "include/wide.clh"
 
@@ -36,13 +34,12 @@
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
 #include "include/border.clh"
-#include "include/parts.clh"
 
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(DH) || !defined(DW)
 #error "KH, KW, SH, SW, DH and DW must be set by the plan"
 #endif
-#if SW > 4
-#error "SW must be 1 to 4; panel_simd.cl takes any stride"
+#if SW > 2
+#error "SW must be 1 or 2; stride_simd.cl takes larger ones"
 #endif
 #ifndef TILE_OH
 #error "TILE_OH must be set by the plan"
@@ -52,13 +49,8 @@
 
 /* Are a row's even and odd elements shared by its taps? */
 #define PARTED (SW == 2 && DW == 1 && (KW + 1) / 2 <= VEC / 2)
-/* Or has each tap a part of the row of its own? */
-#define APART (SW > 2 && DW == 1 && KW <= SW)
-#if APART
-#define LOADS SW /* vectors read from a row */
-#define PARTS 1
-#elif PARTED
-#define LOADS 2
+#if PARTED
+#define LOADS 2              /* vectors read from a row */
 #define PARTS ((KW + 1) / 2) /* sums of an output: those of the taps 0 and 1, 2 and 3, ... */
 #else
 #define LOADS (SW * KW)
@@ -78,15 +70,11 @@ INLINE void row_operands(vec *v, __global const real *p, const lanes_t *mask) {
 #if PARTED
   const vec a = LOAD_LANES(p, mask[0]), b = LOAD_LANES(p + VEC, mask[1]);
   UNROLL for (int kw = 0; kw < KW; kw++) v[kw] = kw % 2 == 0 ? EVEN_LANES(a, b) : ODD_LANES(a, b);
-#elif APART
-  vec a[SW];
-  UNROLL for (int i = 0; i < SW; i++) a[i] = LOAD_LANES(p + i * VEC, mask[i]);
-  UNROLL for (int kw = 0; kw < KW; kw++) v[kw] = PART(a, kw);
 #else
   UNROLL for (int kw = 0; kw < KW; kw++) {
     vec a[SW];
     UNROLL for (int i = 0; i < SW; i++) a[i] = LOAD_LANES(p + kw * DW + i * VEC, mask[kw * SW + i]);
-    v[kw] = SW == 2 ? EVEN_LANES(a[0], a[SW - 1]) : PART(a, 0);
+    v[kw] = SW == 1 ? a[0] : EVEN_LANES(a[0], a[SW - 1]);
   }
 #endif
 }

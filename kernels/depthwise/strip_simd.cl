@@ -13,14 +13,14 @@
  *     [v v v     row 2             y[0] += taps of kh 2    y[1] += taps of kh 1    y[2] += taps of kh 0      y[0] is stored
  *     [v v v     row 3                                     y[1] += taps of kh 2    y[2] += ...               y[1] is stored
  *
- * Each row of x is read once, in a vector for each tap (two for two taps with SW = 2, lane by lane beyond), and serves all
- * outputs that use it while it is at hand. Sums of LIVE rows of outputs are in the making; sixteen registers hold them and nine
- * taps. Rows above and below the image are left out, columns beside it masked (border.clh).
+ * Each row of x is read once, in a vector for each tap (two for two taps with SW = 2), and serves all outputs that use it while it is
+ * at hand. Sums of LIVE rows of outputs are in the making; sixteen registers hold them and nine taps. Rows above and below the image
+ * are left out, columns beside it masked (border.clh).
  *
  * A processor asks by itself for what lies behind what is read, which here is read much later. So each channel's image is asked
  * for during the one before, line by line, at the pace at which outputs are made.
  *
- * Macros: wide.clh, types.clh, vector.clh, border.clh, epilogue.clh, prefetch.clh; KH KW SH SW DH DW, DH is 1.
+ * Macros: wide.clh, types.clh, vector.clh, border.clh, epilogue.clh, prefetch.clh; KH KW SH SW DH DW, SW is 1 or 2, DH 1.
  */
 #include "include/wide.clh"
 
@@ -35,6 +35,9 @@
 #endif
 #if DH != 1
 #error "DH must be 1; panel_simd.cl takes any"
+#endif
+#if SW > 2
+#error "SW must be 1 or 2; stride_simd.cl takes larger ones"
 #endif
 
 #define LIVE ((KH - 1) / SH + 1)          /* rows of outputs that one row of the image is used for, at most */
@@ -52,12 +55,6 @@ INLINE void add_row(vec *sum, const int kh, const vec *v, const acc_t *tap) {
 INLINE void read_taps(vec *v, __global const real *row) {
 #if SW == 1
   UNROLL for (int kw = 0; kw < KW; kw++) v[kw] = LOAD_VEC(row + kw * DW);
-#elif SW > 2
-  UNROLL for (int kw = 0; kw < KW; kw++) {
-    vec_lanes lanes;
-    UNROLL for (int i = 0; i < VEC; i++) lanes.s[i] = LOAD(row, kw * DW + i * SW);
-    v[kw] = lanes.v;
-  }
 #else
   UNROLL for (int kw = 0; kw < KW; kw += 2) {
     const vec a = LOAD_VEC(row + kw * DW), b = LOAD_VEC(row + kw * DW + VEC);

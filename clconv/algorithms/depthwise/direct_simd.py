@@ -17,7 +17,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.plane_tiles import cut
-from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.reasons import converted_slowly, far_columns, not_nchw, other_kind, too_many_taps
 from clconv.algorithms.sets import WAY, filled
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.device import DeviceInfo
@@ -43,10 +43,8 @@ class DepthwiseDirectSimd(Algorithm):
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
         """Depthwise problems in NCHW with a horizontal stride of 1 or 2."""
-        if reason := other_kind(problem, "depthwise") or not_nchw(problem):
+        if reason := other_kind(problem, "depthwise") or not_nchw(problem) or far_columns(problem):
             return reason
-        if problem.SW > 2:
-            return f"takes a horizontal stride of 1 or 2, this one is {problem.SW}"
         return converted_slowly(problem, device) or too_many_taps(problem) or rows_too_far_apart(problem)
 
     def plans(self, problem: ConvProblem, device: DeviceInfo) -> tuple[Plan, ...]:

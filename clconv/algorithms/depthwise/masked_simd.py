@@ -15,7 +15,7 @@ from clconv.algorithms.base import (
     round_up,
     size_arguments,
 )
-from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind, too_many_taps
+from clconv.algorithms.reasons import converted_slowly, far_columns, not_nchw, other_kind, too_many_taps
 from clconv.algorithms.unrolled import rows_too_far_apart, tiles_of_rows
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
@@ -25,14 +25,11 @@ from clconv.problem import ConvProblem
 TILES = (14, 7, 4, 2, 1)
 """Output rows of a tile: the images of most networks are multiples of 7 high."""
 
-MOST_STRIDE = 4
-"""Largest horizontal stride that vectors are parted by; see kernels/include/parts.clh."""
-
 MOST_TAPS = 25
 """Of a filter, without AVX-512; 49 take LLVM ten seconds and more."""
 
 MOST_ROWS = 2
-"""Of a tile, without AVX-512; seven take LLVM as long, with a stride of 4."""
+"""Of a tile, without AVX-512; more take LLVM as long."""
 
 BEGIN = 16.0
 """Clock cycles of a tile before and after its rows: masks, the ends of its sums."""
@@ -48,11 +45,9 @@ class DepthwiseMaskedSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NCHW with a horizontal stride of 1 to 4."""
-        if reason := other_kind(problem, "depthwise") or not_nchw(problem):
+        """Depthwise problems in NCHW with a horizontal stride of 1 or 2."""
+        if reason := other_kind(problem, "depthwise") or not_nchw(problem) or far_columns(problem):
             return reason
-        if problem.SW > MOST_STRIDE:
-            return f"takes a horizontal stride of 1 to {MOST_STRIDE}, this one is {problem.SW}"
         if (taps := problem.KH * problem.KW) > MOST_TAPS and not wide(problem, device):
             return f"moves vectors element by element without AVX-512, and unrolls {MOST_TAPS} taps at most, not {taps}"
         return converted_slowly(problem, device) or too_many_taps(problem) or rows_too_far_apart(problem)
@@ -99,9 +94,7 @@ class DepthwiseMaskedSimd(Algorithm):
         parted, parts = _parted(p, vec), _parts(p, vec)
         columns = vec - parts + 1
         waste = round_up(p.OH, tile) / p.OH * ceil_div(p.OW, columns) * vec / p.OW
-        apart = p.SW > 2 and p.DW == 1 and p.KW <= p.SW
-        # Loads and shuffles a row.
-        moves = 4 if parted else p.SW + (p.SW - 1) * p.KW if apart else (2 * p.SW - 1) * p.KW
+        moves = 4 if parted else (2 * p.SW - 1) * p.KW  # loads and shuffles a row
         moves_per_multiply = moves * places(tile, p.SH, p.KH, p.DH) / (tile * p.KH * p.KW)
         compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.driver_flops
         if not avx512:

@@ -15,7 +15,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.depthwise.plane_tiles import cut
-from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind
+from clconv.algorithms.reasons import converted_slowly, far_columns, not_nchw, other_kind
 from clconv.algorithms.sets import WAY
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -39,8 +39,8 @@ class DepthwiseStripSimd(Algorithm):
     family = "direct"
 
     def supports(self, problem: ConvProblem, device: DeviceInfo) -> str | None:
-        """Depthwise problems in NCHW with few taps."""
-        if reason := other_kind(problem, "depthwise") or not_nchw(problem):
+        """Depthwise problems in NCHW with few taps and a horizontal stride of 1 or 2."""
+        if reason := other_kind(problem, "depthwise") or not_nchw(problem) or far_columns(problem):
             return reason
         if problem.DH > 1:
             return f"takes a vertical dilation of 1, this one is {problem.DH}"
