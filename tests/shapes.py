@@ -70,6 +70,8 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "grouped_stride_3": (1, 12, 13, 31, 12, 3, 3, 3, {"padding": 2, "stride": 3}),
     "grouped_stride_4": (2, 8, 11, 70, 12, 3, 4, 4, {"padding": 1, "stride": (2, 4), "dilation": (1, 2)}),
     "depthwise_7x7_stride_3": (1, 4, 23, 22, 4, 7, 7, 4, {"padding": 3, "stride": 3}),
+    "grouped_stride_5": (2, 6, 11, 33, 15, 3, 4, 3, {"padding": ((1, 0), (2, 3)), "stride": (2, 5)}),
+    "grouped_5x5_stride_3": (1, 12, 14, 71, 20, 5, 5, 4, {"padding": 3, "stride": (4, 3), "dilation": 2}),
     "depthwise_stride_5": (2, 3, 11, 33, 6, 3, 4, 3, {"padding": ((1, 0), (2, 3)), "stride": (2, 5)}),
     "depthwise_stride_6": (1, 5, 16, 131, 5, 5, 5, 5, {"padding": ((3, 5), (7, 6)), "stride": (3, 6), "dilation": (2, 3)}),
     "depthwise_stride_7": (3, 7, 30, 29, 7, 3, 3, 7, {"padding": 1, "stride": 7}),
@@ -105,7 +107,7 @@ SMALL = (
     "pointwise_stride_2", "grouped_uneven", "grouped_3_to_5", "grouped_1x1_stride_2", "depthwise_at_7",
     "depthwise_multiplier", "depthwise_asymmetric", "depthwise_narrow", "grouped_pairs", "grouped_4_stride_2",
     "grouped_deep", "grouped_by_3", "grouped_by_12", "depthwise_3x17_dilated", "depthwise_12x3",
-    "depthwise_stride_5",
+    "grouped_1x1", "depthwise_1x1", "depthwise_stride_5", "grouped_stride_5",
 )  # fmt: skip
 """Shapes small enough for a simulator."""
 

@@ -88,15 +88,8 @@ def test_sizes_are_no_macros() -> None:
 
     The batch, the channels' number and the image's size are arguments: macros depend on them only through the tile.
     """
-    words = (
-        "3x3 64->64",
-        "3x3 3->64",
-        "1x1 64->64",
-        "3x3 64->64 groups 8",
-        "3x3 64->64 depthwise",
-        "13x13 64->64 depthwise",
-        "3x3 64->64 depthwise stride 3",
-    )
+    kinds = ("3x3 64->64", "3x3 3->64", "1x1 64->64", "3x3 64->64 groups 8", "3x3 64->64 depthwise", "13x13 64->64 depthwise")
+    words = [*kinds, *(f"{kind} stride 3" for kind in kinds if kind.startswith("3x3 64"))]
     for algorithm in ALGORITHMS:
         builds: dict[tuple[str, str], set[object]] = defaultdict(set)
         for text, layout, size in itertools.product(words, ("nchw", "nhwc"), range(20, 60, 3)):
@@ -343,6 +336,15 @@ def test_depthwise_images_of_any_stride_are_read_in_vectors(avx512: bool) -> Non
     for k, image, stride in itertools.product((3, 5, 7), (56, 61, 112), range(3, 8)):
         problem = parse(f"{k}x{k} 64->64 @{image} stride {stride} groups 64")
         assert select(problem, device).plan.algorithm in ("depthwise/stride_simd", "depthwise/panel_simd"), problem
+
+
+@pytest.mark.parametrize("groups", [16, 32, 64])
+def test_few_channels_a_group_of_stride_3_are_read_in_place(groups: int) -> None:
+    device = replace(CPU, avx512=True, full_avx512=True, moves_beside=True)
+    problem = parse(f"3x3 128->128 @56 stride 3 groups {groups}")
+    assert select(problem, device).plan.algorithm == "grouped/stride_simd"
+    narrow = select(problem, CPU).plan.algorithm
+    assert narrow in ("standard/row_simd", "grouped/stride_simd")  # direct_simd's panel takes longer than its multiply-adds
 
 
 def test_grouped_images_beyond_the_second_caches_are_read_in_order() -> None:

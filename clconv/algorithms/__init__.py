@@ -18,6 +18,7 @@ from clconv.algorithms.grouped.channel_simd import GroupedChannelSimd
 from clconv.algorithms.grouped.direct_simd import GroupedDirectSimd
 from clconv.algorithms.grouped.direct_simt import GroupedDirectSimt
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
+from clconv.algorithms.grouped.stride_simd import GroupedStrideSimd
 from clconv.algorithms.pointwise.channel_simd import ChannelSimd
 from clconv.algorithms.pointwise.panel_simd import PanelSimd
 from clconv.algorithms.pointwise.strassen_panel_simd import StrassenPanelSimd
@@ -49,6 +50,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     GroupedChannelSimd(),
     GroupedDirectSimd(),
     GroupedLaneSimd(),
+    GroupedStrideSimd(),
     DepthwiseDirectSimd(),
     DepthwiseStripSimd(),
     DepthwiseMaskedSimd(),

@@ -100,7 +100,7 @@ class GroupedDirectSimd(Algorithm):
         elements = p.N * bands * p.G * panel_bytes(p, vec, band) / accumulator_bytes(p)
         slow = p.layout == "NHWC" or p.SW > 4 or one_by_one(p, device)  # copied element by element
         # Columns SW apart are dealt out vector by vector: for two phases by as many instructions as there are vectors.
-        copied = elements * 2 * (vec if slow else 2 if p.SW <= 2 else 32 / vec)
+        copied = elements * 2 * (vec if slow else 2 if p.SW <= 2 else 64 / vec)
         stored = 16.0 * p.N * p.OH * p.OW * p.OC if p.layout == "NHWC" else 0.0
         efficiency = 0.95
         if wide(p, device):
