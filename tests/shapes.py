@@ -72,6 +72,8 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "depthwise_7x7_stride_3": (1, 4, 23, 22, 4, 7, 7, 4, {"padding": 3, "stride": 3}),
     "grouped_stride_5": (2, 6, 11, 33, 15, 3, 4, 3, {"padding": ((1, 0), (2, 3)), "stride": (2, 5)}),
     "grouped_5x5_stride_3": (1, 12, 14, 71, 20, 5, 5, 4, {"padding": 3, "stride": (4, 3), "dilation": 2}),
+    "grouped_stride_3_large": (1, 4, 31, 600, 4, 3, 3, 2, {"padding": 1, "stride": 3}),
+    "depthwise_stride_3_large": (1, 2, 31, 1200, 2, 3, 3, 2, {"padding": 1, "stride": 3}),
     "depthwise_stride_5": (2, 3, 11, 33, 6, 3, 4, 3, {"padding": ((1, 0), (2, 3)), "stride": (2, 5)}),
     "depthwise_stride_6": (1, 5, 16, 131, 5, 5, 5, 5, {"padding": ((3, 5), (7, 6)), "stride": (3, 6), "dilation": (2, 3)}),
     "depthwise_stride_7": (3, 7, 30, 29, 7, 3, 3, 7, {"padding": 1, "stride": 7}),

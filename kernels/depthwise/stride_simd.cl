@@ -13,6 +13,7 @@
  *                        |                |                |
  *     sums       [v v v v v v v v][v v v v v v v v][v v v v v v v v]  --->  y [v v v v v v v v]
  *
+ * A strip goes down ROWS rows, so few that the first cache keeps what the next strip reads, too.
  * Columns beside the image are masked (lanes.clh), rows above and below it left out, and so are vectors with nothing of the image or of
  * no output: a strip at the right border has a few columns only.
  *
@@ -58,7 +59,7 @@ INLINE void make_strip(__global const real *p, const vec *tap, __global const re
 ITEM void item(__global const real *x, __global const real *w, __global const real *bias, __global const real *residual,
                __global real *y, const int oh0, const int oh1, const int c0, const int c1, const int n, const int C,
                const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL,
-               const acc_t act_a, const acc_t act_b) {
+               const int ROWS, const acc_t act_a, const acc_t act_b) {
   for (int c = c0; c < c1; c++) {
     __global const real *image = x + ((long)n * C + c) * IH * IW;
     for (int m = 0; m < M; m++) {
@@ -67,12 +68,13 @@ ITEM void item(__global const real *x, __global const real *w, __global const re
       if (HAS_BIAS) b = LOAD(bias, oc);
       vec tap[KH * SUMS];
       UNROLL for (int kh = 0; kh < KH; kh++) spread_taps(tap + kh * SUMS, w + (oc * KH + kh) * KW);
-      for (int ow = 0; ow < OW; ow += COLUMNS) {
-        strip_t s;
-        set_strip(&s, ow, IW, OW, PL);
-        const long at = (((long)n * C * M + oc) * OH + oh0) * OW + ow;
-        make_strip(image + s.iw0, tap, residual + at, y + at, &s, oh0, oh1, IH, IW, OW, PT, b, act_a, act_b);
-      }
+      for (int first = oh0; first < oh1; first += ROWS)
+        for (int ow = 0; ow < OW; ow += COLUMNS) {
+          strip_t s;
+          set_strip(&s, ow, IW, OW, PL);
+          const long at = (((long)n * C * M + oc) * OH + first) * OW + ow;
+          make_strip(image + s.iw0, tap, residual + at, y + at, &s, first, LESSER(first + ROWS, oh1), IH, IW, OW, PT, b, act_a, act_b);
+        }
     }
   }
 }
@@ -82,12 +84,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_stride_si
     __global const real *restrict x, __global const real *restrict w, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
     const int OH, const int OW, const int M, const int PT, const int PL, const int BANDS, const int CHANNELS,
-    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+    const int ROWS, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
   const int c0 = get_global_id(1) * CHANNELS;                /* 0 .. C-1 */
   const int c1 = LESSER(c0 + CHANNELS, C);
   const int n = get_global_id(2);                            /* 0 .. N-1 */
-  item(x, w, bias, residual, y, oh0, oh1, c0, c1, n, C, IH, IW, OH, OW, M, PT, PL, act_a, act_b);
+  item(x, w, bias, residual, y, oh0, oh1, c0, c1, n, C, IH, IW, OH, OW, M, PT, PL, ROWS, act_a, act_b);
 }

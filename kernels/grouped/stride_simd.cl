@@ -12,6 +12,7 @@
  *                             |                |                |                times taps of each of OC_BLOCK output channels
  *     sums            [v v v v v v v v][v v v v v v v v][v v v v v v v v]  --->  y [v v v v v v v v]      of each of them
  *
+ * A strip goes down ROWS rows, so few that the first cache keeps what the next strip reads, too.
  * Columns beside the image are masked (lanes.clh), rows above and below it left out, and so are vectors with nothing of the image or of
  * no output.
  *
@@ -65,30 +66,31 @@ INLINE void add_channels(vec sum[OC_BLOCK][SUMS], __global const real *p, __loca
 ITEM void item(__global const real *x, __global const real *w, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *taps, const int oh0, const int oh1, const int g, const int n, const int IC,
                const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
-               const int PL, const acc_t act_a, const acc_t act_b) {
+               const int PL, const int ROWS, const acc_t act_a, const acc_t act_b) {
   __global const real *image = x + ((long)n * IC + (long)g * ICG) * IH * IW;
   for (int oc = g * OCG; oc < (g + 1) * OCG; oc += OC_BLOCK) {
     const int some = LESSER((g + 1) * OCG - oc, OC_BLOCK);
     spread_filters(taps, w + (long)oc * ICG * KH * KW, some, ICG);
-    for (int ow = 0; ow < OW; ow += COLUMNS) {
-      strip_t s;
-      set_strip(&s, ow, IW, OW, PL);
-      for (int oh = oh0; oh < oh1; oh++) {
-        const int ih0 = oh * SH - PT; /* may lie above the image */
-        vec sum[OC_BLOCK][SUMS];
-        UNROLL for (int o = 0; o < OC_BLOCK; o++)
-          UNROLL for (int i = 0; i < SUMS; i++) sum[o][i] = VEC_OF(0);
-        add_channels(sum, image + (long)ih0 * IW + s.iw0, taps, &s, ih0, ICG, IH, IW);
-        UNROLL for (int o = 0; o < OC_BLOCK; o++)
-          if (o < some) {
-            const long at = (((long)n * OC + oc + o) * OH + oh) * OW + ow;
-            vec v = whole(sum[o], s.some);
-            if (HAS_BIAS) v += VEC_OF(LOAD(bias, oc + o));
-            if (HAS_RESIDUAL) v += LOAD_LANES(residual + at, s.inside);
-            STORE_LANES(y + at, activate_vec(v, act_a, act_b), s.inside);
-          }
+    for (int first = oh0; first < oh1; first += ROWS)
+      for (int ow = 0; ow < OW; ow += COLUMNS) {
+        strip_t s;
+        set_strip(&s, ow, IW, OW, PL);
+        for (int oh = first; oh < LESSER(first + ROWS, oh1); oh++) {
+          const int ih0 = oh * SH - PT; /* may lie above the image */
+          vec sum[OC_BLOCK][SUMS];
+          UNROLL for (int o = 0; o < OC_BLOCK; o++)
+            UNROLL for (int i = 0; i < SUMS; i++) sum[o][i] = VEC_OF(0);
+          add_channels(sum, image + (long)ih0 * IW + s.iw0, taps, &s, ih0, ICG, IH, IW);
+          UNROLL for (int o = 0; o < OC_BLOCK; o++)
+            if (o < some) {
+              const long at = (((long)n * OC + oc + o) * OH + oh) * OW + ow;
+              vec v = whole(sum[o], s.some);
+              if (HAS_BIAS) v += VEC_OF(LOAD(bias, oc + o));
+              if (HAS_RESIDUAL) v += LOAD_LANES(residual + at, s.inside);
+              STORE_LANES(y + at, activate_vec(v, act_a, act_b), s.inside);
+            }
+        }
       }
-    }
   }
 }
 WIDE_END
@@ -97,11 +99,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_stride_simd
     __global const real *restrict x, __global const real *restrict w, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict taps, const int IC, const int IH,
     const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL,
-    const int BANDS, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+    const int BANDS, const int ROWS, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int oh0 = (long)get_global_id(0) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(0) + 1) * OH / BANDS; /* first row behind it */
   const int g = get_global_id(1);                            /* 0 .. G-1 */
   const int n = get_global_id(2);                            /* 0 .. N-1 */
-  item(x, w, bias, residual, y, taps, oh0, oh1, g, n, IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, act_a, act_b);
+  item(x, w, bias, residual, y, taps, oh0, oh1, g, n, IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, ROWS, act_a, act_b);
 }

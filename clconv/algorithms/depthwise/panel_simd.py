@@ -84,4 +84,6 @@ class DepthwisePanelSimd(Algorithm):
         waste = round_up(p.OH, tile) / p.OH * round_up(p.OW, vec) / p.OW
         loads = places(tile, p.SH, p.KH, p.DH) / (tile * p.KH)  # vectors read per multiply-add
         copied = 8.0 * p.N * p.IC * p.IH * p.IW * (vec if one_by_one(p, device) or p.SW > 4 else 1)
+        if p.SW > 2:  # whole vectors of each of the columns' sequences, picked out of as many; measured
+            copied = max(copied, 20.0 * p.N * p.IC * p.IH * p.SW * round_up(p.OW, vec))
         return (p.flops * waste * (1 + loads) + copied) / (0.9 * device.driver_flops)

@@ -12,7 +12,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind, too_many_taps
-from clconv.algorithms.spread import across, far_apart, multiplied, reads, strips, vector
+from clconv.algorithms.spread import across, far_apart, multiplied, reads, rows, strips, vector
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Plan
@@ -59,6 +59,7 @@ class DepthwiseStrideSimd(Algorithm):
                 *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
                 Int(bands),
                 Int(channels),
+                Int(rows(p)),
                 *epilogue_arguments(p),
             ),
             global_size=(bands, ceil_div(p.IC, channels), p.N),

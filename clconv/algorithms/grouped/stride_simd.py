@@ -13,7 +13,7 @@ from clconv.algorithms.base import (
     size_arguments,
 )
 from clconv.algorithms.reasons import converted_slowly, not_nchw, other_kind, too_little_local, too_many_taps
-from clconv.algorithms.spread import across, far_apart, multiplied, reads, strips, vector
+from clconv.algorithms.spread import across, far_apart, multiplied, reads, rows, strips, vector
 from clconv.algorithms.wide import wide
 from clconv.device import DeviceInfo
 from clconv.plan import Int, Launch, Local, Plan
@@ -69,6 +69,7 @@ class GroupedStrideSimd(Algorithm):
                 Local(self._taps(p, device, block)),
                 *size_arguments(p, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
                 Int(bands),
+                Int(rows(p)),
                 *epilogue_arguments(p),
             ),
             global_size=(bands, p.G, p.N),
