@@ -143,7 +143,7 @@ def test_concats_that_begin_alike() -> None:
     ]
     proto = model(nodes, {"a": [*SHAPE], "b": [*SHAPE]}, list("efghi"))
     feeds = {"a": numbers(*SHAPE), "b": numbers(*SHAPE, seed=1)}
-    graph = chain_concats(specialise(graph_of(proto), {name: SHAPE for name in feeds}))
+    graph = chain_concats(specialise(graph_of(proto), dict.fromkeys(feeds, SHAPE)))
     read = ["".join(n.inputs) for n in graph.nodes]
     assert read == ["ab", "cc", "dd", "ab", "ba", "ab", "ga"]
     for y, want in zip(clconv.onnx.load(proto)(feeds), exact(proto, feeds), strict=True):
