@@ -70,7 +70,7 @@ def refusal(
         return f"the filter must be {offered}, it is {problem.KH}x{problem.KW}"
     apart = dilated and (problem.SH, problem.SW) == (1, 1)
     if problem.SH != problem.SW or problem.SH not in strides or not (apart or problem.dilation == (1, 1)):
-        alone = ", which it may be larger than with stride 1" if dilated else ""
+        alone = "; with stride 1 it may be more" if dilated else ""
         return f"the stride must be {' or '.join(map(str, strides))} both ways and the dilation 1{alone}"
     if problem.DH > problem.OH or problem.DW > problem.OW:
         return f"the dilation of {problem.DH} x {problem.DW} leaves one output in most rows or columns, which shares nothing"

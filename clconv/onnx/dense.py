@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from clconv.onnx.functions import UNARY
-from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
-from clconv.onnx.statistics import trains
+from clconv.onnx.graph import VIEWS, Array, Graph, Node, derived, without_dead
+from clconv.onnx.statistics import affine_of, trains
 
 _DENSE = ("Gemm", "MatMul")
-_VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 
 
 def fold_columns(graph: Graph) -> Graph:
@@ -32,14 +31,14 @@ def fold_columns(graph: Graph) -> Graph:
         source = node.input(0)
         at = place.get(source) if uses[source] == 1 else None
         if at is not None and node.op == "BatchNormalization" and source in rows and not trains(node):
-            affine = _affine(node, _columns(nodes[at], constants), constants)
+            affine = affine_of(node, _columns(nodes[at], constants), constants)
             if affine is not None:
                 nodes[at] = _scaled(nodes[at], node.output, constants, affine[0])
                 shift = derived(node.output, "shift")
                 constants[shift] = affine[1].astype(constants[nodes[at].inputs[1]].dtype)
                 node = Node("Add", (source, shift), node.outputs, {}, node.name)
                 folded += 1
-        elif at is not None and node.op in _VIEWS:
+        elif at is not None and node.op in VIEWS:
             place[node.output] = at
         elif _known_matrix(node, constants):
             place[node.output] = len(nodes)
@@ -80,16 +79,6 @@ def _row(value: Array | None, columns: int, dtype: str) -> Array | None:
     if value.size > 1 and value.shape[-1] != columns:
         return None
     return np.broadcast_to(value.astype(np.float64).reshape(-1), (columns,))
-
-
-def _affine(norm: Node, columns: int, constants: Mapping[str, Array]) -> tuple[Array, Array] | None:
-    """Return scale and shift of each column in float64, None if they are not constant."""
-    values = [constants.get(name) for name in norm.inputs[1:5]]
-    if any(v is None or v.shape != (columns,) for v in values):
-        return None
-    scale, shift, mean, variance = (np.asarray(v, np.float64) for v in values)
-    factor = scale / np.sqrt(variance + float(norm.get("epsilon", 1e-5)))
-    return factor, shift - mean * factor
 
 
 def _scaled(node: Node, output: str, constants: dict[str, Array], scale: Array) -> Node:

@@ -16,6 +16,10 @@ MARK = "\x1f"
 """In the names of values that passes make, and in none of a model's: ASCII's unit separator."""
 
 
+VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+"""Nodes that give another shape to the same elements in the same order."""
+
+
 def derived(name: str, what: str) -> str:
     """Return the name of a value that is made from, or for, another one; none of the model's has it."""
     return f"{name}{MARK}{what}"

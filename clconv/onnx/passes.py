@@ -15,7 +15,7 @@ import numpy as np
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.dense import add_rows, fold_columns
 from clconv.onnx.functions import UNARY, function_of
-from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
+from clconv.onnx.graph import VIEWS, Array, Graph, Node, derived, without_dead
 from clconv.onnx.group_norm import fuse_group_norm
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
@@ -23,13 +23,12 @@ from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.products import fuse_gelu, fuse_products
 from clconv.onnx.rewrite import chain_concats, normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
-from clconv.onnx.statistics import trains
+from clconv.onnx.statistics import affine_of, trains
 from clconv.onnx.trim import trim_filters
 from clconv.onnx.words import check_words
 
 Pass = Callable[[Graph], Graph]
 
-_VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _TAKES_ACTIVATION = (*_CONVOLUTIONS, "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization")
 
@@ -113,12 +112,7 @@ def _affine(node: Node, source: str, graph: Graph, conv: Node, constants: Mappin
     w = constants[conv.inputs[1]]
     channels = _channels(conv, w)
     if node.op == "BatchNormalization":
-        values = [graph.constant(name) for name in node.inputs[1:5]]
-        if any(v is None or v.shape != (channels,) for v in values):
-            return None
-        scale, bias, mean, variance = (np.asarray(v, np.float64) for v in values)
-        factor = scale / np.sqrt(variance + float(node.get("epsilon", 1e-5)))
-        return factor, bias - mean * factor
+        return affine_of(node, channels, graph.constants)
     other = graph.constant(node.inputs[1] if node.inputs[0] == source else node.inputs[0])
     numbers = None if other is None or other.dtype != w.dtype else _per_channel(other, channels, w.ndim)
     if numbers is None or (node.op == "Div" and not numbers.all()):
@@ -232,7 +226,7 @@ def drop_views(graph: Graph) -> Graph:
         return name
 
     for node in graph.nodes:
-        if node.op not in _VIEWS:
+        if node.op not in VIEWS:
             nodes.append(node)
             continue
         source = root(node.inputs[0])

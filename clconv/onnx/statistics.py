@@ -1,4 +1,7 @@
-"""Batch normalisation by the statistics of the batch itself, of constants: standardised weights are exported as that."""
+"""Batch normalisation in numbers: what a known one does to each channel, and that of constants by their own statistics.
+
+Standardised weights are exported as the latter.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from clconv.onnx.graph import Array, Node
+
+
+def affine_of(norm: Node, channels: int, constants: Mapping[str, Array]) -> tuple[Array, Array] | None:
+    """Return scale and shift of each channel in float64, None if they are not constant or do not fit."""
+    values = [constants.get(name) for name in norm.inputs[1:5]]
+    if any(v is None or v.shape != (channels,) for v in values):
+        return None
+    scale, shift, mean, variance = (np.asarray(v, np.float64) for v in values)
+    factor = scale / np.sqrt(variance + float(norm.get("epsilon", 1e-5)))
+    return factor, shift - mean * factor
 
 
 def trains(node: Node) -> bool:
