@@ -10,7 +10,12 @@ from clconv.errors import ShapeError
 
 ActivationLike: TypeAlias = "str | tuple[Any, ...] | Activation | None"
 
-ACTIVATIONS = ("identity", "relu", "relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "leaky_relu", "clip")
+ACTIVATIONS = (
+    *("identity", "relu", "relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "leaky_relu", "clip"),
+    *("gelu", "gelu_tanh"),
+)
+"""In the order of kernels/include/epilogue.clh."""
+
 _PARAMETERS = {"leaky_relu": 1, "clip": 2}
 
 

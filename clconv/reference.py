@@ -6,6 +6,7 @@ any order errs by at most about ``K * eps`` times the sum of the absolute produc
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from clconv.problem import EPS, ConvProblem
 
 Array = np.ndarray[Any, Any]
 
-_SLOPE = {"hardswish": 1.5, "silu": 1.1}  # largest slope of an activation; 1 for the others
+_SLOPE = {"hardswish": 1.5, "silu": 1.1, "gelu": 1.13, "gelu_tanh": 1.13}  # largest slope of an activation; 1 for the others
 _TINY = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-126, "float64": 2.0**-1022}
 
 
@@ -53,6 +54,9 @@ def convolve(problem: ConvProblem, x: Array, w: Array) -> Array:
 def activate(v: Array, activation: Activation) -> Array:
     """Return an activation of float64 values."""
     kind, a, b = activation.kind, activation.a, activation.b
+    if kind == "gelu":
+        normal: Array = 1 + np.array([math.erf(u) for u in (v * math.sqrt(0.5)).flat]).reshape(v.shape)
+        return 0.5 * v * normal
     sixth: Array = np.clip(v + 3, 0, 6) / 6
     sigmoid: Array = 0.5 * (1 + np.tanh(0.5 * v))
     results: dict[str, Array] = {
@@ -66,6 +70,7 @@ def activate(v: Array, activation: Activation) -> Array:
         "hardsigmoid": sixth,
         "leaky_relu": np.where(v < 0, a * v, v),
         "clip": np.clip(v, a, b),
+        "gelu_tanh": 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
     }
     return results[kind]
 
@@ -122,4 +127,4 @@ def error_bound(
     return total
 
 
-_ROUNDED = ("sigmoid", "tanh", "silu", "hardswish", "hardsigmoid")
+_ROUNDED = ("sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "gelu", "gelu_tanh")

@@ -102,6 +102,8 @@ EPILOGUES: tuple[dict[str, Any], ...] = (
     {"bias": True, "activation": "tanh"},
     {"activation": "relu6"},
     {"bias": True, "activation": "hardsigmoid"},
+    {"bias": True, "activation": "gelu"},
+    {"residual": True, "activation": "gelu_tanh"},
 )
 
 SMALL = (

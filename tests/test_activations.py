@@ -21,6 +21,7 @@ Array = NDArray[Any]
 
 ACTIVATIONS = (
     "relu", "relu6", ("clip", -1, 1), "hardswish", "hardsigmoid", "sigmoid", "tanh", "silu", ("leaky_relu", 0.1),
+    "gelu", "gelu_tanh",
 )  # fmt: skip
 
 
@@ -77,7 +78,8 @@ def test_curves(activation: str, of: Callable[[Array], Array], units: int, layou
 def test_curves_are_computed_in_the_widest_vectors() -> None:
     """But in double precision, where they are the driver's."""
     device = DeviceInfo("made up", "Portable Computing Language", avx512=True)
-    for dtype, activation, as_wide in (("float32", "silu", True), ("float64", "silu", False), ("float64", "relu", True)):
+    cases = (("float32", "silu", True), ("float64", "silu", False), ("float64", "gelu", False), ("float64", "relu", True))
+    for dtype, activation, as_wide in cases:
         assert wide(problem_of("odd_channels", dtype=dtype, activation=activation), device) == as_wide
 
 

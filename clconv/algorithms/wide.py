@@ -5,7 +5,7 @@ from __future__ import annotations
 from clconv.device import DeviceInfo
 from clconv.problem import ConvProblem
 
-_BUILT_IN = ("sigmoid", "tanh", "silu")
+_BUILT_IN = ("sigmoid", "tanh", "silu", "gelu", "gelu_tanh")
 """Activations that call a built-in function of vectors in double precision, which a function with AVX-512 cannot."""
 
 

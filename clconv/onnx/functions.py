@@ -9,8 +9,6 @@ from clconv.onnx.graph import Graph, Node
 
 FUNCTIONS = (
     *ACTIVATIONS,
-    "gelu",
-    "gelu_tanh",
     "hardsigmoid_ab",
     "elu",
     "swish_a",
@@ -34,7 +32,7 @@ FUNCTIONS = (
     "sin",
     "cos",
 )
-"""In the order of kernels/network/function.clh; the first ten are those of include/epilogue.clh."""
+"""In the order of kernels/network/function.clh; the first twelve are those of include/epilogue.clh."""
 
 _PLAIN = {
     "Relu": "relu",

@@ -27,7 +27,7 @@ def test_the_mean_and_the_maximum_of_nothing(spec: onnx.NodeProto, value: float)
     np.testing.assert_array_equal(clconv.onnx.load(proto)(numbers(1, 3, 0, 5)), np.full(shape, value))
 
 
-@pytest.mark.parametrize("activation", ["Relu", "Gelu"])
+@pytest.mark.parametrize("activation", ["Relu", "Gelu", "Elu"])
 def test_products_over_no_elements_are_their_shift(activation: str) -> None:
     b, c = np.empty((0, 4), np.float32), numbers(4)
     x = np.empty((2, 0), np.float32)

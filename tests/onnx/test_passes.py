@@ -262,10 +262,10 @@ def test_fuse_residual_leaves_alone_what_it_would_break() -> None:
     check_same(doubled, x=X)
 
 
-@pytest.mark.parametrize("activation", ["Relu", "Gelu"])
+@pytest.mark.parametrize("activation", ["Relu", "Gelu", "Elu"])
 @pytest.mark.parametrize("product", ["Gemm", "MatMul"])
 def test_an_activation_behind_a_product_with_a_constant(product: str, activation: str) -> None:
-    """Relu is computed with the product, Gelu by itself."""
+    """Relu and Gelu are computed with the product, Elu by itself."""
     w = numbers(6, 11)
     first = node("Gemm", "a w k", "p") if product == "Gemm" else node("MatMul", "a w", "p")
     proto = model([first, node(activation, "p", "y")], {"a": [3, 6]}, ["y"], {"w": w, "k": numbers(11, seed=3)}, opset=20)
@@ -277,8 +277,17 @@ def test_fuse_activation_leaves_alone_a_value_that_others_read() -> None:
     through_view.graph.output.append(onnx.helper.make_tensor_value_info("f", onnx.TensorProto.FLOAT, ["N", 378]))
     assert "Relu" in ops(passes.run(known(through_view, x=(2, 4, 7, 9)), passes.AFTER))
     check_same(through_view, x=X)
-    gelu = conv_model(node("Gelu", "c", "y"), opset=20)
-    assert ops(passes.run(known(gelu, x=(2, 4, 7, 9)), passes.AFTER)) == ["Conv", "Gelu"]
+    elu = conv_model(node("Elu", "c", "y"))
+    assert ops(passes.run(known(elu, x=(2, 4, 7, 9)), passes.AFTER)) == ["Conv", "Elu"]
+    check_same(elu, x=X)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_fuse_activation_takes_gelu(approximate: str) -> None:
+    gelu = conv_model(node("Gelu", "c", "y", approximate=approximate), opset=20)
+    graph = passes.run(known(gelu, x=(2, 4, 7, 9)), passes.AFTER)
+    assert ops(graph) == ["Conv"]
+    assert graph.nodes[0].get("activation").kind == {"none": "gelu", "tanh": "gelu_tanh"}[approximate]
     check_same(gelu, x=X)
 
 
