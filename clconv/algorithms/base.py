@@ -19,6 +19,9 @@ SHORT = 25e-6
 """Predicted seconds below which a unit gets two work-items instead of eight where one thread runs them all: handing them out
 takes longer than it gains. Threads that are woken need the eight, for one of them may wake long after the other."""
 
+FAR = 16 << 20
+"""Bytes of tensors that pass through memory in each call: more than caches hold beside all else."""
+
 NEAR = 4 << 20
 """Bytes that a compute unit's share of the third cache holds."""
 
@@ -107,6 +110,11 @@ def ahead(
     if not 1 < pixels <= FEW_PIXELS or block_bytes > room:
         return ("AHEAD", 0)
     return ("AHEAD", 2 if size[0] > 1 and size[1] > device.compute_units and blocks_item * block_bytes <= room else 1)
+
+
+def far(problem: ConvProblem, device: DeviceInfo) -> bool:
+    """Tell whether images and results pass through memory, so that pixels are worth asking for ahead of their use."""
+    return device.is_cpu and problem.bytes > FAR
 
 
 def epilogue_arguments(problem: ConvProblem) -> tuple[Argument, ...]:

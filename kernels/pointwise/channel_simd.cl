@@ -33,7 +33,8 @@
  * padding: for 16-bit elements, which would be converted again and again, and for images with padding.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); PXB (pixels of a tile, even), OCV
- * (its vectors of output channels); PXB*OCV vector registers hold the tile; AHEAD, see prefetch.clh.
+ * (its vectors of output channels); PXB*OCV vector registers hold the tile; AHEAD, FAR (1: N H W C
+ * without PANEL and stride), see prefetch.clh.
  */
 #include "include/wide.clh"
 
@@ -41,8 +42,8 @@
 #include "include/vector.clh"
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
-#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(PANEL)
-#error "NHWC, PXB, OCV, SH, SW and PANEL must be set by the plan"
+#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(PANEL) || !defined(FAR)
+#error "NHWC, PXB, OCV, SH, SW, PANEL and FAR must be set by the plan"
 #endif
 
 #define STRIDED (!PANEL && (SH != 1 || SW != 1)) /* pixels of a tile have no one distance */
@@ -109,10 +110,16 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       }
 #endif
       const long at = out + (NHWC ? (long)t * OC : t);
-      const ahead_t ahead = ahead_of((long)passes.next * IC * OCB, IC, OCB, passes.turn + t / PXB, passes.turns);
+      ahead_t ahead = ahead_of((long)passes.next * IC * OCB, IC, OCB, passes.turn + t / PXB, passes.turns);
+      if (FAR) {
+        ahead.stride = (PXB + b1 - b0 - 1) / (b1 - b0);
+        ahead.pixels = x + (q0 + pixels + t) * pixel_step + (b - b0) * IC * ahead.stride;
+      }
 #define TILE(SIZE)                                                                                                  \
   tile(SIZE, some, first, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
-      if (NHWC && HAS_RESIDUAL) ask_tile(PXB, residual + at, y + at, oc, OC);
+#if NHWC && (HAS_RESIDUAL || FAR)
+      ask_tile(PXB, residual + at, y + at, oc, OC);
+#endif
       if (some > PXB / 2) TILE(PXB);
       else if (some > 1) TILE(PXB / 2);
       else TILE(1);

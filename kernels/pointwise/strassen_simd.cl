@@ -31,7 +31,8 @@
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; IN_PLACE (1: N H W C without stride, whole vectors in
  * half of IC, and pointers to local memory may be cast to global ones, as on PoCL's CPUs); PXB, PXS (pixels of a tile's half, PXS < PXB),
- * OCV (its vectors of output channels); PXB*OCV vector registers hold the sums; AHEAD, see prefetch.clh.
+ * OCV (its vectors of output channels); PXB*OCV vector registers hold the sums; AHEAD, FAR (1: IN_PLACE),
+ * see prefetch.clh.
  */
 #include "include/wide.clh"
 
@@ -40,8 +41,8 @@
 #include "include/lanes.clh"
 #include "include/epilogue.clh"
 
-#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(IN_PLACE)
-#error "NHWC, PXB, OCV, SH, SW and IN_PLACE must be set by the plan"
+#if !defined(NHWC) || !defined(PXB) || !defined(OCV) || !defined(SH) || !defined(SW) || !defined(IN_PLACE) || !defined(FAR)
+#error "NHWC, PXB, OCV, SH, SW, IN_PLACE and FAR must be set by the plan"
 #endif
 
 typedef __local const acc_t *pixels_t;
@@ -52,7 +53,7 @@ typedef __global const acc_t *quarter_t;
 typedef pixels_t quarter_t;
 #define QUARTER(COPY, X) (COPY)
 #endif
-#define ASK_OUTPUTS (NHWC && HAS_RESIDUAL)
+#define ASK_OUTPUTS (NHWC && (HAS_RESIDUAL || FAR))
 #include "include/pixel_tile.clh"
 #include "include/strassen_tile.clh"
 #if !NHWC
@@ -171,7 +172,11 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       const quarter_t a11 = QUARTER(a + A11 * step, x + (long)p0 * IC), a12 = QUARTER(a + A12 * step, a11 + ICH);
       const quarter_t a22 = QUARTER(a + A22 * step, a12 + (long)size * IC);
       const long at = out + (NHWC ? (long)(p0 - first) * OC : 0);
-      const ahead_t ahead = ahead_of((long)passes.next * STEPS * ICH * OCB, STEPS * ICH, OCB, passes.turn + t - t0, passes.turns);
+      ahead_t ahead = ahead_of((long)passes.next * STEPS * ICH * OCB, STEPS * ICH, OCB, passes.turn + t - t0, passes.turns);
+      if (FAR) {
+        ahead.stride = (4 * PXB + STEPS * (b1 - b0) - 1) / (STEPS * (b1 - b0));
+        ahead.pixels = x + (long)(p0 + all) * IC + (b - b0) * STEPS * ICH * ahead.stride;
+      }
 #define QUARTERS(SIZE)                                                                                                       \
   quarters(SIZE, P - p0, a11, a12, a22, whole ? IC : row, a + RAW * step, row, step, channel, w, ahead,         \
            sums + (p0 - first) * OCB, partner, bias, residual + at, y + at, ICH, oc, OCH, OC, act_a, act_b)

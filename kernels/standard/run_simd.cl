@@ -95,6 +95,10 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
         const int ow = GREATER(LESSER(t, OW - PXB), 0);
         __local const acc_t *window = panel + (oh - oh0) * SH * PITCH + ow * (SW * CHANNELS);
         __global const acc_t *w = packed + (long)b * (CHANNELS * KH * KW * OCB);
+        const long to = ((long)oh * OW + ow) * OC;
+#if HAS_RESIDUAL || FAR
+        ask_tile(some, residual + to, y + to, b * OCB, OC);
+#endif
         vec acc[PXB][OCV];
         no_pixels(acc, PXB);
         for (int kh = 0; kh < KH; kh++, window += DH * PITCH, w += KW * OCB) {
@@ -110,7 +114,6 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
             }
           }
         }
-        const long to = ((long)oh * OW + ow) * OC;
         finish_tile(acc, PXB, some, panel, bias, residual + to, y + to, b * OCB, OC, act_a, act_b);
       }
 }

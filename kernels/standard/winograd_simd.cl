@@ -17,7 +17,7 @@
  *                                          U read in order       the tiles of that block while M is in the cache
  *
  * V and M stay in local memory, that is in the second-level cache of a CPU. Where V is too large or the tiles too few to share among
- * the compute units, FUSED is 0: winograd_input writes V to global memory first, and winograd_output does the rest.
+ * the compute units, FUSED is 0: winograd_input writes V of some runs to global memory first, and winograd_output does the rest of these.
  *
  * x, y, residual   N C H W, or N H W C        (macro NHWC)
  * w                OC ICG TAPS TAPS, or TAPS TAPS ICG OC
@@ -258,35 +258,38 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
 
 #else
 
-/* Work-items: (run of tiles, block of VEC input channels, group). */
+/* V of a run, in elements. */
+static inline long v_size(const long tiles, const int RUNS, const int ICG) {
+  return (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + RUNS - 1) / RUNS));
+}
+
+/* Work-items: (run of tiles, from RUN0 on, block of VEC input channels, group). v: of these runs. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(
     __global const real *restrict x, __global acc_t *restrict v, __local acc_t *strip, const int IC, const int IH, const int IW,
     const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const int TY,
-    const int TX, const int IMAGES BELL_PARAMETERS) {
+    const int TX, const int IMAGES, const int RUN0, const int RUNS BELL_PARAMETERS) {
   RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int b = get_global_id(1), g = get_global_id(2);
-  const long tiles = (long)IMAGES * TY * TX, runs = get_global_size(0), run = get_global_id(0);
-  const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
-  const long size = (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + runs - 1) / runs)); /* of V of a run */
-  input_run(x, strip, v + (g * runs + run) * size, s, g, first, last, b, b + 1);
+  const long tiles = (long)IMAGES * TY * TX, run = RUN0 + get_global_id(0), place = g * get_global_size(0) + get_global_id(0);
+  const long first = run * tiles / RUNS, last = (run + 1) * tiles / RUNS;
+  input_run(x, strip, v + place * v_size(tiles, RUNS, ICG), s, g, first, last, b, b + 1);
 }
 
-/* Work-items: (run of tiles, share of the output channels, group). */
+/* Work-items: (run of tiles, from RUN0 on, share of the output channels, group). v: of these runs. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
     __global const acc_t *restrict v, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *m, __local acc_t *strip, const int IC,
     const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
-    const int PL, const int TY, const int TX, const int IMAGES, const int panel_blocks, const acc_t act_a, const acc_t act_b
-    BELL_PARAMETERS) {
+    const int PL, const int TY, const int TX, const int IMAGES, const int RUN0, const int RUNS, const int panel_blocks,
+    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
-  const long tiles = (long)IMAGES * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
-  const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
-  const long size = (long)FREQUENCIES * slab_of((ICG + VEC - 1) / VEC * VEC * (int)((tiles + runs - 1) / runs)); /* of V of a run */
+  const long tiles = (long)IMAGES * TY * TX, run = RUN0 + get_global_id(0), place = g * get_global_size(0) + get_global_id(0);
+  const long first = run * tiles / RUNS, last = (run + 1) * tiles / RUNS, share = get_global_id(1);
   const int Q = panels_of(OCG, panel_blocks);
-  output_run(u, v + (g * runs + run) * size, m, strip, bias, residual, y, s, g, first, last, share * Q / shares,
+  output_run(u, v + place * v_size(tiles, RUNS, ICG), m, strip, bias, residual, y, s, g, first, last, share * Q / shares,
              (share + 1) * Q / shares, panel_blocks, act_a, act_b);
 }
 

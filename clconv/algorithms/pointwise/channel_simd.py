@@ -10,6 +10,7 @@ from clconv.algorithms.base import (
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    far,
     fastest_first,
     round_up,
     size_arguments,
@@ -27,10 +28,6 @@ LARGE_L2 = 1 << 20
 """Bytes of a second cache that gives the lines of an image in N C H W at the pace at which tiles of 6 pixels multiply, if one
 work-item takes all. Measured with AVX2 on cores of 2 MiB, 1024 to 2048 channels at 7 x 7; Zen 3's, of 512 KiB, take 1.35 times
 as long."""
-
-FAR = 16 << 20
-"""Bytes of tensors that pass through memory in each call, where fewer products gain nothing. Measured on two Zen 5 cores:
-64 to 256 channels at 56 x 56, eight images in N H W C, take 1.72 ms, by Strassen's product 2.19; one image 0.208 and 0.199."""
 
 
 class ChannelSimd(Algorithm):
@@ -100,6 +97,7 @@ class ChannelSimd(Algorithm):
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(avx512))),
                 ahead(p, device, packing.bytes // blocks, size, blocks_item),
+                ("FAR", int(nhwc and not panel and p.stride == (1, 1) and far(p, device))),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
@@ -123,7 +121,7 @@ class ChannelSimd(Algorithm):
         if not nhwc and pixels < 56 and not fed:
             multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
         if device.moves_beside:
-            if p.bytes <= FAR:
+            if not far(p, device):  # or fewer products gain nothing, measured without asking for what is far
                 multiply *= 1.1 if not nhwc else 1.06  # measured; Strassen's additions come in behind the arithmetic
         elif not nhwc and device.full_avx512:
             multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic

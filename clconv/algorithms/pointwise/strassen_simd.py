@@ -12,6 +12,7 @@ from clconv.algorithms.base import (
     ceil_div,
     common_macros,
     epilogue_arguments,
+    far,
     fastest_first,
     round_up,
     size_arguments,
@@ -126,13 +127,15 @@ class StrassenSimd(Algorithm):
         )
         size = (ceil_div(tiles, tiles_item), ceil_div(tile.blocks, blocks_item), images)
         packing = pack_strassen(p, device, tile.oc_block)
+        in_place = _in_place(p, device, tile)
         launch = Launch(
             kernel=self.kernel,
             entry="pointwise_strassen",
             macros=(
                 *common_macros(p, device),
                 *tile.macros,
-                ("IN_PLACE", int(_in_place(p, device, tile))),
+                ("IN_PLACE", int(in_place)),
+                ("FAR", int(in_place and far(p, device))),
                 ahead(p, device, packing.bytes // tile.blocks, size, blocks_item),
             ),
             arguments=(

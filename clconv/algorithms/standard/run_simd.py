@@ -11,6 +11,7 @@ from clconv.algorithms.base import (
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    far,
     fastest_first,
     rounds,
     size_arguments,
@@ -63,7 +64,7 @@ class RunSimd(Algorithm):
             macros=(
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", VECTORS), ("CHANNELS", p.IC), ("PLANES", 0)),
-                *(("AVX512", int(avx512)), ("AHEAD", 0)),
+                *(("AVX512", int(avx512)), ("AHEAD", 0), ("FAR", int(far(p, device)))),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", Local(_panel(p, tile, item_rows))),

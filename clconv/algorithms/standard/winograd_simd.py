@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,6 +40,10 @@ FAR_FILTER = 16 << 20
 26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28. With AVX-512
 the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 38 MB take 0.9 to 1.1 ms there by F(4x4), 17 MB
 0.85 to 1 by F(2x2): a quarter of the pace tells them apart."""
+
+NEAR_V = 1 << 20
+"""Bytes of V for each compute unit that are written before they are read. Measured on two Zen 4 cores, eight images in N H W C,
+256 channels at 56 x 56: 44 ms with all of V, 38 with 4 MiB, 37 with 2 and 1; the convolutions of VGG-16: 385, 345, 342 and 340 ms."""
 
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
@@ -170,6 +175,13 @@ def slab_bytes(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> 
     return v, frequencies * size * _slab(most * oc_block, oc_block)
 
 
+def runs_at_once(problem: ConvProblem, device: DeviceInfo, blocking: Blocking) -> int:
+    """Return of how many runs V is written before it is read: few enough for it to stay near, and as many as units want."""
+    bytes_of_run = problem.G * slab_bytes(problem, device, blocking)[0]
+    even = ceil_div(device.compute_units, math.gcd(device.compute_units, blocking.shares * problem.G))
+    return min(blocking.runs, even * max(1, NEAR_V * device.compute_units // (bytes_of_run * even)))
+
+
 def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     """Predict the clock cycles of one call.
 
@@ -267,10 +279,16 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         launches = (Launch(kernel, "winograd_fused", macros, (*buffers, *sizes, *last), work, one),)
     else:
         buffers = ("scratch0", "packed", "bias", "residual", "y", m_bytes, strip)
-        launches = (
-            Launch(kernel, "winograd_input", macros, ("x", "scratch0", strip, *sizes), (blocking.runs, icb, problem.G), one),
-            Launch(kernel, "winograd_output", macros, (*buffers, *sizes, *last), work, one),
-        )
+        at_once = runs_at_once(problem, device, blocking)
+        pairs = []
+        for run in range(0, blocking.runs, at_once):
+            count = min(at_once, blocking.runs - run)
+            these = (*sizes, Int(run), Int(blocking.runs))
+            pairs += [
+                Launch(kernel, "winograd_input", macros, ("x", "scratch0", strip, *these), (count, icb, problem.G), one),
+                Launch(kernel, "winograd_output", macros, (*buffers, *these, *last), (count, *work[1:]), one),
+            ]
+        launches = tuple(pairs)
     pack = Launch(
         kernel,
         "winograd_filter",
@@ -284,7 +302,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         problem=problem,
         launches=launches,
         packing=Packing(pack, problem.G * frequencies * icb * vec * ocb * oc_block * size),
-        scratch_bytes=() if blocking.fused else (problem.G * blocking.runs * slab_bytes(problem, device, blocking)[0],),
+        scratch_bytes=() if blocking.fused else (problem.G * at_once * slab_bytes(problem, device, blocking)[0],),
         tile=f"F({tile}x{tile}, {problem.KH}x{problem.KW}); runs: {blocking.runs} of {most} tiles; shares: {blocking.shares}; "
         f"blocks a panel: {blocking.panel_blocks}{'' if blocking.fused else '; two steps'}",
         seconds=seconds,
