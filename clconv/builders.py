@@ -1,4 +1,4 @@
-"""Programs of a network, built by several processes at once.
+"""Programs of a network, or of a convolution for many shapes, built by several processes at once.
 
 PoCL builds one program at a time in a process, whatever its threads, and takes 0.2 to 1 s for each; a network has some twenty
 of them. So other processes of this Python build them first, when several are unknown, and leave them where

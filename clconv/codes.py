@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from clconv import processor
 from clconv.device import DeviceInfo
-from clconv.plan import Launch
+from clconv.plan import Launch, Plan
 
 _DRIVERS = ("3.0",)  # whose compiled kernels are known to be called as persistent.cl does
 
@@ -43,6 +43,12 @@ def told(launch: Launch, device: DeviceInfo) -> Launch:
     Those that pack filters as well: they share a program with those that read them, and a crew packs for ``conv2d``.
     """
     return addressed(launch) if helps(device) else launch
+
+
+def launches_of(plan: Plan, device: DeviceInfo) -> list[Launch]:
+    """Return all kernels of a plan as they are built: those of each call, and that of each filter."""
+    launches = plan.launches if plan.packing is None else (*plan.launches, plan.packing.launch)
+    return [told(launch, device) for launch in launches]
 
 
 def code_beside(beside: int, entry: str) -> int:

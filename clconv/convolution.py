@@ -14,13 +14,15 @@ import pyopencl as cl
 from clconv.activation import ActivationLike
 from clconv.arguments import MOST, Padding, Size, read_integer, read_padding, read_pair
 from clconv.buffers import address_of, allocate, copied
+from clconv.builders import build_ahead
+from clconv.codes import launches_of
 from clconv.discovery import beside, default_queue
 from clconv.errors import ShapeError
 from clconv.executable import Executable
 from clconv.explain import Explanation, explain
 from clconv.fork import require_own_process
 from clconv.invoke import Repeated, RepeatedOnDevice, empty_like_input, run_device, run_numpy
-from clconv.plan import Plan
+from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
 from clconv.runtime import Runtime, place, runtime_of
 from clconv.select import Limits, batch_parts, select
@@ -214,6 +216,43 @@ class Convolution:
             self.problem(x_shape, residual=residual), runtime.info, self.limits, beside=beside(self.queue) is not None
         )
 
+    def prepare(self, *x_shapes: Sequence[SupportsIndex], residual: bool = False, device_arrays: bool = False) -> None:
+        """Plan, compile and pack for inputs of these shapes, so that calls with them find all of it ready.
+
+        The first call with a shape does the same for it. Several programs are compiled at once, and kept for other processes.
+
+        Parameters
+        ----------
+        *x_shapes : sequence of int
+        residual : bool
+            Whether residuals will be passed.
+        device_arrays : bool
+            Whether inputs will be device arrays, not NumPy's.
+
+        Raises
+        ------
+        ShapeError, UnsupportedError, DeviceError, KernelBuildError
+            As a call; then none of the shapes is prepared, or those before the one that fails.
+
+        Examples
+        --------
+        >>> import numpy as np, clconv
+        >>> conv = clconv.Convolution(np.ones((8, 4, 3, 3), "f"), padding=1)
+        >>> conv.prepare((1, 4, 56, 56), (8, 4, 28, 28))
+        """
+        require_own_process()
+        problems = [self.problem(shape, residual=residual) for shape in x_shapes]
+        wanted: dict[Runtime, list[Launch]] = {}
+        for problem in problems:
+            _, plans, queue = self._planned(problem, on_host=not device_arrays)
+            runtime = runtime_of(queue)
+            launches = wanted.setdefault(runtime, [])
+            launches += (launch for plan in plans.values() for launch in launches_of(plan, runtime.info))
+        for runtime, launches in wanted.items():
+            build_ahead(runtime.programs, launches)
+        for problem in problems:
+            self._make_ready(problem.x_shape, residual, on_host=not device_arrays)
+
     @overload
     def __call__(self, x: NDArray[Element], out: Tensor = None, residual: Tensor = None) -> NDArray[Element]: ...
     @overload
@@ -304,14 +343,18 @@ class Convolution:
             key = (problem.x_shape, residual, on_host)
             ready = self._ready.get(key)
             if ready is None:
-                cut = batch_parts(problem, self._runtime.info) if problem.N else []
-                plans = {count: self._plan(problem.with_batch(count)) for _, count in cut}
-                queue = place(plans.values(), self.queue) if on_host else self.queue
+                cut, plans, queue = self._planned(problem, on_host)
                 made = {count: self._build(plan, queue) for count, plan in plans.items()}
                 parts = tuple((start, count, *made[count]) for start, count in cut)
                 together = together_of(*parts[0][2:], queue, self.queue) if on_host and len(parts) == 1 else None
                 ready = self._ready[key] = _Ready(problem, queue, parts, together)
         return ready
+
+    def _planned(self, problem: ConvProblem, on_host: bool) -> tuple[list[tuple[int, int]], dict[int, Plan], cl.CommandQueue]:
+        """Return the parts of a batch, first image and count, the plan for each count, and the queue that they go to."""
+        cut = batch_parts(problem, self._runtime.info) if problem.N else []
+        plans = {count: self._plan(problem.with_batch(count)) for _, count in cut}
+        return cut, plans, place(plans.values(), self.queue) if on_host else self.queue
 
     def _plan(self, problem: ConvProblem) -> Plan:
         return select(problem, self._runtime.info, self.limits, recall).plan

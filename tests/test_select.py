@@ -301,9 +301,9 @@ def test_winograd_s_pixels_at_work_stay_in_the_third_cache() -> None:
     device = replace(CPU, l2_bytes=512 << 10, local_mem_bytes=512 << 10)
     problem = parse("3x3 512->512 @28 pad 1 batch 8 nhwc")
     plan = WinogradSimd().plans(problem, device)[0]
-    runs, shares, _ = plan.launches[-1].global_size
-    live = plan.workspace / runs * min(runs, -(-device.compute_units // shares))
-    assert plan.workspace > NEAR * device.compute_units >= live
+    runs = [launch.global_size[0] for launch in plan.launches if launch.entry == "winograd_output"]
+    all_pixels = plan.workspace / runs[0] * sum(runs)
+    assert all_pixels > NEAR * device.compute_units >= plan.workspace
 
 
 def test_groups_of_large_images_are_not_read_one_after_the_other() -> None:

@@ -109,9 +109,11 @@ class DepthwisePixelSimd(Algorithm):
         compute = p.flops * waste * (0.9 + 0.6 * loads) / device.driver_flops
         if not avx512:
             compute *= 1.7 if height * width <= 8 else 2.4  # measured; large tiles have no registers for taps
-        elif device.moves_beside:
-            apart = p.IC * p.itemsize
-            lines = pixels * (apart & -apart) / WAY  # of a tile in a set
+        apart = p.IC * p.itemsize
+        lines = pixels * (apart & -apart) / WAY  # of a tile in a set
+        if avx512 and not device.full_avx512 and p.SW > 1 and lines > LINES_SET:
+            compute *= min(2.45, 1 + (lines - LINES_SET) / 25)  # measured on two Zen 4 cores
+        if avx512 and device.moves_beside:
             if p.SW > 1 and lines > LINES_SET:
                 near = p.bytes <= device.l2_bytes * device.compute_units
                 compute *= 1.35 + (lines - LINES_SET) / 44 if near else 1.15 + (lines - LINES_SET) / 13

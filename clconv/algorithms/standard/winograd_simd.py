@@ -39,11 +39,12 @@ FAR_FILTER = 16 << 20
 """Bytes of U that come from memory in each call, at half the pace. Measured with AVX2, on 512 channels at 14 x 14, stride 2:
 26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28. With AVX-512
 the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 38 MB take 0.9 to 1.1 ms there by F(4x4), 17 MB
-0.85 to 1 by F(2x2): a quarter of the pace tells them apart."""
+0.85 to 1 by F(2x2): a quarter of the pace tells them apart. On two Zen 4 cores the model holds for 38 MB with stride 1;
+26 MB with stride 2 take 0.99 to 1.07 ms, direct convolution 0.93."""
 
 NEAR_V = 1 << 20
 """Bytes of V for each compute unit that are written before they are read. Measured on two Zen 4 cores, eight images in N H W C,
-256 channels at 56 x 56: 44 ms with all of V, 38 with 4 MiB, 37 with 2 and 1; the convolutions of VGG-16: 385, 345, 342 and 340 ms."""
+256 channels at 56 x 56: 44 ms with all of V, 38 with 4 MiB, 37 with 2 and 1; VGG-16: 385, 345, 342 and 340 ms."""
 
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
@@ -206,7 +207,8 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     # U comes from beyond the second-level cache.
     block = 4 * frequencies * vectors * vec * ic_blocks * vec  # bytes of it, for a block of output channels
     stream = block * share / (14 if device.moves_beside and p.G == 1 else 8.5 if device.full_avx512 else 10)
-    if (device.moves_beside or not device.avx512) and block * p.G * oc_blocks > FAR_FILTER:
+    waits = device.moves_beside or not device.avx512 or (p.SH > 1 and not device.full_avx512)
+    if waits and block * p.G * oc_blocks > FAR_FILTER:
         stream *= 4 if device.moves_beside and p.SH == 1 else 2
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * vectors * most
     transform = 1.6 * frequencies * ic_blocks * most
