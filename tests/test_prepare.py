@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyopencl as cl
 import pyopencl.array as cla
@@ -19,11 +17,6 @@ W = np.random.default_rng(0).standard_normal((24, 16, 3, 3)).astype("f")
 
 def image(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape).astype("f")
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLCONV_CACHE", str(tmp_path))
 
 
 @pytest.mark.parametrize("device_arrays", [False, True])
@@ -46,7 +39,6 @@ def test_calls_build_nothing(
         np.testing.assert_array_equal(got, y)
 
 
-@pytest.mark.usefixtures("empty_cache")
 def test_programs_are_asked_for_at_once(queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of all shapes and of the filter, in one go, before the first of them is built here."""
     asked: list[set[str]] = []

@@ -93,7 +93,8 @@ ITEM void cut_vector(__global const real *p, __global const acc_t *w, __global c
        act_b);
 }
 
-/* Whether vectors of y lie ahead of those of x in the bits of an address that are compared, and overlap two of them, or are the next ones. */
+/* Whether vectors of y lie ahead of those of x in the bits of an address that are compared, and overlap two of them, or are one of the
+ * next two. */
 INLINE bool stores_are_ahead(__global const real *x, __global const real *y, const int C) {
   const int pixel = C * (int)sizeof(real), same = LESSER(pixel & -pixel, 4096); /* bits below agree for all pixels */
   const int distance = (int)((size_t)y - (size_t)x) & (same - 1);
