@@ -79,6 +79,11 @@ class DeviceInfo:
         """Whether the driver is PoCL."""
         return "Portable Computing" in self.platform
 
+    @property
+    def moves_among(self) -> bool:
+        """Whether one of the two units that multiply vectors of AVX-512 is also the one that moves them, as Intel's is."""
+        return self.full_avx512 and not self.moves_beside
+
     def lanes(self, itemsize: int) -> int:
         """Elements of ``itemsize`` bytes in one vector register."""
         return max(1, self.vector_bytes // itemsize)

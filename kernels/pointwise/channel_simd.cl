@@ -32,7 +32,7 @@
  * With PANEL (N H W C only), the pixels of an item are first copied into local memory, as acc_t and with zeros for the
  * padding: for 16-bit elements, which would be converted again and again, and for images with padding.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); PXB (pixels of a tile, even), OCV
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; PANEL (0, 1); PXB (pixels of a tile), OCV
  * (its vectors of output channels); PXB*OCV vector registers hold the tile; AHEAD, FAR (1: N H W C
  * without PANEL and stride), see prefetch.clh.
  */

@@ -238,3 +238,16 @@ def test_two_vectors_of_a_group_abreast(words: str, cpu_queue: cl.CommandQueue) 
     assert 2 in {dict(plan.launches[0].macros)["ABREAST"] for plan in plans}
     for plan in plans:
         check_plan(plan, cpu_queue)
+
+
+@pytest.mark.parametrize(
+    "words", ["13->60 @9x7 batch 2 bias relu", "40->30 @5x3 residual", "9->53 @3", "33->64 @20x4 stride 2"]
+)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tiles_of_seven_pixels(words: str, layout: str, cpu_queue: cl.CommandQueue) -> None:
+    """As with 32 registers, which hold 7 pixels by four vectors as well as 14 by two; a few pixels are left."""
+    info = replace(DeviceInfo.of(cpu_queue.device), vector_registers=32, vector_bytes=32, avx512=False, full_avx512=False)
+    plans = plans_of("pointwise/channel_simd", parse(f"1x1 {words} {layout.lower()}"), info)
+    assert {(macros["PXB"], macros["OCV"]) for macros in (dict(p.launches[0].macros) for p in plans)} == {(14, 2), (7, 4)}
+    for plan in plans:
+        check_plan(plan, cpu_queue)

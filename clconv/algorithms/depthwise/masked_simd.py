@@ -99,12 +99,10 @@ class DepthwiseMaskedSimd(Algorithm):
         compute = p.flops * waste * (0.7 + 0.8 * moves_per_multiply) / device.driver_flops
         if not avx512:
             compute *= 2  # vectors at the border are moved element by element
-        elif device.moves_beside:
-            compute *= 1.3 if vec == device.lanes(accumulator_bytes(p)) else 1.0  # half a vector takes a turn, too
-        elif tile * parts + p.KH * p.KW > MOST_VECTORS:
+        elif not device.moves_beside and tile * parts + p.KH * p.KW > MOST_VECTORS:
             compute *= 1.15  # more than the registers hold
-        if avx512 and not device.full_avx512 and vec == device.lanes(accumulator_bytes(p)):
-            compute *= 1.18  # measured on two Zen 4 cores: half a vector takes more than half the time
+        if avx512 and vec == device.lanes(accumulator_bytes(p)):
+            compute *= 1.3 if device.full_avx512 else 1.18  # measured: half a vector takes a turn, or more than half of one
         tiles = p.N * p.IC * ceil_div(p.OW, columns) * ceil_div(p.OH, tile)
         begun = BEGIN * tiles / (device.clock_mhz * 1e6 * device.compute_units)
         return max(compute + begun, p.bytes / device.bandwidth / 4)

@@ -119,6 +119,11 @@ class DepthwisePixelSimd(Algorithm):
                 compute *= 1.35 + (lines - LINES_SET) / 44 if near else 1.15 + (lines - LINES_SET) / 13
             elif height * width > 8:
                 compute *= 1.1
+        elif avx512 and device.moves_among:  # measured on two Xeon cores
+            if p.SW > 1 and height > 1 and lines > LINES_SET / 2:
+                compute *= 1.2
+            elif height * width > 8:
+                compute *= 1.12
         return max(compute, p.bytes / device.bandwidth / 4)
 
 

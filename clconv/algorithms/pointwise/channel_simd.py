@@ -6,6 +6,7 @@ from clconv.algorithms.base import (
     Algorithm,
     accumulator_bytes,
     ahead,
+    asks_far,
     ceil_div,
     common_macros,
     direct_error_factor,
@@ -30,6 +31,13 @@ work-item takes all. Measured with AVX2 on cores of 2 MiB, 1024 to 2048 channels
 as long."""
 
 
+TALL, VECTORS = 14, 2
+"""Pixels and vectors of a tile that fills 32 registers; half as many pixels and twice the vectors do, too."""
+
+PAGE, PAGES = 4096, 100
+"""Bytes of a page of memory, and how many of these a core finds at once."""
+
+
 class ChannelSimd(Algorithm):
     """Pixels are broadcast, filters are read in vectors: nothing of x is moved, and odd images waste nothing."""
 
@@ -52,13 +60,13 @@ class ChannelSimd(Algorithm):
         """Work-items of one to eight tiles of pixels and all output channels or a part, the least predicted time first."""
         avx512 = wide(problem, device)
         plans = self._plans(problem, device, avx512)
-        block = 2 * 64 // accumulator_bytes(problem)
+        block = VECTORS * 64 // accumulator_bytes(problem)
         if avx512 and round_up(problem.OC, block) >= 1.2 * problem.OC:
             plans += self._plans(problem, device, False)  # shorter vectors leave fewer lanes idle
         return fastest_first(dict.fromkeys(plans))
 
     def _plans(self, problem: ConvProblem, device: DeviceInfo, avx512: bool) -> list[Plan]:
-        tile = 14 if avx512 or device.vector_registers >= 32 else 6
+        tile = TALL if avx512 or device.vector_registers >= 32 else 6
         if problem.layout == "NHWC":
             # Where the rows of a tile do not fit their sets of the first cache: half a tile.
             crowded = filled(tile, problem.SW * _pixel_bytes(problem)) > 1 and not _needs_panel(problem)
@@ -68,12 +76,18 @@ class ChannelSimd(Algorithm):
                 heights.append(pixels)  # no item of a few that are left
         else:
             heights = [7 * tile, 8 * tile, 14 * tile, 16 * tile]
-        return [self._plan(problem, device, tile, avx512, h, s) for h in heights for s in (1, 2, 4, 8, 16, 32)]
+        shapes = [(tile, VECTORS)]
+        block = VECTORS * (64 if avx512 else device.vector_bytes) // accumulator_bytes(problem)
+        if tile == TALL and round_up(problem.OC, 2 * block) == round_up(problem.OC, block):
+            shapes.append((tile // 2, 2 * VECTORS))
+        return [self._plan(problem, device, avx512, s, h, n) for s in shapes for h in heights for n in (1, 2, 4, 8, 16, 32)]
 
-    def _plan(self, p: ConvProblem, device: DeviceInfo, tile: int, avx512: bool, pixels_item: int, splits: int) -> Plan:
+    def _plan(
+        self, p: ConvProblem, device: DeviceInfo, avx512: bool, shape: tuple[int, int], pixels_item: int, splits: int
+    ) -> Plan:
         itemsize = accumulator_bytes(p)
         lanes = 64 // itemsize if avx512 else device.lanes(itemsize)
-        vectors = 2
+        tile, vectors = shape
         oc_block = vectors * lanes
         blocks = ceil_div(p.OC, oc_block)
         blocks_item = ceil_div(blocks, splits)
@@ -97,7 +111,7 @@ class ChannelSimd(Algorithm):
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", vectors), ("PANEL", int(panel)), ("AVX512", int(avx512))),
                 ahead(p, device, packing.bytes // blocks, size, blocks_item),
-                ("FAR", int(nhwc and not panel and p.stride == (1, 1) and far(p, device))),
+                ("FAR", int(nhwc and not panel and p.stride == (1, 1) and asks_far(p, device))),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
@@ -108,25 +122,14 @@ class ChannelSimd(Algorithm):
             global_size=size,
             local_size=(1, 1, 1),
         )
-        all_near = device.l2_bytes >= LARGE_L2 and pixels * _pixel_bytes(p) < device.l2_bytes / 2
-        fed = tile < 8 and all_near and p.stride == (1, 1) and pixels_item == pixels
-        half, rest = tile // 2, pixels_item % (tile // 2)
-        rows = pixels_item - rest + (2 if rest == 1 else half if rest else 0)  # half tiles; one pixel waits for its own sums
-        multiply = rows * vectors * p.IC * device.multiply_cycles(lanes * itemsize)
+        multiply = _rows(pixels_item, tile) * vectors * p.IC * device.multiply_cycles(lanes * itemsize)
+        multiply *= _slower(p, device, shape, whole=pixels_item == pixels)
         # Half tiles are nearly as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
-        stream = oc_block * itemsize * p.IC / (64 if pixels_item > tile // 2 else 400 if device.full_avx512 else 100)
+        again = pixels_item <= tile // 2 or (pixels_item == tile and vectors > VECTORS)
+        stream = oc_block * itemsize * p.IC / (64 if not again else 400 if device.full_avx512 else 100)
         share = packing.bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
         if size[0] > device.compute_units and share > device.l2_bytes / 2:
             stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it
-        if not nhwc and pixels < 56 and not fed:
-            multiply *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
-        if device.moves_beside:
-            if not far(p, device):  # or fewer products gain nothing, measured without asking for what is far
-                multiply *= 1.1 if not nhwc else 1.06  # measured; Strassen's additions come in behind the arithmetic
-        elif not nhwc and device.full_avx512:
-            multiply *= 1.2  # measured; the lines of the next channel no longer come in behind the arithmetic
-        if not nhwc and tile < 8 and not fed:
-            multiply *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if one_by_one(p, device) else 2) * p.IC * pixels_item if panel else 0
@@ -142,6 +145,45 @@ class ChannelSimd(Algorithm):
             seconds=seconds(p, device, busiest_unit(size[0] * size[1] * size[2], device) * item),
             error_factor=direct_error_factor(p),
         )
+
+
+def _rows(pixels: int, tile: int) -> int:
+    """Pixels that an item computes: whole tiles, then half a tile, or one pixel, which waits for its sums as long as two."""
+    rest = pixels % tile
+    return pixels - rest + (0 if rest == 0 else 2 if rest == 1 else tile // 2 if rest <= tile // 2 else tile)
+
+
+def _slower(p: ConvProblem, device: DeviceInfo, shape: tuple[int, int], *, whole: bool) -> float:
+    """Return how many times longer than the units that multiply a tile takes; ``whole`` if an item takes all of an image."""
+    tile, vectors = shape
+    nhwc, pixels = p.layout == "NHWC", p.OH * p.OW
+    all_near = device.l2_bytes >= LARGE_L2 and pixels * _pixel_bytes(p) < device.l2_bytes / 2
+    fed = tile < TALL // 2 and all_near and p.stride == (1, 1) and whole
+    if device.moves_among:
+        slower = _slower_among(p, nhwc, wide_tile=vectors > VECTORS)
+    else:
+        slower = 1.0 if vectors == VECTORS else 1.03  # not measured
+        if not nhwc and pixels < 56 and not fed:
+            slower *= 1.12  # measured; of such images, channels share lines of memory with their neighbours
+        if device.moves_beside and not far(p, device):  # or fewer products gain nothing, measured without asking for it
+            slower *= 1.06 if nhwc else 1.1  # measured; Strassen's additions come in behind the arithmetic
+    if not nhwc and tile < TALL // 2 and not fed:
+        slower *= 1.35 if p.stride == (1, 1) else 1.7  # measured; a tile of 6 pixels takes 24 bytes of a line, or 12
+    return slower
+
+
+def _slower_among(p: ConvProblem, nhwc: bool, *, wide_tile: bool) -> float:
+    """Return the same for two Xeon cores, where all was measured against Strassen's product.
+
+    In N C H W, channels lie a plane apart: pages of memory, of more than which the core's first table holds it waits.
+    """
+    if nhwc:
+        return 1.01 if wide_tile else 1.04
+    plane = p.IH * p.IW * p.itemsize
+    pages = p.IC * min(1.0, plane / PAGE)
+    many = plane >= PAGE / 2 and pages > PAGES
+    slower = (1.29 if many else 1.07 if plane < PAGE / 8 else 1.15) * (1.0 if p.stride == (1, 1) else 1.17)
+    return slower * (0.92 if many else 0.97) if wide_tile else slower
 
 
 def _needs_panel(problem: ConvProblem) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from clconv.algorithms.base import (
     Algorithm,
     accumulator_bytes,
+    asks_far,
     ceil_div,
     common_macros,
     direct_error_factor,
     epilogue_arguments,
-    far,
     fastest_first,
     rounds,
     size_arguments,
@@ -64,7 +64,7 @@ class RunSimd(Algorithm):
             macros=(
                 *common_macros(p, device),
                 *(("VEC", lanes), ("PXB", tile), ("OCV", VECTORS), ("CHANNELS", p.IC), ("PLANES", 0)),
-                *(("AVX512", int(avx512)), ("AHEAD", 0), ("FAR", int(far(p, device)))),
+                *(("AVX512", int(avx512)), ("AHEAD", 0), ("FAR", int(asks_far(p, device)))),
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", Local(_panel(p, tile, item_rows))),

@@ -28,11 +28,11 @@ from clconv.winograd import POINTS, TAPS, error_factor, refusal, side, tiles
 STRIP = 48
 """Pixels of a row that are transformed together, in whole tiles, and their overlap: such a strip fits a first-level cache."""
 
-FULL_AVX512 = {4: 0.78, 6: 0.85, 8: 1.05}
+FULL_AVX512 = {4: 0.78, 5: 0.72, 6: 0.85, 7: 0.78, 8: 0.92}
 """The products' clock cycles with two whole AVX-512 units, by side of the tile's pixels, where the model, made without, says 1.
-Measured on ten problems in both layouts, with stride 1."""
+Measured on a Xeon, the layers of four networks in both layouts."""
 
-BESIDE = FULL_AVX512 | {8: 1.0}
+BESIDE = {4: 0.78, 6: 0.85, 8: 1.0}
 """The same where others are moved and added beside, of which the largest tiles have the most. Measured on two Zen 5 cores."""
 
 FAR_FILTER = 16 << 20
@@ -45,6 +45,14 @@ the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 38 MB t
 NEAR_V = 1 << 20
 """Bytes of V for each compute unit that are written before they are read. Measured on two Zen 4 cores, eight images in N H W C,
 256 channels at 56 x 56: 44 ms with all of V, 38 with 4 MiB, 37 with 2 and 1; VGG-16: 385, 345, 342 and 340 ms."""
+
+OTHERS_BYTE = 0.45
+"""Clock cycles that a byte takes which another core of a Xeon has written, or writes beside it: V of a run in several shares,
+and images in N H W C of whose pixels each unit writes some channels. Measured on 256 channels at 56 x 56 by F(6x6), two runs:
+2.07 ms in one share each, 2.61 in two; on 128 at 28 x 28 in N H W C: 0.19 ms in two runs, 0.23 in two shares."""
+
+OF_GROUPS = 1.35
+"""How much longer the products of groups take on a Xeon: 512 channels in 32 of them at 14 x 14, against standard/row_simd."""
 
 PASSING_BYTE = 0.11
 """Clock cycles that a byte takes from the third cache. Measured for eight images of 1024 channels in 32 groups at 14 x 14 with
@@ -203,6 +211,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     multiply = frequencies * share * (ic_blocks * vec * steps * 1.05 + 30 * parts) + 25 * frequencies * share / b.panel_blocks
     if device.full_avx512:
         multiply *= (BESIDE if device.moves_beside else FULL_AVX512).get(pixels_of(p, b.tile), 1.0)
+        multiply *= OF_GROUPS if device.moves_among and p.G > 1 else 1.0
     v, m = slab_bytes(p, device, b)
     # U comes from beyond the second-level cache.
     block = 4 * frequencies * vectors * vec * ic_blocks * vec  # bytes of it, for a block of output channels
@@ -213,16 +222,21 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * vectors * most
     transform = 1.6 * frequencies * ic_blocks * most
     moved = scattered_cycles(p, device) + passing_cycles(p, device) + single_cycles(p, device, b.tile)
+    if device.moves_among and b.shares > 1 and p.layout == "NHWC":
+        moved += OTHERS_BYTE * math.prod(p.output_shape) * p.itemsize / device.compute_units
     waves = ceil_div(b.runs * b.shares * p.G, device.compute_units)
     if b.fused:
         item += transform
         if v + m * b.panel_blocks > 0.7 * device.l2_bytes:
-            item += 0.3 * share * v / 16
+            item += (0.6 if device.moves_among else 0.3) * share * v / 16
         return waves * (item + 2000) + 30e3 + moved
     item += 0.05 * v * (1 if v < device.l2_bytes else min(share / b.panel_blocks, 16) / 4)
+    if device.moves_among and b.shares > 1:
+        item += OTHERS_BYTE * v * (1 - 1 / device.compute_units)
     live = v * min(b.runs, ceil_div(device.compute_units, b.shares))  # V of the runs that are at work at the same time
     item += far_cycles(v * share / b.panel_blocks, live, device)
-    first = ceil_div(b.runs * ic_blocks * p.G, device.compute_units) * (transform + 0.1 * v) / ic_blocks
+    put = 0.25 if device.moves_among else 0.1
+    first = ceil_div(b.runs * ic_blocks * p.G, device.compute_units) * (transform + put * v) / ic_blocks
     needed = waves * (item + 2000) + first
     if device.moves_beside and p.SH > 1 and p.layout == "NHWC":
         needed *= 0.8  # measured; V passes through a third cache that is near
