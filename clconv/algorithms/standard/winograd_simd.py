@@ -46,10 +46,10 @@ NEAR_V = 1 << 20
 """Bytes of V for each compute unit that are written before they are read. Measured on two Zen 4 cores, eight images in N H W C,
 256 channels at 56 x 56: 44 ms with all of V, 38 with 4 MiB, 37 with 2 and 1; VGG-16: 385, 345, 342 and 340 ms."""
 
-OTHERS_BYTE = 0.45
-"""Clock cycles that a byte takes which another core of a Xeon has written, or writes beside it: V of a run in several shares,
-and images in N H W C of whose pixels each unit writes some channels. Measured on 256 channels at 56 x 56 by F(6x6), two runs:
-2.07 ms in one share each, 2.61 in two; on 128 at 28 x 28 in N H W C: 0.19 ms in two runs, 0.23 in two shares."""
+SHARED_BYTE = 0.45
+"""Clock cycles that a byte takes on a Xeon which several units read or write beside each other: V of a run in several shares, for
+all but one, and images in N H W C of whose pixels each unit writes some channels. Measured on 256 channels at 56 x 56 by
+F(4x4): 2.6 ms in two shares of one run, 2.2 in two runs; on 128 at 28 x 28 in N H W C 0.23 and 0.19, in N C H W 0.19 both."""
 
 OF_GROUPS = 1.35
 """How much longer the products of groups take on a Xeon: 512 channels in 32 of them at 14 x 14, against standard/row_simd."""
@@ -223,7 +223,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     transform = 1.6 * frequencies * ic_blocks * most
     moved = scattered_cycles(p, device) + passing_cycles(p, device) + single_cycles(p, device, b.tile)
     if device.moves_among and b.shares > 1 and p.layout == "NHWC":
-        moved += OTHERS_BYTE * math.prod(p.output_shape) * p.itemsize / device.compute_units
+        moved += SHARED_BYTE * math.prod(p.output_shape) * p.itemsize / device.compute_units
     waves = ceil_div(b.runs * b.shares * p.G, device.compute_units)
     if b.fused:
         item += transform
@@ -232,7 +232,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
         return waves * (item + 2000) + 30e3 + moved
     item += 0.05 * v * (1 if v < device.l2_bytes else min(share / b.panel_blocks, 16) / 4)
     if device.moves_among and b.shares > 1:
-        item += OTHERS_BYTE * v * (1 - 1 / device.compute_units)
+        item += SHARED_BYTE * v * (1 - 1 / device.compute_units)
     live = v * min(b.runs, ceil_div(device.compute_units, b.shares))  # V of the runs that are at work at the same time
     item += far_cycles(v * share / b.panel_blocks, live, device)
     put = 0.25 if device.moves_among else 0.1
