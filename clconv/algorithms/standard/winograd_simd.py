@@ -47,7 +47,7 @@ NEAR_V = 1 << 20
 256 channels at 56 x 56: 44 ms with all of V, 38 with 4 MiB, 37 with 2 and 1; VGG-16: 385, 345, 342 and 340 ms."""
 
 SHARED_BYTE = 0.45
-"""Clock cycles that a byte takes on a Xeon which several units read or write beside each other: V of a run in several shares, for
+"""Clock cycles that a byte takes on a Xeon which several units read or write beside each other: V of a run in shares, for
 all but one, and images in N H W C of whose pixels each unit writes some channels. Measured on 256 channels at 56 x 56 by
 F(4x4): 2.6 ms in two shares of one run, 2.2 in two runs; on 128 at 28 x 28 in N H W C 0.23 and 0.19, in N C H W 0.19 both."""
 
