@@ -120,8 +120,8 @@ class DepthwisePixelSimd(Algorithm):
             elif height * width > 8:
                 compute *= 1.1
         elif avx512 and device.moves_among:  # measured on two Xeon cores
-            if p.SW > 1 and height > 1 and lines > LINES_SET / 2:
-                compute *= 1.2
+            if p.SW > 1:
+                compute *= (1.2 if width > 4 else 1.0) * (1.2 if height > 1 and lines > 1.5 * LINES_SET else 1.0)
             elif height * width > 8:
                 compute *= 1.12
         return max(compute, p.bytes / device.bandwidth / 4)
