@@ -121,7 +121,7 @@ def asks_far(problem: ConvProblem, device: DeviceInfo) -> bool:
     """Tell whether a tile of pixels asks for what is far.
 
     Not on Intel's processors: they see rows of pixels coming, and each request takes a place among the loads. Measured on two
-    Xeon cores, eight images of 64 to 256 channels at 56 x 56 in N H W C: an eighth longer. Strassen's product, which takes
+    Xeon cores, eight images of 64 to 256 channels at 56 x 56 in N H W C: a seventh longer. Strassen's product, which takes
     more clock cycles for each pixel, gains there too.
     """
     return far(problem, device) and not device.moves_among

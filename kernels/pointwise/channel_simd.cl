@@ -25,9 +25,9 @@
  *      next tile: the next PXB pixels of the item, the same w
  *
  * Where PXB/2 pixels or fewer are left, the tile is half as high; pixels too many are computed and dropped. A single one, all there
- * is in a fully connected layer, has a tile of its own. So an image of 7 x 7 wastes nothing with PXB = 14. In N C H W the sums of an item pass through local memory and are transposed on
- * their way out. Per multiply-add, 1/OCB + 1/PXB elements are read; x is read once per block of output channels, the
- * filter once per item.
+ * is in a fully connected layer, has a tile of its own. So an image of 7 x 7 wastes nothing with PXB of 14, or of 7. In N C H W the
+ * sums of an item pass through local memory and are transposed on their way out. Per multiply-add, 1/OCB + 1/PXB elements are read; x
+ * is read once per block of output channels, the filter once per item.
  *
  * With PANEL (N H W C only), the pixels of an item are first copied into local memory, as acc_t and with zeros for the
  * padding: for 16-bit elements, which would be converted again and again, and for images with padding.

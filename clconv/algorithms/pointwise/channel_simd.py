@@ -125,8 +125,8 @@ class ChannelSimd(Algorithm):
         multiply = _rows(pixels_item, tile) * vectors * p.IC * device.multiply_cycles(lanes * itemsize)
         multiply *= _slower(p, device, shape, whole=pixels_item == pixels)
         # Half tiles are nearly as fast as whole ones: a filter that is used for 7 pixels comes in behind the arithmetic.
-        again = pixels_item <= tile // 2 or (pixels_item == tile and vectors > VECTORS)
-        stream = oc_block * itemsize * p.IC / (64 if not again else 400 if device.full_avx512 else 100)
+        few = 2 * VECTORS * pixels_item <= tile * vectors  # a block of the filter is used once, for few pixels
+        stream = oc_block * itemsize * p.IC / (64 if not few else 400 if device.full_avx512 else 100)
         share = packing.bytes / blocks * blocks_item  # of the filter, which the next work-item reads again
         if size[0] > device.compute_units and share > device.l2_bytes / 2:
             stream += oc_block * itemsize * p.IC / 16  # measured; the second cache no longer has it
@@ -160,7 +160,7 @@ def _slower(p: ConvProblem, device: DeviceInfo, shape: tuple[int, int], *, whole
     all_near = device.l2_bytes >= LARGE_L2 and pixels * _pixel_bytes(p) < device.l2_bytes / 2
     fed = tile < TALL // 2 and all_near and p.stride == (1, 1) and whole
     if device.moves_among:
-        slower = _slower_among(p, nhwc, wide_tile=vectors > VECTORS)
+        slower = _slower_among(p, nhwc, seven=vectors > VECTORS)
     else:
         slower = 1.0 if vectors == VECTORS else 1.03  # not measured
         if not nhwc and pixels < 56 and not fed:
@@ -172,18 +172,18 @@ def _slower(p: ConvProblem, device: DeviceInfo, shape: tuple[int, int], *, whole
     return slower
 
 
-def _slower_among(p: ConvProblem, nhwc: bool, *, wide_tile: bool) -> float:
-    """Return the same for two Xeon cores, where all was measured against Strassen's product.
+def _slower_among(p: ConvProblem, nhwc: bool, *, seven: bool) -> float:
+    """Return the same on a Xeon, measured against Strassen's product on two cores; ``seven`` for tiles of so many pixels.
 
-    In N C H W, channels lie a plane apart: pages of memory, of more than which the core's first table holds it waits.
+    In N C H W, channels lie a plane apart. A core waits where they lie in more pages of memory than its first table holds.
     """
     if nhwc:
-        return 1.01 if wide_tile else 1.04
+        return 1.01 if seven else 1.04
     plane = p.IH * p.IW * p.itemsize
     pages = p.IC * min(1.0, plane / PAGE)
     many = plane >= PAGE / 2 and pages > PAGES
     slower = (1.29 if many else 1.07 if plane < PAGE / 8 else 1.15) * (1.0 if p.stride == (1, 1) else 1.17)
-    return slower * (0.92 if many else 0.97) if wide_tile else slower
+    return slower * (0.92 if many else 0.97) if seven else slower
 
 
 def _needs_panel(problem: ConvProblem) -> bool:

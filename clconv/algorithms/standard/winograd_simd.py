@@ -49,7 +49,7 @@ NEAR_V = 1 << 20
 SHARED_BYTE = 0.45
 """Clock cycles that a byte takes on a Xeon which several units read or write beside each other: V of a run in shares, for
 all but one, and images in N H W C of whose pixels each unit writes some channels. Measured on 256 channels at 56 x 56 by
-F(4x4): 2.6 ms in two shares of one run, 2.2 in two runs; on 128 at 28 x 28 in N H W C 0.23 and 0.19, in N C H W 0.19 both."""
+F(4x4): 3.8 ms in two shares of one run, 3.2 in two runs; on 128 at 28 x 28 in N H W C 0.28 and 0.22, in N C H W 0.25, 0.22."""
 
 OF_GROUPS = 1.35
 """How much longer the products of groups take on a Xeon: 512 channels in 32 of them at 14 x 14, against standard/row_simd."""
