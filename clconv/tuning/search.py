@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from clconv.device import DeviceInfo
 from clconv.plan import Plan
@@ -16,8 +17,11 @@ from clconv.tuning.worker import Child, Verdict
 HOPELESS = 4.0
 """Plans whose prediction is this many times the best one's are not tried."""
 
+FINALISTS = 3
+"""So many of the fastest plans are measured again."""
+
 ROUNDS = 3
-"""How often the finalists are measured again."""
+"""How often they are."""
 
 NOISE = 1.03
 """A plan that is ahead of the rule's choice by less may owe that to chance."""
@@ -71,6 +75,8 @@ def search(
 ) -> Iterator[Finding]:
     """Measure every candidate of every problem in a child process, and store the fastest of each as soon as it is known.
 
+    Every candidate takes turns with the rule's choice, so that a clock which rises and falls makes none of them the fastest.
+
     Parameters
     ----------
     problems : iterable of ConvProblem
@@ -115,23 +121,30 @@ def _search_one(
     tell: Callable[[Plan, Verdict], None],
 ) -> Finding | None:
     rule = select(problem, device).plan
-    times: dict[Plan, float] = {}
+    yardstick, least = None, float("inf")  # the rule's choice; the first plan that runs, if that one does not
+    shares: dict[Plan, float] = {}  # of the yardstick's time
     failures: list[tuple[Plan, str]] = []
     for plan in dict.fromkeys((rule, *candidates(problem, device, thorough=thorough))):
-        verdict = child.measure(plan, seconds)
+        verdict = child.measure(plan, seconds, yardstick)
         tell(plan, verdict)
         if verdict.reason:
             failures.append((plan, verdict.reason))
-        else:
-            times[plan] = verdict.seconds
-    if not times:
+            continue
+        if yardstick is None:
+            yardstick, least = plan, verdict.seconds
+        shares[plan] = _share(verdict, least)
+    if yardstick is None:
         return None
-    # The leaders and the rule's choice take turns, for a slow spell of the machine may have struck any of them.
-    finalists = dict.fromkeys((*sorted(times, key=times.__getitem__)[:3], *(p for p in (rule,) if p in times)))
-    for _ in range(ROUNDS):
-        for plan in finalists:
-            times[plan] = min(times[plan], child.measure(plan, seconds).seconds)
-    best = min(times, key=times.__getitem__)
-    if rule in times and times[rule] <= NOISE * times[best]:
-        best = rule
-    return Finding(problem, best, times[best], rule, times.get(rule, float("inf")), tuple(failures))
+    best, share = yardstick, 1.0
+    for plan in sorted((p for p in shares if p != yardstick), key=shares.__getitem__)[:FINALISTS]:
+        # What made them finalists may have been luck, and counts no more.
+        rounds = [child.measure(plan, seconds, yardstick) for _ in range(ROUNDS)]
+        again = median(_share(verdict, least) for verdict in rounds)
+        if again < min(share, 1 / NOISE):
+            best, share = plan, again
+    return Finding(problem, best, share * least, rule, least if yardstick == rule else float("inf"), tuple(failures))
+
+
+def _share(verdict: Verdict, least: float) -> float:
+    """Return a plan's share of the yardstick's time."""
+    return median(verdict.ratios) if verdict.ratios else verdict.seconds / least

@@ -7,23 +7,43 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 
+if TYPE_CHECKING:
+    import pyopencl as cl
+
+BURST = 1e-3
+"""Seconds that a plan runs before the yardstick has its turn: short beside the spells of a clock that rises and falls."""
+
+STEADY = 1.05
+"""Between two turns of the yardstick that differ by more, the machine changed; what ran between them tells nothing."""
+
 
 class Verdict(NamedTuple):
-    """What became of a plan: its least time in seconds, or the reason why it does not count."""
+    """What became of a plan: its least time in seconds, or the reason why it does not count.
+
+    ``ratios`` are its times in those of the yardstick, which ran right before and after.
+    """
 
     seconds: float
     reason: str = ""
+    ratios: tuple[float, ...] = ()
 
 
-def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None = None) -> Verdict:
+class _WrongError(Exception):
+    """A plan's result is not the oracle's."""
+
+
+def measure(
+    plan: Plan, seconds: float, data: dict[str, Any], device: str | None = None, yardstick: Plan | None = None
+) -> Verdict:
     """Run a plan, compare its result with the oracle, and time it.
 
     Parameters
@@ -32,13 +52,35 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     seconds : float
         How long to repeat it; it is timed once at least.
     data : dict
-        Inputs and exact result of the plan's problem; filled at the first plan of a problem.
+        Inputs and exact result of the plan's problem, and the yardstick; filled at the first plan of a problem.
     device : str, optional
         The device's name; ``CLCONV_DEVICE`` if left out.
+    yardstick : Plan, optional
+        Another plan of the same problem, with which the plan takes turns.
     """
-    from clconv.buffers import host_buffer
     from clconv.discovery import queue_on
     from clconv.errors import ClconvError
+
+    queue = queue_on(device)
+    try:
+        if data.get("problem") != plan.problem:
+            data.clear()
+            data.update(_inputs(plan.problem))
+        run = _checked(plan, data, queue)
+        if yardstick is None:
+            return Verdict(_burst(run, seconds))
+        if data.get("yardstick") != yardstick:
+            data.update(yardstick=yardstick, run=_checked(yardstick, data, queue))
+        return _in_turns(run, data["run"], seconds)
+    except _WrongError:
+        return Verdict(float("inf"), "its result is wrong")
+    except (ClconvError, MemoryError) as error:
+        return Verdict(float("inf"), str(error))
+
+
+def _checked(plan: Plan, data: dict[str, Any], default: cl.CommandQueue) -> Callable[[], object]:
+    """Return what runs the plan and waits for it, as a call on NumPy arrays does; its result has been found right."""
+    from clconv.buffers import host_buffer
     from clconv.executable import Executable
     from clconv.invoke import Repeated
     from clconv.reference import error_bound
@@ -46,39 +88,55 @@ def measure(plan: Plan, seconds: float, data: dict[str, Any], device: str | None
     from clconv.tensors import empty
     from clconv.together import together_of
 
-    default = queue_on(device)
-    queue = place([plan], default)  # as a call on NumPy arrays would do
-    problem = plan.problem
-    try:
-        if data.get("problem") != problem:
-            data.clear()
-            data.update(_inputs(problem))
-        x, w, out = data["x"], data["w"], empty(problem.output_shape, data["x"].dtype)
-        out.fill(np.nan)
-        runtime = runtime_of(queue)
-        executable = Executable(plan, runtime)
-        w_buffer = host_buffer(runtime, w)
-        fixed = {"w": w_buffer, "packed": executable.pack(queue, w_buffer), "bias": None}
-        y = host_buffer(runtime, out, output=True)
-        buffers = {**fixed, "x": host_buffer(runtime, x), "residual": None, "y": y}
-        read_back(runtime, queue, y, out, executable.run(queue, buffers))
-        bound = error_bound(problem, plan, x, w)
-        if not (np.abs(out - data["exact"]) <= bound).all():
-            return Verdict(float("inf"), "its result is wrong")
-        again = None
-        if runtime.info.is_pocl:  # calls follow each other closely here, and threads stay at hand for them
-            again = Repeated(executable, queue, fixed, x, out, together_of(executable, fixed, queue, default))
-        least, end = float("inf"), time.perf_counter() + seconds
-        while least == float("inf") or time.perf_counter() < end:
-            start = time.perf_counter()
-            if again is None:
-                wait(executable.run(queue, buffers), runtime)
-            else:
-                again.run(x, out)
-            least = min(least, time.perf_counter() - start)
-    except (ClconvError, MemoryError) as error:
-        return Verdict(float("inf"), str(error))
-    return Verdict(least)
+    queue = place([plan], default)
+    x, w, out = data["x"], data["w"], empty(plan.problem.output_shape, data["x"].dtype)
+    out.fill(np.nan)
+    runtime = runtime_of(queue)
+    executable = Executable(plan, runtime)
+    w_buffer = host_buffer(runtime, w)
+    fixed = {"w": w_buffer, "packed": executable.pack(queue, w_buffer), "bias": None}
+    y = host_buffer(runtime, out, output=True)
+    buffers = {**fixed, "x": host_buffer(runtime, x), "residual": None, "y": y}
+    read_back(runtime, queue, y, out, executable.run(queue, buffers))
+    if not (np.abs(out - data["exact"]) <= error_bound(plan.problem, plan, x, w)).all():
+        raise _WrongError
+    if runtime.info.is_pocl:  # calls follow each other closely here, and threads stay at hand for them
+        again = Repeated(executable, queue, fixed, x, out, together_of(executable, fixed, queue, default))
+        return lambda: again.run(x, out)
+    return lambda: wait(executable.run(queue, buffers), runtime)
+
+
+def _burst(run: Callable[[], object], seconds: float) -> float:
+    """Return the least time of a run, repeated for so many seconds."""
+    least, end = float("inf"), time.perf_counter() + seconds
+    while least == float("inf") or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def _in_turns(run: Callable[[], object], yardstick: Callable[[], object], seconds: float) -> Verdict:
+    """Time a run between runs of the yardstick.
+
+    The first run of each turn is left out, for the other one's filter and result lie in the caches.
+    """
+    least = float("inf")
+    steady: list[float] = []
+    all_: list[float] = []
+    yardstick()
+    before, end = _burst(yardstick, BURST), time.perf_counter() + seconds
+    while not all_ or time.perf_counter() < end:
+        run()
+        between = _burst(run, BURST)
+        yardstick()
+        after = _burst(yardstick, BURST)
+        least = min(least, between)
+        all_.append(2 * between / (before + after))
+        if max(before, after) <= STEADY * min(before, after):
+            steady.append(all_[-1])
+        before = after
+    return Verdict(least, "", tuple(steady or all_))
 
 
 def _inputs(problem: ConvProblem) -> dict[str, Any]:
@@ -98,10 +156,10 @@ def serve(pipe: Connection) -> None:
     data: dict[str, Any] = {}
     while True:
         try:
-            plan, seconds = pipe.recv()
+            plan, seconds, yardstick = pipe.recv()
         except (EOFError, KeyboardInterrupt):
             return
-        pipe.send(measure(plan, seconds, data))
+        pipe.send(measure(plan, seconds, data, yardstick=yardstick))
 
 
 class Child:
@@ -112,13 +170,13 @@ class Child:
         self._process: Any = None
         self._pipe: Connection | None = None
 
-    def measure(self, plan: Plan, seconds: float, limit: float = 60.0) -> Verdict:
+    def measure(self, plan: Plan, seconds: float, yardstick: Plan | None = None, limit: float = 60.0) -> Verdict:
         """Return the verdict on a plan; one that crashes or hangs the process gets its reason."""
         if self._process is None or not self._process.is_alive():
             self._start()
         assert self._pipe is not None  # started just now
         try:
-            self._pipe.send((plan, seconds))
+            self._pipe.send((plan, seconds, yardstick))
             if not self._pipe.poll(limit + seconds):
                 self.close()
                 return Verdict(float("inf"), f"it took over {limit:.0f} s to build and run")

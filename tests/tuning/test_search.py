@@ -15,7 +15,8 @@ from clconv.errors import ClconvError, DeviceError, ShapeError
 from clconv.notation import parse
 from clconv.plan import Plan
 from clconv.select import Limits, select
-from clconv.tuning.search import candidates, looked_up, search
+from clconv.tuning import worker
+from clconv.tuning.search import Finding, candidates, looked_up, search
 from clconv.tuning.store import device_key, load, problem_key
 from clconv.tuning.worker import Child, Verdict, measure
 
@@ -28,7 +29,7 @@ class _Stub:
     def __init__(self, times: dict[str, float]) -> None:
         self.times = times
 
-    def measure(self, plan: Plan, seconds: float) -> Verdict:
+    def measure(self, plan: Plan, seconds: float, yardstick: Plan | None = None) -> Verdict:
         time = self.times.get(plan.algorithm)
         return Verdict(time) if time else Verdict(float("inf"), "crashed")
 
@@ -58,12 +59,97 @@ def test_a_crash_in_the_child_is_survived(device: DeviceInfo) -> None:
         child._process.join()
         assert 0 < child.measure(plan, 0.01).seconds < 10
         assert child._pipe is not None
-        child._pipe.send(("not a plan", 0.01))  # the child dies of this as it would of a crash in the driver
+        child._pipe.send(("not a plan", 0.01, None))  # the child dies of this as it would of a crash in the driver
         verdict = child.measure(plan, 0.01)
         assert "died" in verdict.reason
         assert child.measure(plan, 0.01).reason == ""
     finally:
         child.close()
+
+
+class _Clock:
+    """Stands in for a child process on a machine that runs slower with each measurement: a plan's times, and its ratios."""
+
+    def __init__(self, times: dict[Plan, float], lucky: Plan | None = None) -> None:
+        self.times, self.lucky = times, lucky
+        self.measured: list[Plan] = []
+
+    def measure(self, plan: Plan, seconds: float, yardstick: Plan | None = None) -> Verdict:
+        if plan not in self.times:
+            return Verdict(float("inf"), "crashed")
+        self.measured.append(plan)
+        slower = 1.5 ** len(self.measured)
+        if yardstick is None:
+            return Verdict(self.times[plan] * slower)
+        luck = 0.5 if plan == self.lucky and self.measured.count(plan) == 1 else 1.0
+        return Verdict(self.times[plan] * slower, "", (luck * self.times[plan] / self.times[yardstick],) * 3)
+
+    def close(self) -> None:
+        pass
+
+
+def _searched(device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch, clock: _Clock) -> Finding:
+    monkeypatch.setattr("clconv.tuning.search.Child", lambda: clock)
+    (finding,) = search([PROBLEM], device, path)
+    return finding
+
+
+def test_a_machine_that_slows_down_does_not_hide_the_fastest(
+    device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, *others = candidates(PROBLEM, device)[:4]
+    times = {rule: 1.0, **dict.fromkeys(others, 1.1), others[-1]: 0.5}
+    found = _searched(device, path, monkeypatch, _Clock(times))
+    assert found.best == others[-1]
+    assert found.gain == pytest.approx(2.0)
+    assert load(path)[device_key(device)][problem_key(PROBLEM)].seconds == found.seconds
+
+
+def test_luck_makes_a_finalist_and_no_more(device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule, *others = candidates(PROBLEM, device)[:6]
+    times = {rule: 1.0, **dict.fromkeys(others, 1.2), others[1]: 0.99}
+    clock = _Clock(times, lucky=others[2])
+    found = _searched(device, path, monkeypatch, clock)
+    assert clock.measured.count(others[2]) > 1
+    assert found.best == rule  # others[1] is ahead by less than noise
+
+
+def test_where_the_rule_s_choice_fails_the_next_is_the_yardstick(
+    device: DeviceInfo, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, *others = candidates(PROBLEM, device)[:4]
+    times = {others[0]: 1.0, others[1]: 0.8, others[2]: 1.3}
+    found = _searched(device, path, monkeypatch, _Clock(times))
+    assert (found.best, found.gain) == (others[1], float("inf"))
+    assert rule in [plan for plan, _ in found.failures]
+
+
+def test_a_plan_takes_turns_with_the_yardstick(device: DeviceInfo) -> None:
+    plan, other = select(PROBLEM, device).plan, select(PROBLEM, device, Limits("reference")).plan
+    data: dict[str, object] = {}
+    assert measure(plan, 0.01, data).ratios == ()
+    verdict = measure(other, 0.01, data, yardstick=plan)
+    assert min(verdict.ratios) > 1.2  # the reference is slower by far
+    assert data["yardstick"] == plan
+    again = measure(plan, 0.05, data, yardstick=other)
+    assert 0 < max(again.ratios) < 0.8
+    assert 0 < again.seconds < verdict.seconds
+
+
+def test_between_two_turns_of_a_yardstick_that_differ_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    turns = iter([1.0, 2.0, 1.0, 5.0, 4.0, 8.0, 4.0])  # the yardstick first and last; once the clock falls to a quarter
+
+    def burst(_run: object, _seconds: float) -> float:
+        nonlocal now
+        now += 1.0
+        return next(turns)
+
+    monkeypatch.setattr("clconv.tuning.worker._burst", burst)
+    monkeypatch.setattr("clconv.tuning.worker.time.perf_counter", lambda: now)
+    verdict = worker._in_turns(lambda: None, lambda: None, 5.0)
+    assert verdict.ratios == (2.0, 2.0)
+    assert verdict.seconds == 2.0
 
 
 def test_a_plan_with_a_wrong_result_does_not_count(device: DeviceInfo) -> None:
