@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ PARTS = 8
 FILE = "persistent.cl"
 
 _LINE = 16  # counters
-_ALIGN = 128  # bytes, of local memory
+_ALIGN = 128  # bytes, of local memory: a line, and the one that some processors fetch with it
+_APART = 1 << 16  # bytes, untouched, on both sides of a thread's local memory
 _RUN = Launch(FILE, "persistent", (), (), (1,), (1,))
 _ADDRESS = Launch(FILE, "address_of", (), (), (1,), (1,))
 
@@ -104,11 +106,18 @@ class Persistent:
         return kernel
 
     def _local_memory(self, commands: Sequence[BoundLaunch]) -> list[int]:
-        """Return the address of local memory for each thread, enough for any of the kernels."""
+        """Return the address of local memory for each thread, enough for any of the kernels.
+
+        A processor fetches ahead of what a thread reads, beyond the end of a filter or of its own memory, and so takes from
+        another thread what that is writing there. On a Xeon 1x1, 256 to 512 channels at 14 x 14, took a sixth longer right
+        behind its filter, and 3x3 with 32 groups of 4 channels at 56 x 56 a third with its threads side by side.
+        """
         size = max(sum(_padded(a.bytes) for a in c.launch.arguments if isinstance(a, Local)) for c in commands)
-        blocks = [empty((size + _ALIGN,), np.dtype(np.uint8)) for _ in range(self._threads)]
-        self._held += blocks
-        return [_padded(block.ctypes.data) for block in blocks]
+        pitch = size + _APART
+        memory = empty((self._threads * pitch + _APART + _ALIGN,), np.dtype(np.uint8))
+        self._held.append(memory)
+        first = _padded(memory.ctypes.data) + _APART
+        return list(range(first, first + self._threads * pitch, pitch))
 
     def _arguments(self, command: BoundLaunch, where: dict[int, int]) -> tuple[int, int]:
         """Return the address of a kernel's arguments for the first thread, and the distance to the next one's."""
@@ -143,10 +152,12 @@ class Persistent:
 
 
 def zeros(shape: int | tuple[int, ...], dtype: type) -> Any:
-    """Return an array that begins where a line of the cache does."""
-    array = empty(shape if isinstance(shape, tuple) else (shape,), np.dtype(dtype))
-    array.fill(0)
-    return array
+    """Return an array that begins where a line of the cache does, and shares none with others."""
+    whole = shape if isinstance(shape, tuple) else (shape,)
+    size = math.prod(whole) * np.dtype(dtype).itemsize
+    memory = np.zeros(_padded(size) + _ALIGN, np.uint8)
+    first = _padded(memory.ctypes.data) - memory.ctypes.data
+    return memory[first : first + size].view(dtype).reshape(whole)
 
 
 def over(runtime: Runtime, array: Any) -> cl.Buffer:

@@ -21,8 +21,12 @@ from clconv.caller import beside
 from clconv.codes import code_beside, helps
 from clconv.crew import VARIABLE
 from clconv.device import DeviceInfo
+from clconv.executable import Executable
+from clconv.notation import parse
 from clconv.persistent import EXTERNAL, Persistent
-from clconv.runtime import Runtime
+from clconv.plan import Launch, Local
+from clconv.runtime import Runtime, runtime_of
+from clconv.select import select
 from tests.gates import closed, give_time, is_pending, late
 from tests.onnx.models import model, node, numbers
 
@@ -258,3 +262,43 @@ def test_only_where_it_is_known_how_kernels_are_called() -> None:
     assert not helps(DeviceInfo("made up", "Portable Computing Language", "3.0", is_cpu=False))
     assert not helps(DeviceInfo("made up", "Oclgrind", "3.0", is_simulator=True))
     assert not helps(DeviceInfo("made up", "Intel(R) OpenCL", "3.0"))
+
+
+@on_known_driver
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_local_memories_are_far_from_each_other_and_from_all_else(threads: int) -> None:
+    """For what one thread reads ahead of is not to be what another one writes; see ``Persistent._local_memory``."""
+    queue = clconv.default_queue()
+    runtime = runtime_of(queue)
+    plan = next(p for p in select(parse("1x1 64->64 @14"), runtime.info).candidates if local_bytes(p.launches[0]) > 1000)
+    executable = Executable(plan, runtime)
+    buffers = dict.fromkeys(("packed", "bias", "residual"))
+    commands = [BoundLaunch(runtime, launch, buffers, {"x": 0, "y": 1}, wide=False) for launch in executable.launches]
+    steps = Persistent(runtime, queue, commands, threads)
+    size = max(map(local_bytes, plan.launches))
+    starts = steps._local_memory(commands)
+    memory = steps._held[-1]
+    first, behind = memory.ctypes.data, memory.ctypes.data + memory.nbytes
+    assert len(starts) == threads
+    edges = [first, *(edge for start in starts for edge in (start, start + size)), behind]
+    assert all(b - a >= 1 << 16 for a, b in zip(edges[::2], edges[1::2], strict=True))
+    assert all(start % 128 == 0 for start in starts)
+
+
+def local_bytes(launch: Launch) -> int:
+    """Local memory that a launch's kernel is given."""
+    return sum(argument.bytes for argument in launch.arguments if isinstance(argument, Local))
+
+
+@pytest.mark.parametrize("shape", [3, (5, 8), (129,)])
+def test_an_array_of_zeros_has_lines_of_its_own(shape: int | tuple[int, ...]) -> None:
+    for dtype in (np.int32, np.uint64):
+        array = persistent.zeros(shape, dtype)
+        assert array.shape == (shape if isinstance(shape, tuple) else (shape,))
+        assert array.dtype == dtype
+        assert not array.any()
+        memory = array.base
+        while memory.base is not None:
+            memory = memory.base
+        assert array.ctypes.data % 128 == 0
+        assert memory.ctypes.data + memory.nbytes >= array.ctypes.data + -(-array.nbytes // 128) * 128
