@@ -105,9 +105,9 @@ class Plan:
         all products' sizes, or of the largest ones where sums of elements are multiplied.
     winograd : int
         Outputs along one side of a Winograd tile; 0 for a direct method. Its bound looks at whole tiles.
-    strassen : tuple of 3 int, optional
-        Heights of the halves of Strassen's tiles, large and small, and output channels from one half to the other. Its bound
-        looks at all that meets there.
+    strassen : tuple of 4 int, optional
+        Heights of the halves of Strassen's tiles, large and small, output channels from one half to the other, and input
+        channels that are multiplied together. Its bound looks at all that meets there.
     """
 
     algorithm: str
@@ -119,7 +119,7 @@ class Plan:
     seconds: float  # has no default, nor has the bound: a plan without them would be taken for instant and exact
     error_factor: float
     winograd: int = 0
-    strassen: tuple[int, int, int] | None = None
+    strassen: tuple[int, int, int, int] | None = None
 
     @property
     def bound(self) -> str:

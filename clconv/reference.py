@@ -113,8 +113,7 @@ def error_bound(
     if plan.winograd:
         size, factor = winograd.magnitude(problem, plan.winograd, x, w), 0.5 * winograd.roundings(problem)
     elif plan.strassen:
-        large, small, channels = plan.strassen
-        size, factor = strassen.magnitude(problem, (large, small), channels, x, w), 0.5 * strassen.roundings(problem)
+        size, factor = strassen.magnitude(problem, plan.strassen, x, w), 0.5 * strassen.roundings(problem)
     else:
         size, factor = convolve(problem, absolute[0], absolute[1]), plan.error_factor
     size = _add(problem, size, absolute[2], absolute[3])

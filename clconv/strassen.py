@@ -53,7 +53,10 @@ def halves(pixels: int, heights: tuple[int, int]) -> tuple[Array, Array]:
 
 
 def roundings(problem: ConvProblem) -> int:
-    """Most roundings on a path: three additions on either side, four products into one sum, a fifth, bias and residual."""
+    """Most roundings on a path: three additions on either side, four products into one sum, a fifth, bias and residual.
+
+    Where input channels come in parts, there are fewer.
+    """
     return 3 + 3 + 4 * -(-problem.IC // 2) + 1 + 3
 
 
@@ -65,7 +68,7 @@ def error_factor(problem: ConvProblem) -> float:
     return 0.5 * roundings(problem) * AMPLIFICATION
 
 
-def magnitude(problem: ConvProblem, heights: tuple[int, int], channels: int, x: Array, w: Array) -> Array:
+def magnitude(problem: ConvProblem, cuts: tuple[int, int, int, int], x: Array, w: Array) -> Array:
     """Return the sum of the sizes of all paths into each output, in float64 and in the layout of the problem.
 
     Times :func:`roundings` times the unit roundoff (half of eps), this bounds the error elementwise.
@@ -73,23 +76,32 @@ def magnitude(problem: ConvProblem, heights: tuple[int, int], channels: int, x: 
     Parameters
     ----------
     problem : ConvProblem
-    heights : (int, int)
-        Of half a tile, in pixels.
-    channels : int
-        From an output channel of the left half to its partner.
+    cuts : tuple of 4 int
+        As :class:`clconv.plan.Plan` has them.
     x, w : ndarray
         In the layout of the problem.
     """
     p = problem
     if p.layout == "NHWC":
         x, w = x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1)
-    half = -(-p.IC // 2)
+    large, small, channels, part = cuts
     a = np.abs(x.astype(np.float64))[:, :, :: p.SH, :: p.SW][:, :, : p.OH, : p.OW].reshape(p.N, p.IC, p.OH * p.OW)
     a = a.transpose(0, 2, 1) if p.layout == "NCHW" else a.transpose(0, 2, 1).reshape(1, -1, p.IC)
-    upper, lower = halves(a.shape[1], heights)
-    rows = max(upper.max(), lower.max()) + 1
-    a = np.pad(a, ((0, 0), (0, rows - a.shape[1]), (0, 2 * half - p.IC)))
-    b = np.pad(np.abs(w.astype(np.float64))[:, :, 0, 0].T, ((0, 2 * half - p.IC), (0, 2 * channels - p.OC)))
+    b = np.pad(np.abs(w.astype(np.float64))[:, :, 0, 0].T, ((0, 0), (0, 2 * channels - p.OC)))
+    upper, lower = halves(a.shape[1], (large, small))
+    a = np.pad(a, ((0, 0), (0, max(upper.max(), lower.max()) + 1 - a.shape[1]), (0, 0)))
+    c = np.zeros((a.shape[0], a.shape[1], 2 * channels))
+    for s in range(0, p.IC, part):
+        c += _paths(a[:, :, s : s + part], b[s : s + part], upper, lower, channels)
+    y = c[:, : p.N * p.OH * p.OW // a.shape[0], : p.OC].reshape(p.N, p.OH, p.OW, p.OC)
+    return np.ascontiguousarray(y if p.layout == "NHWC" else y.transpose(0, 3, 1, 2))
+
+
+def _paths(a: Array, b: Array, upper: Array, lower: Array, channels: int) -> Array:
+    """Return the sizes of all paths of input channels that are multiplied together."""
+    half = -(-len(b) // 2)
+    a = np.pad(a, ((0, 0), (0, 0), (0, 2 * half - len(b))))
+    b = np.pad(b, ((0, 2 * half - len(b)), (0, 0)))
     a11, a12, a21, a22 = a[:, upper, :half], a[:, upper, half:], a[:, lower, :half], a[:, lower, half:]
     b11, b12, b21, b22 = b[:half, :channels], b[:half, channels:], b[half:, :channels], b[half:, channels:]
     s1, t1 = a21 + a22, b12 + b11
@@ -97,10 +109,9 @@ def magnitude(problem: ConvProblem, heights: tuple[int, int], channels: int, x: 
     u2 = a11 @ b11 + s2 @ t2
     u3 = u2 + (a11 + a21) @ (b22 + b12)
     p5 = s1 @ t1
-    c = np.empty((a.shape[0], rows, 2 * channels))
+    c = np.empty((a.shape[0], a.shape[1], 2 * channels))
     c[:, upper, :channels] = a11 @ b11 + a12 @ b21
     c[:, upper, channels:] = u2 + p5 + (a12 + s2) @ b22
     c[:, lower, :channels] = u3 + a22 @ (b21 + t2)
     c[:, lower, channels:] = u3 + p5
-    y = c[:, : p.N * p.OH * p.OW // a.shape[0], : p.OC].reshape(p.N, p.OH, p.OW, p.OC)
-    return np.ascontiguousarray(y if p.layout == "NHWC" else y.transpose(0, 3, 1, 2))
+    return c

@@ -39,6 +39,8 @@ NASTY: dict[str, tuple[int, int, int, int, int, int, int, int, dict[str, Any]]] 
     "pointwise_one_channel": (1, 1, 9, 9, 3, 1, 1, 1, {}),
     "pointwise_odd_half": (1, 31, 7, 6, 70, 1, 1, 1, {}),
     "pointwise_deep": (1, 130, 5, 5, 33, 1, 1, 1, {}),
+    "pointwise_in_parts": (1, 1030, 1, 2, 24, 1, 1, 1, {}),
+    "pointwise_in_odd_parts": (2, 1031, 5, 6, 70, 1, 1, 1, {}),
     # grouped
     "grouped_4": (1, 32, 13, 17, 32, 3, 3, 8, {"padding": 1}),
     "grouped_8_stride_2": (2, 32, 14, 14, 32, 3, 3, 4, {"padding": 1, "stride": 2}),

@@ -76,21 +76,39 @@ def test_blocks_of_output_channels(queue: cl.CommandQueue, name: str, items: boo
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize(("oc", "ic"), [(32, 16), (1, 1), (37, 2 * ROWS + 5), (16, 7)])
-def test_sums_of_quarters(cpu_queue: cl.CommandQueue, oc: int, ic: int, layout: str) -> None:
+@pytest.mark.parametrize(
+    ("oc", "ic", "part"),
+    [
+        (32, 16, None),
+        (1, 1, None),
+        (37, 2 * ROWS + 5, None),
+        (16, 7, None),
+        (37, 21, 8),
+        (32, 64, 32),
+        (5, 4 * ROWS + 3, 2 * ROWS),
+    ],
+)
+def test_sums_of_quarters(cpu_queue: cl.CommandQueue, oc: int, ic: int, part: int | None, layout: str) -> None:
     w4, w = _filter((oc, ic, 1, 1), "float32", layout)
     block = 8
     problem = ConvProblem((1, ic, 5, 5) if layout == "NCHW" else (1, 5, 5, ic), w.shape, layout=layout)
-    packing = pack_strassen(problem, DeviceInfo.of(cpu_queue.device), block)
+    packing = pack_strassen(problem, DeviceInfo.of(cpu_queue.device), block, part)
+    step = part or ic
+    wanted = [_sums_of_quarters(w4[:, first : first + step, 0, 0], block) for first in range(0, ic, step)]
+    np.testing.assert_array_equal(_packed(cpu_queue, packing, w), np.concatenate(wanted))
+
+
+def _sums_of_quarters(w: np.ndarray[Any, Any], block: int) -> np.ndarray[Any, Any]:
+    """Of output channels by input channels, as they are packed."""
+    oc, ic = w.shape
     half, blocks = -(-ic // 2), -(-oc // (2 * block))
     quarters = np.zeros((2, blocks * block, 2, half), np.float32)
-    quarters.reshape(2 * blocks * block, 2 * half)[:oc, :ic] = w4[:, :, 0, 0]
+    quarters.reshape(2 * blocks * block, 2 * half)[:oc, :ic] = w
     b11, b12, b21, b22 = quarters[0, :, 0], quarters[1, :, 0], quarters[0, :, 1], quarters[1, :, 1]
     t1 = b12 - b11
     t2 = b22 - t1
     steps = np.stack([b11, b21, t2, b22 - b12, b21 - t2, t1, b22])
-    wanted = steps.reshape(7, blocks, block, half).transpose(1, 0, 3, 2)
-    np.testing.assert_array_equal(_packed(cpu_queue, packing, w), wanted.ravel())
+    return steps.reshape(7, blocks, block, half).transpose(1, 0, 3, 2).ravel()
 
 
 def test_a_call_counts_its_packing() -> None:

@@ -56,32 +56,38 @@ def test_the_three_matrices_multiply() -> None:
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("part", [None, 4])
 @pytest.mark.parametrize("text", ["1x1 9->70 @5x7 batch 2", "1x1 8->64 @9 stride 2", "1x1 64->33 @3"])
-def test_paths_are_those_of_the_three_matrices_without_their_signs(text: str, layout: str) -> None:
+def test_paths_are_those_of_the_three_matrices_without_their_signs(text: str, part: int | None, layout: str) -> None:
     problem = parse(f"{text} {layout}")
     plan = select(problem, DeviceInfo("made up", "somewhere"), Limits("strassen")).plan
     rng = np.random.default_rng(3)
     x, w = np.abs(rng.standard_normal(problem.x_shape)), np.abs(rng.standard_normal(problem.w_shape))
     assert plan.strassen is not None
-    large, small, channels = plan.strassen
-    half = -(-problem.IC // 2)
+    large, small, channels, together = plan.strassen
+    assert together == problem.IC
+    together = part or together
     strided = (
         x[:, :, :: problem.SH, :: problem.SW].transpose(0, 2, 3, 1) if layout == "nchw" else x[:, :: problem.SH, :: problem.SW]
     )
     pixels = strided.reshape(problem.N if layout == "nchw" else 1, -1, problem.IC)  # tiles go on in the next image
     upper, lower = halves(pixels.shape[1], (large, small))
-    a = np.zeros((len(pixels), 2 * len(upper), 2 * half))
-    a[:, : pixels.shape[1], : problem.IC] = pixels
-    b = np.zeros((2 * half, 2 * channels))
-    b[: problem.IC, : problem.OC] = w[:, :, 0, 0].T if layout == "nchw" else w[0, 0]
-    quarters = np.array([b[:half, :channels], b[:half, channels:], b[half:, :channels], b[half:, channels:]])
-    want = np.empty((len(pixels), 2 * len(upper), 2 * channels))
-    for image, c in zip(a, want, strict=True):
-        parts = np.array([image[upper, :half], image[upper, half:], image[lower, :half], image[lower, half:]])
-        c[upper, :channels], c[upper, channels:], c[lower, :channels], c[lower, channels:] = products(
-            abs(U), abs(V), abs(W), parts, quarters
-        )
-    found = magnitude(problem, (large, small), channels, x, w)
+    want = np.zeros((len(pixels), 2 * len(upper), 2 * channels))
+    for first in range(0, problem.IC, together):
+        some = slice(first, first + together)
+        half = -(-pixels[..., some].shape[2] // 2)
+        a = np.zeros((len(pixels), 2 * len(upper), 2 * half))
+        a[:, : pixels.shape[1], : pixels[..., some].shape[2]] = pixels[..., some]
+        b = np.zeros((2 * half, 2 * channels))
+        rows = w[:, some, 0, 0].T if layout == "nchw" else w[0, 0, some]
+        b[: len(rows), : problem.OC] = rows
+        quarters = np.array([b[:half, :channels], b[:half, channels:], b[half:, :channels], b[half:, channels:]])
+        for image, c in zip(a, want, strict=True):
+            parts = np.array([image[upper, :half], image[upper, half:], image[lower, :half], image[lower, half:]])
+            sums = products(abs(U), abs(V), abs(W), parts, quarters)
+            for where, columns, quarter in zip((upper, upper, lower, lower), (0, channels) * 2, sums, strict=True):
+                c[where, columns : columns + channels] += quarter
+    found = magnitude(problem, (large, small, channels, together), x, w)
     found = found.transpose(0, 2, 3, 1) if layout == "nchw" else found
     np.testing.assert_allclose(found.reshape(*pixels.shape[:2], problem.OC), want[:, : pixels.shape[1], : problem.OC])
 
@@ -101,7 +107,7 @@ def test_the_bound_holds_where_that_of_the_direct_method_does_not(layout: str, q
     x = rng.standard_normal(problem.x_shape).astype(np.float32)
     w = rng.standard_normal(problem.w_shape).astype(np.float32)
     assert plan.strassen is not None
-    large, small, _ = plan.strassen
+    large, small, *_ = plan.strassen
     factor = np.ones(64, np.float32)
     factor[halves(64, (large, small))[0][:8]] = 1e4
     x *= factor.reshape((8, 8) if layout == "nchw" else (8, 8, 1))
@@ -129,6 +135,26 @@ def test_quarters_where_they_are(text: str, queue: cl.CommandQueue) -> None:
         assert plan.strassen is not None
         fitting = (32, 64) if plan.strassen[0] > 8 else (32, 64, 1024)
         assert in_place == int(info.is_pocl and info.is_cpu and problem.IC in fitting)
+        error = np.abs(run_plan(plan, queue, data) - want)
+        assert (error <= error_bound(problem, plan, data.x, data.w, data.bias, data.residual)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "text", ["1x1 1024->70 @5x7 batch 2", "1x1 1057->64 @9 stride 2 residual silu", "1x1 1300->33 @7 relu"]
+)
+def test_input_channels_in_parts(text: str, dtype: str, queue: cl.CommandQueue) -> None:
+    """Also where the last part is a short one, of an odd number of channels."""
+    info = DeviceInfo.of(queue.device)
+    if dtype == "float64" and not info.fp64:
+        pytest.skip("the device has no float64")
+    problem = replace(parse(f"{text} nhwc"), dtype=dtype)
+    plans = [p for p in select(problem, info, Limits("strassen")).candidates if p.strassen and p.strassen[3] < problem.IC]
+    data = make_data(problem)
+    want = reference(problem, data.x, data.w, data.bias, data.residual)
+    assert plans
+    for plan in plans[:3]:
+        assert f"{plan.strassen and plan.strassen[3]} in" in plan.tile
         error = np.abs(run_plan(plan, queue, data) - want)
         assert (error <= error_bound(problem, plan, data.x, data.w, data.bias, data.residual)).all()
 

@@ -69,8 +69,8 @@ STEPS = 7
 """Products of quarters in Strassen's scheme."""
 
 
-def pack_strassen(problem: ConvProblem, device: DeviceInfo, oc_block: int) -> Packing:
-    """Pack a 1x1 filter as ``[BLOCKS][STEPS][ceil(IC/2)][oc_block]``.
+def pack_strassen(problem: ConvProblem, device: DeviceInfo, oc_block: int, part: int | None = None) -> Packing:
+    """Pack a 1x1 filter as ``[PARTS][BLOCKS][STEPS][ceil(part/2)][oc_block]``, the last part with the channels that are left.
 
     Parameters
     ----------
@@ -78,16 +78,20 @@ def pack_strassen(problem: ConvProblem, device: DeviceInfo, oc_block: int) -> Pa
     device : DeviceInfo
     oc_block : int
         Output channels of a tile; each has a partner in the other half of them.
+    part : int, optional
+        Input channels of a part, an even number; all of them if left out.
     """
-    half, blocks = ceil_div(problem.IC, 2), ceil_div(problem.OC, 2 * oc_block)
-    chunks = ceil_div(half, ROWS)
+    part = part or problem.IC
+    parts, blocks = ceil_div(problem.IC, part), ceil_div(problem.OC, 2 * oc_block)
+    half = ceil_div(part, 2) * (parts - 1) + ceil_div(problem.IC - part * (parts - 1), 2)  # of all parts
+    chunks = ceil_div(ceil_div(part, 2), ROWS)
     launch = Launch(
         kernel="pack_strassen.cl",
         entry="pack_strassen",
         macros=_macros(problem, device),
-        arguments=("w", "packed", *size_arguments(problem, "IC", "OC"), Int(oc_block), Int(ROWS)),
-        global_size=(blocks, chunks) if problem.layout == "NHWC" else (chunks, blocks),
-        local_size=(1, 1),
+        arguments=("w", "packed", *size_arguments(problem, "IC", "OC"), Int(oc_block), Int(ROWS), Int(part)),
+        global_size=(blocks, chunks, parts) if problem.layout == "NHWC" else (chunks, blocks, parts),
+        local_size=(1, 1, 1),
     )
     return Packing(launch, blocks * STEPS * half * oc_block * accumulator_bytes(problem))
 

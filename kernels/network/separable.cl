@@ -124,7 +124,7 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
       const long at = (long)p0 * OC;
       const ahead_t ahead = ahead_of((long)STEPS * ICH * OCB, STEPS * ICH, OCB, t, tiles);
 #define QUARTERS(SIZE)                                                                                                \
-  quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, ahead, sums, 0, bias, \
+  quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, ahead, true, true, sums, 0, bias, \
            residual + at, y + at, ICH, b * OCB, BLOCKS * OCB, OC, act_a, act_b)
       if (t < tiles - small) QUARTERS(PXB);
       else QUARTERS(PXS);

@@ -114,7 +114,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
             }
           }
         }
-        finish_tile(acc, PXB, some, panel, bias, residual + to, y + to, b * OCB, OC, act_a, act_b);
+        finish_tile(acc, PXB, some, true, true, panel, bias, residual + to, y + to, b * OCB, OC, act_a, act_b);
       }
 }
 WIDE_END

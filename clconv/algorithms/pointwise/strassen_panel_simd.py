@@ -96,7 +96,7 @@ class StrassenPanelSimd(Algorithm):
             f"{2 * blocks_item * oc_tile} channels a work-item",
             seconds=seconds(p, device, few_items(math.prod(size), device, item, 20e3)),
             error_factor=error_factor(p),
-            strassen=(*heights, blocks * oc_tile),
+            strassen=(*heights, blocks * oc_tile, p.IC),
         )
 
 
