@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from clconv.algorithms.base import ceil_div
 from clconv.device import DeviceInfo
 from clconv.problem import ConvProblem
@@ -24,11 +26,19 @@ def few_items(items: int, device: DeviceInfo, cycles: float, most: float) -> flo
 
 
 def tiles_each(tiles: int, most: int, size: tuple[int, int, int], device: DeviceInfo) -> float:
-    """Tiles of a work-item, at most so many, of ``size`` of which the first is of pixels: those at the end have fewer.
+    """Tiles of a work-item of the busiest unit, at most so many, of ``size`` of which the first is of pixels.
 
-    Where the units share the other two evenly, each has as many of those at the end.
+    Items at the end have fewer. Where the units share the other two evenly, each unit has as many of those; where there is
+    nothing else to share, each takes its items in a row, and the last one ends with those.
     """
-    return tiles / size[0] if size[1] * size[2] % device.compute_units == 0 else most
+    units, others = device.compute_units, size[1] * size[2]
+    if others % units == 0:
+        return tiles / size[0]
+    if others > 1:
+        return most
+    starts = [size[0] * unit // units * most for unit in range(units)]
+    busiest = max(end - start for start, end in itertools.pairwise((*starts, tiles)))
+    return min(most, busiest / ceil_div(size[0], units))
 
 
 def seconds(problem: ConvProblem, device: DeviceInfo, cycles: float) -> float:

@@ -133,7 +133,7 @@ class ChannelSimd(Algorithm):
         begin_and_end = 30 * ceil_div(pixels_item, tile) + stream
         transpose = 0 if nhwc else 1.0 * pixels_item * oc_block
         copy = (8 if one_by_one(p, device) else 2) * p.IC * pixels_item if panel else 0
-        read = pixels_item * _pixel_bytes(p) / 40  # once for each share of the output channels
+        read = pixels_item * _pixel_bytes(p) / (6 if device.moves_among and _many_pages(p) else 40)  # once for each share
         item = START + blocks_item * (multiply + begin_and_end + transpose) + copy + read
         return Plan(
             algorithm=self.name,
@@ -175,15 +175,19 @@ def _slower(p: ConvProblem, device: DeviceInfo, shape: tuple[int, int], *, whole
 def _slower_among(p: ConvProblem, nhwc: bool, *, seven: bool) -> float:
     """Return the same on a Xeon, measured against Strassen's product on two cores; ``seven`` for tiles of so many pixels.
 
-    In N C H W, channels lie a plane apart. A core waits where they lie in more pages of memory than its first table holds.
+    In N C H W, channels lie a plane apart.
     """
     if nhwc:
         return 1.01 if seven else 1.04
-    plane = p.IH * p.IW * p.itemsize
-    pages = p.IC * min(1.0, plane / PAGE)
-    many = plane >= PAGE / 2 and pages > PAGES
+    many, plane = _many_pages(p), p.IH * p.IW * p.itemsize
     slower = (1.29 if many else 1.07 if plane < PAGE / 8 else 1.15) * (1.0 if p.stride == (1, 1) else 1.17)
     return slower * (0.92 if many else 0.97) if seven else slower
+
+
+def _many_pages(p: ConvProblem) -> bool:
+    """Tell whether the channels of a pixel lie in more pages of memory than a core's first table holds, so that it waits."""
+    plane = p.IH * p.IW * p.itemsize
+    return p.layout == "NCHW" and plane >= PAGE / 2 and p.IC * min(1.0, plane / PAGE) > PAGES
 
 
 def _needs_panel(problem: ConvProblem) -> bool:

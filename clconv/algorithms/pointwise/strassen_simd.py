@@ -168,6 +168,8 @@ class StrassenSimd(Algorithm):
             stream += parts * local[0].bytes / (24 if local[0].bytes > device.l2_bytes else 64)
         product = tile.cycles(device, small / tiles) + (parts - 1) * 8.0 * height * VECTORS
         count = tiles_each(tiles, tiles_item, size, device)
+        if device.moves_among:  # measured
+            product = 0.965 * (product + 10 * STEPS) if nhwc else product
         item = START + blocks_item * (count * (product + transpose) + stream) + count * put
         in_parts = f", {part} in" if parts > 1 else ""
         return Plan(
