@@ -160,8 +160,8 @@ class StrassenSimd(Algorithm):
         # Clock cycles of a vector of an operand; with channels side by side, of 64 bytes.
         apart = 8.0 if tile.avx512 and p.SW <= 2 and p.OW >= 7 else 24.0  # from two vectors, see picks.clh, or one by one
         move = 5.4 * tile.lanes * itemsize / 64 if nhwc else 6.0 if p.stride == (1, 1) else apart
-        if not nhwc and device.moves_among:
-            move *= 2  # measured; the sums of quarters take a unit from the multiplications
+        if device.moves_among and not in_place:
+            move *= 1.08 if nhwc else 2  # measured; the sums of quarters take a unit from the multiplications
         put = move * STEPS * height * tile.ic_half / tile.lanes
         stream = tile.stream(packing.bytes, device)
         if local[0].bytes > device.l2_bytes / 4:  # and the operands, again for each block
