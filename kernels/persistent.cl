@@ -111,8 +111,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void persistent(
 
 typedef __global volatile ulong *desk_t;
 
-/* In the thread that calls, which the host calls by its address as well: does the steps with whoever is at the desk; the addresses of arrays
- * were written before. Nobody is woken, nor has to wake the caller. No thread is at the work any more when it ends. Work-items: one. */
+/* In the thread that calls, which the host calls by its address as well: does the steps with whoever is at the desk; the addresses of
+ * arrays were written before. Nobody is woken, nor has to wake the caller. No thread is at the work any more when it ends. Work-items:
+ * one. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lead(__global const ulong *steps, const int STEPS,
                                                                   __global volatile int *counters, const int PARTS,
                                                                   const int THREADS, desk_t desk BELL_PARAMETERS) {

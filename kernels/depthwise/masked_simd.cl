@@ -155,8 +155,8 @@ ITEM void item(__global const real *x, __global const real *w, __global const re
           if (ow != masks_at) row_masks(mask, iw0, IW);
           masks_at = ow;
           const long at = plane + (long)oh * OW + ow;
-          tile(channel + (long)ih0 * IW + iw0, w + oc * KH * KW, residual + at, y + at, mask, lanes_between(0, OW - ow < COLUMNS ? OW - ow : COLUMNS),
-               ih0, IH, IW, OW, b, act_a, act_b);
+          tile(channel + (long)ih0 * IW + iw0, w + oc * KH * KW, residual + at, y + at, mask,
+               lanes_between(0, OW - ow < COLUMNS ? OW - ow : COLUMNS), ih0, IH, IW, OW, b, act_a, act_b);
         }
       }
     }

@@ -13,8 +13,8 @@
  *     [v..... [v..... [v..... [v.....   [acc... [acc...
  *     [v..... [v..... [v..... [v.....
  *
- * Per tile and vector: SPAN_H*SPAN_W vectors of x at most are read, each once, and those of the filter once in each row of x that they meet:
- * sixteen registers hold the sums and what one row needs, no more. The last vector of a stream overlaps the one before.
+ * Per tile and vector: SPAN_H*SPAN_W vectors of x at most are read, each once, and those of the filter once in each row of x that they
+ * meet: sixteen registers hold the sums and what one row needs, no more. The last vector of a stream overlaps the one before.
  *
  * Where a tile lies inside the image, its pixels are a constant way apart, and two numbers make any address. Elsewhere there is a
  * table of them, in which pixels of the padding are the row of zeros; that costs a load each, a branch each would cost more.

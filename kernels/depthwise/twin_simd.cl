@@ -22,7 +22,8 @@
  * Per tile of two channels KW (SW = 2: two) halves of a vector are read for each of SPAN_H rows and channel, and 2*KH*KW elements of w;
  * 2*TILE_OH halves are written.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, twins.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1, or 2 with DW 1; TILE_OH; VEC 4 to 16.
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, twins.clh, epilogue.clh; KH KW SH SW DH DW, SW is 1, or 2 with DW 1; TILE_OH;
+ * VEC 4 to 16.
  */
 #include "include/wide.clh"
 
@@ -65,8 +66,12 @@
 #define NATURAL(v) (v)
 #define MOVED(v) ((v).s12335677)
 #else
-#define EVENS_OF_HALVES(a, b) ((vec)((a).s0, (a).s2, (b).s0, (b).s2, (a).s4, (a).s6, (b).s4, (b).s6, (a).s8, (a).sa, (b).s8, (b).sa, (a).sc, (a).se, (b).sc, (b).se))
-#define ODDS_OF_HALVES(a, b) ((vec)((a).s1, (a).s3, (b).s1, (b).s3, (a).s5, (a).s7, (b).s5, (b).s7, (a).s9, (a).sb, (b).s9, (b).sb, (a).sd, (a).sf, (b).sd, (b).sf))
+#define EVENS_OF_HALVES(a, b)                                                                     \
+  ((vec)((a).s0, (a).s2, (b).s0, (b).s2, (a).s4, (a).s6, (b).s4, (b).s6, (a).s8, (a).sa, (b).s8,  \
+         (b).sa, (a).sc, (a).se, (b).sc, (b).se))
+#define ODDS_OF_HALVES(a, b)                                                                      \
+  ((vec)((a).s1, (a).s3, (b).s1, (b).s3, (a).s5, (a).s7, (b).s5, (b).s7, (a).s9, (a).sb, (b).s9,  \
+         (b).sb, (a).sd, (a).sf, (b).sd, (b).sf))
 #define NATURAL(v) ((v).s0145236789cdabef)
 #define MOVED(v) ((v).s123456779abcdeff)
 #endif

@@ -8,7 +8,8 @@
  * normalize_rows, for INNER = 1 and a = r (layers). Work-items: (block of ROWS rows); vectors along a row.
  * normalize_columns, for a = r (channels in N C H W). Work-items: (block of VEC columns, o); vectors along INNER.
  * inverse_deviation_rows gives 1 / sqrt(variance + epsilon) itself, which models of training hand on. Work-items: (o).
- * normalize_planes, for INNER = 1 and a = o % KINDS * PLANES + r / AREA (instances and groups: PLANES planes of AREA pixels). Work-items: (o).
+ * normalize_planes, for INNER = 1 and a = o % KINDS * PLANES + r / AREA (instances and groups: PLANES planes of AREA pixels).
+ *   Work-items: (o).
  * normalize_pixels, for INNER = 1 and a = r % C (one group, in N H W C). Work-items: (o).
  *
  *      rows, planes:  [VEC][VEC][VEC]..[tail]         columns:    [VEC]

@@ -27,8 +27,8 @@
  *
  * x is read once and y is written once, per part of the output channels; a launch and a tensor are saved.
  *
- * Macros: wide.clh, types.clh, vector.clh, lanes.clh, pixel_taps.clh, epilogue.clh (of the pointwise part); KH KW SH SW DH DW; TILE_OW (at most
- * OW); HAS_SHIFT, CLAMP (0, 1: of the depthwise part); STRASSEN (0, 1), PXB (even), PXS (with STRASSEN), OCV; AHEAD, see prefetch.clh.
+ * Macros: wide.clh, types.clh, vector.clh, lanes.clh, pixel_taps.clh, epilogue.clh (of the pointwise part); KH KW SH SW DH DW; TILE_OW (at
+ * most OW); HAS_SHIFT, CLAMP (0, 1: of the depthwise part); STRASSEN (0, 1), PXB (even), PXS (with STRASSEN), OCV; AHEAD, see prefetch.clh.
  */
 #include "include/wide.clh"
 

@@ -44,10 +44,12 @@
 #define GATHER (PADDED || SH != 1 || SW != 1)
 
 /* The tile of OCB output channels from oc on, of which `pixels` pixels exist, over ics channels of input. */
-static inline __attribute__((always_inline)) void tile(const int vectors, __local const acc_t *panel, __global const acc_t *w, __local acc_t *sums,
-                 __global const real *bias, __global const real *residual, __global real *y, const int ics,
-                 const int oc, const int OC, const long P, const int pixels, const bool first, const bool last,
-                 const acc_t act_a, const acc_t act_b) {
+static inline __attribute__((always_inline)) void tile(const int vectors, __local const acc_t *panel, __global const acc_t *w,
+                                                       __local acc_t *sums, __global const real *bias,
+                                                       __global const real *residual, __global real *y, const int ics,
+                                                       const int oc, const int OC, const long P, const int pixels,
+                                                       const bool first, const bool last, const acc_t act_a,
+                                                       const acc_t act_b) {
   vec acc[OCB][PXV];
   UNROLL for (int i = 0; i < OCB; i++)
     UNROLL for (int j = 0; j < PXV; j++)
