@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pyopencl as cl
 import pytest
@@ -50,3 +53,15 @@ def cpu_queue(queue: cl.CommandQueue) -> cl.CommandQueue:
     if reason is not None:
         pytest.skip(f"the kernel {reason}")
     return queue
+
+
+@pytest.fixture
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Once called, no text finds room on the disk but for its first character."""
+    plain = Path.write_text
+
+    def write(path: Path, text: str, **options: Any) -> None:
+        plain(path, text[:1], **options)
+        raise OSError(28, "No space left on device")
+
+    return lambda: monkeypatch.setattr(Path, "write_text", write)

@@ -53,7 +53,7 @@ def measure(
         How long to repeat it; it is timed once at least.
     data : dict
         Inputs and exact result of the plan's problem, and the yardstick; filled at the first plan of a problem. All plans write
-        to one array: which pages of memory it has, by chance, was measured to be worth a third.
+        to one array, so that where results lie beside the image favours none.
     device : str, optional
         The device's name; ``CLCONV_DEVICE`` if left out.
     yardstick : Plan, optional

@@ -35,7 +35,7 @@
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, epilogue.clh; NHWC; SH SW; IN_PLACE (1: N H W C without stride, whole vectors in
  * half of IC, and pointers to local memory may be cast to global ones, as on PoCL's CPUs); IN_PARTS (1: N H W C, real is acc_t); PXB, PXS
  * (pixels of a tile's half, PXS < PXB), OCV (its vectors of output channels); PXB*OCV vector registers hold the sums; AHEAD, FAR (1:
- * IN_PLACE), see prefetch.clh.
+ * IN_PLACE without IN_PARTS), see prefetch.clh.
  */
 #include "include/wide.clh"
 
@@ -174,7 +174,7 @@ INLINE void add_part(__global const real *x, __global const acc_t *packed, __glo
     const int oc = b * OCB; /* 0 .. OCH-1 */
     __global const acc_t *w = packed + (long)b * STEPS * ICH * OCB;
 #if IN_PARTS && AHEAD == 1
-    const int next = b + 1 < b1 ? passes.next : BLOCKS - (b - b0); /* the next part's first block */
+    const int next = b + 1 < b1 ? passes.next : BLOCKS - (b - b0); /* at the end, to the next part's first block */
 #else
     const int next = passes.next;
 #endif

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,12 @@ def test_json_keeps_everything(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", [results(), NetworkResults(1, 1, 1.0, "2026-01-31", {})], ids=["layers", "networks"])
 def test_results_that_cannot_be_written_leave_the_earlier_ones(
-    what: Results | NetworkResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: Results | NetworkResults, tmp_path: Path, fill_disk: Callable[[], None]
 ) -> None:
     path = tmp_path / "run.json"
     what.save(path)
     before = path.read_bytes()
-    plain = Path.write_text
-
-    def fill(path: Path, text: str, **options: Any) -> None:
-        plain(path, text[:3], **options)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", fill)
+    fill_disk()
     with pytest.raises(ClconvError, match=r"run.json cannot be written \(No space left on device\); make room there"):
         what.save(path)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -122,17 +122,10 @@ def test_a_store_that_cannot_be_read_is_not_replaced(path: Path, monkeypatch: py
     assert path.read_text() == text
 
 
-def test_a_store_that_cannot_be_written_stays_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_written_stays_as_it_is(path: Path, fill_disk: Callable[[], None]) -> None:
     save(path, "d", {"p": Record("a", "t", 1.0)})
     before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
-
-    plain = Path.write_text
-
-    def fill(path: Path, text: str, **options: Any) -> None:
-        plain(path, text[:1], **options)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", fill)
+    fill_disk()
     with pytest.raises(ClconvError, match=r"cannot be written to .*tuning.json \(No space left on device\); name another file"):
         save(path, "d", {"q": Record("a", "t", 1.0)})
     assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before

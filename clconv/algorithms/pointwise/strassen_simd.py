@@ -144,7 +144,7 @@ class StrassenSimd(Algorithm):
                 *tile.macros,
                 ("IN_PLACE", int(in_place)),
                 ("IN_PARTS", int(parts > 1)),
-                ("FAR", int(in_place and far(p, device))),
+                ("FAR", int(in_place and parts == 1 and far(p, device))),
                 ahead(p, device, packing.bytes // tile.blocks // parts, size, blocks_item),
             ),
             arguments=(
