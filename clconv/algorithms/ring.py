@@ -22,10 +22,11 @@ class Ring(NamedTuple):
     bytes: int
 
 
-def ring(problem: ConvProblem, vec: int, vectors: int) -> Ring:
-    """Return the ring of a work-item that takes so many vectors of ``vec`` channels."""
+def ring(problem: ConvProblem, vec: int, vectors: int, coming: int = 0) -> Ring:
+    """Return the ring of a work-item that takes so many vectors of ``vec`` channels, with room for rows that are coming in."""
     width = (problem.OW - 1) * problem.SW + problem.EKW
-    return Ring(vectors, width, problem.EKH * width * vectors * vec * accumulator_bytes(problem))
+    rows = problem.EKH + coming
+    return Ring(vectors, width, rows * width * vectors * vec * accumulator_bytes(problem))
 
 
 def bands(problem: ConvProblem, device: DeviceInfo, chunks: int) -> int:

@@ -79,11 +79,10 @@ ITEM void item(__global const real *restrict x, __global const acc_t *restrict p
                const int oh1, const int c0, const int n, const int C, const int IH, const int IW, const int OH, const int OW,
                const int M, const int PT, const int PL, const int WIDTH, const acc_t act_a, const acc_t act_b) {
   __global const real *image = x + (long)n * IH * IW * C + c0;
-  int next = oh0 * SH; /* the next row to go into the ring */
+  ring_t in = {ring, image, C - c0, C, IH, IW, PT, PL, WIDTH, 0, 0, 0, image, ring};
 
   for (int oh = oh0; oh < oh1; oh++) {
-    for (next = GREATER(next, oh * SH); next < oh * SH + RING; next++)
-      ring_row(ring, image, next, C, IH, IW, PT, PL, WIDTH, C - c0);
+    fill_ring(&in, oh);
     for (int j = 0; j < NV; j++)
       for (int m = 0; m < M; m++) {
         const int c = c0 + j * VEC; /* may be C and more */
@@ -92,7 +91,7 @@ ITEM void item(__global const real *restrict x, __global const acc_t *restrict p
         if (lanes <= 0) continue;
         __local const acc_t *row[KH];
         UNROLL for (int kh = 0; kh < KH; kh++)
-          row[kh] = ring + (long)((oh * SH + kh * DH) % RING) * WIDTH * CHANNELS + j * VEC;
+          row[kh] = ring_row(&in, oh * SH + kh * DH) + j * VEC;
         __global const acc_t *w = packed + ((long)c * M + (long)m * VEC) * KH * KW;
         vec b = VEC_OF(0);
         if (HAS_BIAS) b = load_strided(bias, oc, M, lanes);

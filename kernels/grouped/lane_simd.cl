@@ -52,9 +52,11 @@
 #error "TILE_OW, NV, GROUP, PARTS and ABREAST must be set by the plan"
 #endif
 
+#define RING_ROWS ((KH - 1) * DH + 1 + SH) /* and those that come in while others are multiplied */
 #include "include/ring.clh"
 
 #define STEP (GROUP < VEC ? VEC / GROUP * GROUP : VEC)
+#define OUTSIDE ((KW - 1) / 2 * DW) /* columns on a side that a padding of half the filter puts outside the image */
 #define SPAN_W ((TILE_OW - 1) * SW + (KW - 1) * DW + 1)
 
 #if PARTS > 1
@@ -90,16 +92,18 @@ INLINE vec fold(const vec a, const vec b) {
   return evens + ODDS(a, b);
 }
 
-/* acc[0][i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. Of few channels, leaving rows of the
- * filter out costs more than it saves. */
+/* acc[0][i] += all input channels and taps; row[kh] + `at` is where the tile's first pixel stands. Of few channels, leaving rows and
+ * columns of the filter out costs more than it saves. */
 INLINE void tile(vec acc[ABREAST][TILE_OW], __local const acc_t *const *row, const int at, __global const acc_t *w, const int kh0,
-                 const int kh1) {
+                 const int kh1, const int left, const int right, ring_t *in) {
   vec sums[PARTS][TILE_OW];
   UNROLL for (int g = 0; g < PARTS; g++) {
     UNROLL for (int i = 0; i < TILE_OW; i++) sums[g][i] = VEC_OF(0);
     for (int kh = 0; kh < KH; kh++) {
       __local const acc_t *p = row[kh] + at + g * GROUP;
+      begin_row(in);
       for (int ic = 0; ic < GROUP; ic += PARTS, w += KW * VEC) {
+        bring(in);
         vec tap[KW];
         UNROLL for (int kw = 0; kw < KW; kw++) tap[kw] = LOAD_ACC(w + kw * VEC);
         UNROLL for (int q = 0; q < SPAN_W; q++) {
@@ -160,22 +164,29 @@ INLINE vec operand(__local const acc_t *p, const int ic) {
 #endif
 
 /* acc[j][i] += all input channels and the taps of the rows kh0 .. kh1-1 for vector j; row[kh] + `at` is where the tile's first pixel
- * stands. */
+ * stands, of whose columns `left` and those from `right` on lie outside the image. */
 INLINE void tile(vec acc[ABREAST][TILE_OW], __local const acc_t *const *row, const int at, __global const acc_t *w, const int kh0,
-                 const int kh1) {
+                 const int kh1, const int left, const int right, ring_t *in) {
   for (int kh = kh0; kh < kh1; kh++) {
     __local const acc_t *p = row[kh] + at;
-    SPREAD_LOOP for (int ic = 0; ic < GROUP; ic++) {
+    __global const acc_t *wr = w + kh * KW * VEC;
+    begin_row(in);
+    SPREAD_LOOP for (int ic = 0; ic < GROUP; ic++, wr += KH * KW * VEC) {
+      bring(in);
       vec tap[ABREAST][KW];
       UNROLL for (int j = 0; j < ABREAST; j++)
         UNROLL for (int kw = 0; kw < KW; kw++)
-          tap[j][kw] = LOAD_ACC(w + (((j * GROUP + ic) * KH + kh) * KW + kw) * VEC);
+          tap[j][kw] = LOAD_ACC(wr + (j * GROUP * KH * KW + kw) * VEC);
       UNROLL for (int q = 0; q < SPAN_W; q++) {
+        if ((q < OUTSIDE && q < left) || (q >= SPAN_W - OUTSIDE && q >= right)) continue;
         const vec v = operand(p + q * CHANNELS, ic);
         UNROLL for (int kw = 0; kw < KW; kw++) {
           const int i = q - kw * DW; /* q = i*SW + kw*DW for output i */
           if (i >= 0 && i % SW == 0 && i / SW < TILE_OW)
-            UNROLL for (int j = 0; j < ABREAST; j++) acc[j][i / SW] += v * tap[j][kw];
+            UNROLL for (int j = 0; j < ABREAST; j++) {
+              acc[j][i / SW] += v * tap[j][kw];
+              KEEP_ORDER(acc[j][i / SW]);
+            }
         }
       }
     }
@@ -190,11 +201,11 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
                const int c0, const int n, const int C, const int IH, const int IW, const int OH, const int OW,
                const int PT, const int PL, const int WIDTH, const acc_t act_a, const acc_t act_b) {
   __global const real *image = x + (long)n * IH * IW * C + c0;
-  int next = oh0 * SH; /* the next row to go into the ring */
+  ring_t in = {ring, image, C - c0, C, IH, IW, PT, PL, WIDTH, 0, 0, 0, image, ring};
 
   for (int oh = oh0; oh < oh1; oh++) {
-    for (next = GREATER(next, oh * SH); next < oh * SH + RING; next++)
-      ring_row(ring, image, next, C, IH, IW, PT, PL, WIDTH, C - c0);
+    fill_ring(&in, oh);
+    if (oh + 1 < oh1) expect_rows(&in, oh + 1);
     const int above = PT - oh * SH, below = IH + above; /* rows of the window above the image, and those up to its lower edge */
     const int kh0 = above > 0 ? (above + DH - 1) / DH : 0, kh1 = LESSER(KH, (below + DH - 1) / DH);
     for (int j = 0; j < NV && c0 + j * STEP < C; j += ABREAST) {
@@ -204,7 +215,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       const int first = GROUP >= VEC ? j * VEC / GROUP * GROUP : j * STEP;
       __local const acc_t *row[KH];
       UNROLL for (int kh = 0; kh < KH; kh++)
-        row[kh] = ring + (long)((oh * SH + kh * DH) % RING) * WIDTH * CHANNELS + first;
+        row[kh] = ring_row(&in, oh * SH + kh * DH) + first;
       __global const acc_t *w = packed + (long)(oc / STEP) * GROUP * KH * KW * VEC;
       vec b[ABREAST];
       UNROLL for (int k = 0; k < ABREAST; k++) b[k] = HAS_BIAS ? LOAD_LANES(bias + oc + k * VEC, lanes) : VEC_OF(0);
@@ -214,7 +225,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
         vec acc[ABREAST][TILE_OW];
         UNROLL for (int k = 0; k < ABREAST; k++)
           UNROLL for (int i = 0; i < TILE_OW; i++) acc[k][i] = b[k];
-        tile(acc, row, ow * SW * CHANNELS, w, kh0, kh1);
+        tile(acc, row, ow * SW * CHANNELS, w, kh0, kh1, PL - ow * SW, IW + PL - ow * SW, &in);
         if (whole) {
           UNROLL for (int i = 0; i < TILE_OW; i++)
             UNROLL for (int k = 0; k < ABREAST; k++) {
