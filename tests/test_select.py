@@ -122,7 +122,8 @@ def test_no_two_work_items_write_a_row(rows: int) -> None:
     problem = ConvProblem((1, rows, 14, 32), (3, 3, 1, 32), padding=1, groups=32, layout="NHWC")
     for plan in (*DepthwisePixelSimd().plans(problem, CPU), *DepthwiseStreamSimd().plans(problem, CPU)):
         (launch,) = plan.launches
-        assert launch.global_size[0] * int(dict(launch.macros)["TILE_OH"]) <= rows
+        bands = math.prod(launch.global_size)  # of one block of channels, and one image
+        assert bands * int(dict(launch.macros)["TILE_OH"]) <= rows
 
 
 @pytest.mark.parametrize("units", [1, 2, 6, 64])
@@ -134,7 +135,7 @@ def test_every_block_of_channels_has_some(channels: int, rows: int, units: int) 
     assert plans
     for plan in plans:
         (launch,) = plan.launches
-        _, blocks, _ = launch.global_size
+        blocks, _, _ = launch.global_size
         assert 1 <= blocks <= max(1, channels * 4 // 512)
         assert blocks <= max(1, channels // int(dict(launch.macros)["VEC"]))
         if units == 2 and rows <= 7 and channels >= 256:

@@ -6,7 +6,7 @@
  * x, y, residual N H W C
  * packed         KH KW PITCH, elements of acc_t, written by pack_taps from w (KH KW 1 C): VEC zeros, C elements, zeros
  *
- * Work-items: (band of tile rows, block of channels, n). One box is VEC channels of one pixel:
+ * Work-items: (block of channels, band of tile rows, n). One box is VEC channels of one pixel:
  *
  *     x, SPAN_H x SPAN_W pixels        y, TILE_OH x TILE_OW pixels
  *     [v][v][v][v][v][v][v][v][v]
@@ -138,11 +138,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_sim
     const int OH, const int OW, const int PT, const int PL, const int BANDS, const int BLOCKS, const int PITCH, const int ALIGN,
     const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
-  const int band = get_global_id(0); /* 0 .. BANDS-1 */
+  const int band = get_global_id(1); /* 0 .. BANDS-1 */
   const int rows = OH / TILE_OH;     /* of whole tiles */
   const int row0 = (long)band * rows / BANDS * TILE_OH; /* first row of outputs */
   const int row1 = band + 1 < BANDS ? (int)((long)(band + 1) * rows / BANDS * TILE_OH) : OH; /* and behind the last */
-  const int block = get_global_id(1); /* 0 .. BLOCKS-1 */
+  const int block = get_global_id(0); /* 0 .. BLOCKS-1 */
   const int n = get_global_id(2);     /* 0 .. N-1 */
   item(x, packed, bias, residual, y, row0, row1, block, BLOCKS, n, C, IH, IW, OH, OW, PT, PL, PITCH, ALIGN, act_a, act_b);
 }

@@ -88,7 +88,7 @@ class DepthwisePixelSimd(Algorithm):
                 *(Int(bands), Int(blocks), Int(_pitch(p, vec)), Int(p.IC * p.itemsize % CROWDED == 0)),
                 *epilogue_arguments(p),
             ),
-            global_size=(bands, blocks, p.N),
+            global_size=(blocks, bands, p.N),
             local_size=(1, 1, 1),
         )
         return Plan(
