@@ -20,7 +20,7 @@ import clconv
 from clconv.buffers import address_of
 from clconv.device import DeviceInfo
 from clconv.runtime import runtime_of
-from clconv.tensors import numpy_dtype
+from clconv.tensors import empty, numpy_dtype
 from tests.calls import assert_same, expected
 from tests.harness import integers
 
@@ -309,3 +309,11 @@ def test_explain_tells_what_runs(queue: cl.CommandQueue) -> None:
 def test_the_default_queue_is_kept_and_no_simulator() -> None:
     assert clconv.default_queue() is clconv.default_queue()
     assert "oclgrind" not in clconv.default_queue().device.name.lower()
+
+
+def test_large_arrays_begin_at_different_places_of_a_page() -> None:
+    places = [empty((1 << 15,), "float32").ctypes.data % 4096 for _ in range(7)]
+    apart = [(a - b) % 2048 for i, a in enumerate(places) for b in (16, 64, *places[:i])]
+    assert min(apart) >= 128
+    assert max(apart) <= 2048 - 128
+    assert not any(place % 128 for place in places)
