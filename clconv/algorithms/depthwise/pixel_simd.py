@@ -116,7 +116,7 @@ class DepthwisePixelSimd(Algorithm):
         if avx512 and device.moves_beside:
             if p.SW > 1 and lines > LINES_SET:
                 near = p.bytes <= device.l2_bytes * device.compute_units
-                compute *= 1.35 + (lines - LINES_SET) / 44 if near else 1.15 + (lines - LINES_SET) / 13
+                compute *= min(2.0, 1 + (lines - LINES_SET) / 22) if near else 1.15 + (lines - LINES_SET) / 13
             elif height * width > 8:
                 compute *= 1.1
         elif avx512 and device.moves_among:  # measured on two Xeon cores
