@@ -32,15 +32,19 @@ FULL_AVX512 = {4: 0.78, 5: 0.72, 6: 0.85, 7: 0.78, 8: 0.92}
 """The products' clock cycles with two whole AVX-512 units, by side of the tile's pixels, where the model, made without, says 1.
 Measured on a Xeon, the layers of four networks in both layouts."""
 
-BESIDE = {4: 0.78, 6: 0.85, 8: 1.0}
+BESIDE = {4: 0.78, 6: 0.85, 8: 0.89}
 """The same where others are moved and added beside, of which the largest tiles have the most. Measured on two Zen 5 cores."""
+
+PARTLY_FAR = 48 << 20
+"""Bytes of U of which a part stays in a third cache. Measured on two Zen 5 cores: 38 MB, 512 channels at 14 x 14, take 0.69 to
+0.8 ms by F(4x4), 17 MB 0.86 by F(2x2); of 1024 channels 151 MB take 4.2, 67 MB 3.6."""
 
 FAR_FILTER = 16 << 20
 """Bytes of U that come from memory in each call, at half the pace. Measured with AVX2, on 512 channels at 14 x 14, stride 2:
 26 MB in 1.13 to 1.25 ms on two cores of a Xeon, 1.4 on two of Zen 3, where direct convolution takes 1.02 and 1.28. With AVX-512
-the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores, 38 MB take 0.9 to 1.1 ms there by F(4x4), 17 MB
-0.85 to 1 by F(2x2): a quarter of the pace tells them apart. On two Zen 4 cores the model holds for 38 MB with stride 1;
-26 MB with stride 2 take 0.99 to 1.07 ms, direct convolution 0.93."""
+the model holds for 38 MB with stride 1 on the Xeon; on two Zen 5 cores a quarter of the pace, or a third, see above, tells
+tiles apart. On two Zen 4 cores the model holds for 38 MB with stride 1; 26 MB with stride 2 take 0.99 to 1.07 ms, direct
+convolution 0.93."""
 
 NEAR_V = 1 << 20
 """Bytes of V for each compute unit that are written before they are read. Measured on two Zen 4 cores, eight images in N H W C,
@@ -217,8 +221,8 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     block = 4 * frequencies * vectors * vec * ic_blocks * vec  # bytes of it, for a block of output channels
     stream = block * share / (14 if device.moves_beside and p.G == 1 else 8.5 if device.full_avx512 else 10)
     waits = device.moves_beside or not device.avx512 or (p.SH > 1 and not device.full_avx512)
-    if waits and block * p.G * oc_blocks > FAR_FILTER:
-        stream *= 4 if device.moves_beside and p.SH == 1 else 2
+    if waits and (size := block * p.G * oc_blocks) > FAR_FILTER:
+        stream *= 2 if not device.moves_beside or p.SH > 1 else 3 if size <= PARTLY_FAR else 4
     item = max(multiply, stream) + 0.3 * min(multiply, stream) + 2.2 * frequencies * share * vectors * most
     transform = 1.6 * frequencies * ic_blocks * most
     moved = scattered_cycles(p, device) + passing_cycles(p, device) + single_cycles(p, device, b.tile)
@@ -238,7 +242,7 @@ def cycles(problem: ConvProblem, device: DeviceInfo, b: Blocking) -> float:
     put = 0.25 if device.moves_among else 0.1
     first = ceil_div(b.runs * ic_blocks * p.G, device.compute_units) * (transform + put * v) / ic_blocks
     needed = waves * (item + 2000) + first
-    if device.moves_beside and p.SH > 1 and p.layout == "NHWC":
+    if device.moves_beside and p.SH > 1:
         needed *= 0.8  # measured; V passes through a third cache that is near
     return needed + 60e3 + moved
 
