@@ -6,8 +6,10 @@ A compiler that crashes takes this process down and not the user's; the parent s
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +26,11 @@ BURST = 1e-3
 
 STEADY = 1.05
 """Between two turns of the yardstick that differ by more, the machine changed; what ran between them tells nothing."""
+
+
+BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Threads of NumPy's products, with which results are checked. OpenBLAS's stay awake for a tenth of a second behind each, as
+long as a plan is timed, and take the cores from PoCL's: of two cores one was left, and another plan was the fastest."""
 
 
 class Verdict(NamedTuple):
@@ -151,6 +158,18 @@ def _inputs(problem: ConvProblem) -> dict[str, Any]:
     return {"problem": problem, "x": x, "w": w, "out": out, "exact": convolve(problem, x, w)}
 
 
+@contextmanager
+def _alone(variables: tuple[str, ...]) -> Iterator[None]:
+    """Have processes that begin meanwhile use one thread where these variables say how many, unless they say so already."""
+    missing = [name for name in variables if name not in os.environ]
+    os.environ.update(dict.fromkeys(missing, "1"))
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
+
+
 def serve(pipe: Connection) -> None:
     """Answer plans with verdicts until the pipe is closed."""
     data: dict[str, Any] = {}
@@ -191,7 +210,8 @@ class Child:
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(target=serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with _alone(BLAS):
+            self._process.start()
         theirs.close()
 
     def close(self) -> None:

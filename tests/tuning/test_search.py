@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +20,7 @@ from clconv.select import Limits, select
 from clconv.tuning import worker
 from clconv.tuning.search import Finding, candidates, looked_up, search
 from clconv.tuning.store import device_key, load, problem_key
-from clconv.tuning.worker import Child, Verdict, measure
+from clconv.tuning.worker import BLAS, Child, Verdict, measure
 
 PROBLEM = parse("3x3 16->16 @10")
 
@@ -230,3 +232,23 @@ def test_tensors_beyond_the_memory_are_a_reason(device: DeviceInfo, monkeypatch:
 
     monkeypatch.setattr("clconv.tuning.worker._inputs", fail)
     assert measure(select(PROBLEM, device).plan, 0.001, {}) == Verdict(float("inf"), "Unable to allocate 150. GiB")
+
+
+def test_products_in_the_child_use_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of NumPy's would stay awake while a plan is timed."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    seen: dict[str, str] = {}
+
+    def start() -> None:
+        seen.update({name: os.environ[name] for name in BLAS})
+
+    def process(**_: object) -> SimpleNamespace:
+        return SimpleNamespace(start=start, kill=lambda: None, join=lambda: None)
+
+    child = Child()
+    monkeypatch.setattr(child._context, "Process", process)
+    child._start()
+    child.close()
+    assert seen == {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "3"}
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
