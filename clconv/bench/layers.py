@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -20,6 +20,7 @@ from clconv.bench.results import LayerResult, Results
 from clconv.bench.resume import require_alike, resumed
 from clconv.bench.timing import measure_machine, measure_round
 from clconv.bench.workloads import Layer, distinct_layers
+from clconv.errors import ClconvError
 
 INTERRUPTED = "interrupted"
 
@@ -161,6 +162,12 @@ def _measure(
                 if json_file is not None:
                     results.save(json_file)
                 done += 1
+            if todo:
+                tell("limits of the device")
+                with suppress(ClconvError):  # those of the beginning are there
+                    results.machine = measure_machine(us, results.machine, on)
+                    if json_file is not None:
+                        results.save(json_file)
         except KeyboardInterrupt:
             return f"{INTERRUPTED} after {done} of {whole} visits to a layer"
     return ""
