@@ -9,8 +9,9 @@
  * x, y, residual N H W C
  *
  * Work-items: (NV*STEP channels, band of output rows, n), as in depthwise/channel_simd.cl: each goes down its band row by row, the
- * rows of x under the current one in a ring in local memory (ring.clh). What differs is the operand, which must bring to each lane
- * channels of that lane's group. Here for vectors of VEC = 8 and groups of 4, a0 .. a3 and b0 .. b3 in memory:
+ * rows of x under the current one in a ring in local memory (ring.clh), into which the next ones come meanwhile. What differs is the
+ * operand, which must bring to each lane channels of that lane's group. Here for vectors of VEC = 8 and groups of 4, a0 .. a3 and
+ * b0 .. b3 in memory:
  *
  *   PARTS = VEC/GROUP, where GROUP is a multiple of it: a vector of sums is one group's, PARTS lanes for each output channel, whose
  *   sum is made at the end. The operand is PARTS neighbours, repeated; a load does that.
@@ -31,7 +32,7 @@
  *          otherwise: ceil(C/STEP) PARTS KH GROUP/PARTS KW VEC, from pack_lanes below: group by group, in the order of its lanes
  *
  * Per tile: GROUP*KH*SPAN_W operands and ABREAST*GROUP*KH*KW vectors of the filter are read, ABREAST*TILE_OW vectors are written. With
- * PARTS = 1, rows of the filter that meet only padding are left out.
+ * PARTS = 1, rows of the filter that meet only padding are left out, and operands left and right of the image.
  *
  * Macros: wide.clh, types.clh, vector.clh, lanes.clh, ring.clh, border.clh, epilogue.clh; KH KW SH SW DH DW; NV (vectors of
  * channels of a work-item); GROUP; PARTS (1, 2, 4); ABREAST (1; 2 where GROUP is a multiple of 2*VEC); TILE_OW (outputs side by side, at
