@@ -9,6 +9,7 @@ from clconv.algorithms.base import (
     common_macros,
     direct_error_factor,
     epilogue_arguments,
+    far,
     fastest_first,
     places,
     round_up,
@@ -44,7 +45,8 @@ MOST_CHANNELS = 32
 PIECES = (256, 128)
 """Bytes of a pixel that a work-item takes at least: memory moves in lines of 64, and most arrays do not begin where one does.
 The larger one is for inputs that the second caches do not hold, with stride 1: eight images of 512 channels at 28 x 28 take a
-fifth longer with the smaller one. With stride 2, 256 channels at 56 x 56 take a tenth longer with the larger one."""
+fifth longer with the smaller one. With stride 2, 256 channels at 56 x 56 take a tenth longer with the larger one, but eight
+images of them, which come from memory, half as long again with the smaller one when memory is slow."""
 
 
 class GroupedLaneSimd(Algorithm):
@@ -77,7 +79,8 @@ class GroupedLaneSimd(Algorithm):
 
     def _ring(self, p: ConvProblem, device: DeviceInfo) -> Ring:
         vec, acc_bytes = self._lanes(p, device), accumulator_bytes(p)
-        large = p.SH == 1 and p.N * p.IH * p.IW * p.IC * p.itemsize > device.l2_bytes * device.compute_units
+        inputs = p.N * p.IH * p.IW * p.IC * p.itemsize
+        large = far(p, device) or (p.SH == 1 and inputs > device.l2_bytes * device.compute_units)
         group = max(1, p.ICG // vec)  # vectors, all of which a work-item takes
         pieces = (max(1, piece // (vec * acc_bytes)) for piece in (PIECES if large else PIECES[1:]))
         rings = (ring(p, vec, round_up(vectors, group), coming=p.SH) for vectors in pieces)
