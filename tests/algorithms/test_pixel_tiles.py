@@ -16,6 +16,7 @@ from clconv.notation import parse
         ("3x3 240->240 @28 depthwise stride 2", 2, 5e-6, False, (4, 1)),  # half the channels would be too short a run
         ("3x3 512->512 @28 depthwise", 2, 50e-6, False, (14, 1)),
         ("3x3 512->512 @28 depthwise", 2, 50e-6, True, (4, 4)),  # rows of a block of channels stay in the first cache
+        ("3x3 512->512 @56 depthwise stride 2", 2, 50e-6, True, (14, 1)),  # one row of five is that of the tile before
         ("3x3 32->32 @14 depthwise", 2, 50e-6, True, (7, 1)),  # all rows of a tile are near without
     ],
 )

@@ -19,7 +19,7 @@ RUN = 512
 
 MOST_BLOCKS = 4
 """Blocks of a band, at most. Measured on two Zen 5 cores: 512 channels at 28 x 28 take 31 us, 40 with pixels as a whole, at
-14 x 14 7.4 and 9.6; nothing was measured elsewhere."""
+14 x 14 7.4 and 9.6; with stride 2, eight images of 256 channels at 28 x 28 53 and 50. Nothing was measured elsewhere."""
 
 LITTLE = 256 << 10
 """Bytes of outputs, at most, for blocks of channels: what a core reads ahead beyond a block is lost to the one that writes it.
@@ -65,8 +65,10 @@ def bands_and_blocks(problem: ConvProblem, device: DeviceInfo, height: int, vec:
     if runs >= units and outputs <= LITTLE and p.N * (p.OH // height) < EVEN * units:
         # As even as can be; and the shorter a problem is, the more each work-item costs.
         return 1, min(runs, units * (1 if items_wanted(p, device, seconds) <= 2 * units else 2))
-    near = span(height, p.SH, p.KH, p.DH) * p.IW * p.IC * p.itemsize <= device.l1_bytes
-    blocks = 1 if near or not device.moves_beside else min(runs, MOST_BLOCKS)
+    rows = span(height, p.SH, p.KH, p.DH)
+    near = rows * p.IW * p.IC * p.itemsize <= device.l1_bytes
+    few = rows > 2 * (p.EKH - p.SH)  # less than half of a tile's rows are those of the one before
+    blocks = 1 if near or few or not device.moves_beside else min(runs, MOST_BLOCKS)
     return bands(p, device, height, seconds, blocks), blocks
 
 
