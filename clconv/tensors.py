@@ -83,7 +83,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
 
 
 def spread(turn: int) -> int:
-    """Return where in a page the turn-th array begins: 768 bytes from the one before it, and 256 at least from the next five.
+    """Return where in a page the turn-th array begins: 256 bytes at least from where the six before it do.
 
     Half a page apart counts as no distance: pixels are half a page long, too. None is close to a page's begin, where NumPy's
     are, and all are multiples of 128.

@@ -159,7 +159,7 @@ def _inputs(problem: ConvProblem) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(variables: tuple[str, ...]) -> Iterator[None]:
+def _one_thread(variables: tuple[str, ...]) -> Iterator[None]:
     """Have processes that begin meanwhile use one thread where these variables say how many, unless they say so already."""
     missing = [name for name in variables if name not in os.environ]
     os.environ.update(dict.fromkeys(missing, "1"))
@@ -210,7 +210,7 @@ class Child:
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(target=serve, args=(theirs,), daemon=True)
-        with _alone(BLAS):
+        with _one_thread(BLAS):
             self._process.start()
         theirs.close()
 

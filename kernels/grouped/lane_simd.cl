@@ -53,7 +53,7 @@
 #error "TILE_OW, NV, GROUP, PARTS and ABREAST must be set by the plan"
 #endif
 
-#define RING_ROWS ((KH - 1) * DH + 1 + SH) /* and those that come in while others are multiplied */
+#define RING_ROWS (RING + SH) /* and those that come in while others are multiplied */
 #include "include/ring.clh"
 
 #define STEP (GROUP < VEC ? VEC / GROUP * GROUP : VEC)

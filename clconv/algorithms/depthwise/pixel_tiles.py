@@ -56,8 +56,8 @@ def bands(problem: ConvProblem, device: DeviceInfo, height: int, seconds: float,
 def bands_and_blocks(problem: ConvProblem, device: DeviceInfo, height: int, vec: int, seconds: float) -> tuple[int, int]:
     """Work-items of an image: bands, and blocks of channels of each. Those of a band follow each other.
 
-    Units share blocks where rows of tiles are too few to be shared evenly. Else each has its bands, and may take blocks one
-    after the other: then the next row of tiles finds in the first cache what this one has read.
+    Units share blocks where rows of tiles are too few to be shared evenly, or where there is one band. Else each has its bands,
+    and may take blocks one after the other: then the next row of tiles finds in the first cache what this one has read.
     """
     p, units = problem, device.compute_units
     runs = max(1, min(p.IC * p.itemsize // RUN, p.IC // vec))
