@@ -21,7 +21,7 @@ from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.products import fuse_gelu, fuse_products
-from clconv.onnx.rewrite import chain_concats, normalise_channels, plain_powers, pool_means
+from clconv.onnx.rewrite import chain_concats, drop_identities, normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.statistics import affine_of, trains
 from clconv.onnx.trim import trim_filters
@@ -291,12 +291,12 @@ def fuse_activation(graph: Graph) -> Graph:
 
 
 BEFORE: tuple[Pass, ...] = (
-    *(check_words, mark_steering, fold_constants, checked),
+    *(check_words, drop_identities, mark_steering, fold_constants, checked),
     *(fold_pad, fold_batchnorm, fold_columns, fuse_products),
 )
 AFTER: tuple[Pass, ...] = (
-    *(own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means, drop_views, normalise_channels),
-    *(chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
+    *(drop_identities, own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means),
+    *(drop_views, normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 
 

@@ -18,6 +18,23 @@ def is_transpose(node: Node | None, perm: tuple[int, ...]) -> bool:
     return node is not None and node.op == "Transpose" and tuple(int(a) for a in node.get("perm", ())) == perm
 
 
+def drop_identities(graph: Graph) -> Graph:
+    """Read what an Identity reads in place of its output, so that passes see which node stands behind which.
+
+    Exports from PaddlePaddle have one behind every other node, and so have those of models with Dropout. Outputs keep theirs.
+    """
+    new: dict[str, str] = {}
+    nodes: list[Node] = []
+    for each in graph.nodes:
+        node = replace(each, inputs=tuple(new.get(name, name) for name in each.inputs))
+        if node.op == "Identity" and node.output not in graph.outputs:
+            new[node.output] = node.inputs[0]
+        else:
+            nodes.append(node)
+    note = f"drop identities: {len(new)} left out" if new else ""
+    return without_dead(graph.with_nodes(nodes, note)) if new else graph
+
+
 def pool_means(graph: Graph) -> Graph:
     """Make global pooling, which works in either layout, of a mean or maximum over all pixels, as PyTorch exports it."""
     shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)

@@ -40,6 +40,21 @@ def left(
     return [n.op for n in passes.run(known, passes.AFTER).nodes]
 
 
+def test_identities_hide_no_node_from_the_next_pass() -> None:
+    """A convolution takes the sum, the other side of which it adds, and the function, each behind an Identity."""
+    copies = [node("Identity", f"{name}", f"{name}i") for name in "wcsr"]
+    nodes = [
+        copies[0],
+        *(node("Conv", "x wi", "c", pads=[1] * 4), copies[1]),
+        *(node("Add", "ci b", "s"), copies[2]),
+        *(node("Dropout", "x", "xd"), node("Identity", "xd", "xi"), node("Add", "si xi", "r"), copies[3]),
+        *(node("Relu", "ri", "z"), node("Identity", "z", "y"), node("Identity", "y", "again")),
+    ]
+    constants = {"w": numbers(5, 5, 3, 3, scale=0.2), "b": numbers(5, 1, 1, seed=4)}
+    assert left(nodes, constants=constants) == ["Conv"]
+    assert left(nodes, "y z again s", constants) == ["Conv", "Add", "Identity", "Identity"]
+
+
 @pytest.mark.parametrize("keep", [0, 1])
 @pytest.mark.parametrize(("op", "pool"), [("ReduceMean", "GlobalAveragePool"), ("ReduceMax", "GlobalMaxPool")])
 def test_means_over_all_pixels_become_pooling(op: str, pool: str, keep: int) -> None:
