@@ -20,12 +20,13 @@ from clconv.onnx.group_norm import fuse_group_norm
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
-from clconv.onnx.products import fuse_gelu, fuse_products
+from clconv.onnx.products import fuse_products
 from clconv.onnx.rewrite import chain_concats, drop_identities, normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.statistics import affine_of, trains
 from clconv.onnx.trim import trim_filters
 from clconv.onnx.words import check_words
+from clconv.onnx.written_out import fuse_written_out
 
 Pass = Callable[[Graph], Graph]
 
@@ -295,7 +296,7 @@ BEFORE: tuple[Pass, ...] = (
     *(fold_pad, fold_batchnorm, fold_columns, fuse_products),
 )
 AFTER: tuple[Pass, ...] = (
-    *(drop_identities, own_outputs, trim_filters, fuse_gelu, fuse_group_norm, plain_powers, pool_means),
+    *(drop_identities, own_outputs, trim_filters, fuse_written_out, fuse_group_norm, plain_powers, pool_means),
     *(drop_views, normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 
