@@ -18,6 +18,7 @@ from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import VIEWS, Array, Graph, Node, derived, without_dead
 from clconv.onnx.group_norm import fuse_group_norm
 from clconv.onnx.infer import fold_constants
+from clconv.onnx.layer_norm import fuse_layer_norm
 from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.products import fuse_products
@@ -296,7 +297,7 @@ BEFORE: tuple[Pass, ...] = (
     *(fold_pad, fold_batchnorm, fold_columns, fuse_products),
 )
 AFTER: tuple[Pass, ...] = (
-    *(drop_identities, own_outputs, trim_filters, fuse_written_out, fuse_group_norm, plain_powers, pool_means),
+    *(drop_identities, own_outputs, trim_filters, fuse_written_out, fuse_group_norm, plain_powers, fuse_layer_norm, pool_means),
     *(drop_views, normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 
