@@ -6,16 +6,14 @@ shape and run once per input shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.dense import add_rows, fold_columns
+from clconv.onnx.folding import CONVOLUTIONS, fold_batchnorm
 from clconv.onnx.functions import UNARY, function_of
-from clconv.onnx.graph import VIEWS, Array, Graph, Node, derived, without_dead
+from clconv.onnx.graph import VIEWS, Graph, Node, derived, without_dead
 from clconv.onnx.group_norm import fuse_group_norm
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.layer_norm import fuse_layer_norm
@@ -24,15 +22,13 @@ from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.products import fuse_products
 from clconv.onnx.rewrite import chain_concats, drop_identities, normalise_channels, plain_powers, pool_means
 from clconv.onnx.shuffle import fuse_shuffle
-from clconv.onnx.statistics import affine_of, trains
 from clconv.onnx.trim import trim_filters
 from clconv.onnx.words import check_words
 from clconv.onnx.written_out import fuse_written_out
 
 Pass = Callable[[Graph], Graph]
 
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
-_TAKES_ACTIVATION = (*_CONVOLUTIONS, "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization")
+_TAKES_ACTIVATION = (*CONVOLUTIONS, "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization")
 
 
 _STEERING = {
@@ -56,101 +52,6 @@ def checked(graph: Graph) -> Graph:
     """Refuse nodes that are not offered; behind :func:`fold_constants`, which knows more of them."""
     check_supported(graph)
     return graph
-
-
-def fold_batchnorm(graph: Graph) -> Graph:
-    """Fold BatchNormalization, and additions or multiplications of one number per channel, into the convolution before.
-
-    ``scale * (conv(x, w) + b) + shift = conv(x, scale * w) + (scale * b + shift)``, also of a transposed one.
-    """
-    uses = graph.uses()
-    constants = dict(graph.constants)
-    nodes: list[Node] = []
-    producer: dict[str, int] = {}  # output of a Conv -> its place in nodes
-    folded = 0
-    for node in graph.nodes:
-        source = _folds_into(node, producer, uses)
-        affine = None if source is None else _affine(node, source, graph, nodes[producer[source]], constants)
-        if source is None or affine is None:
-            if _known_filter(node, constants):
-                producer[node.output] = len(nodes)
-            nodes.append(node)
-            continue
-        place = producer.pop(source)
-        conv = _scaled(nodes[place], node.output, constants, *affine)
-        nodes[place] = conv
-        producer[conv.output] = place
-        folded += 1
-    note = f"fold batchnorm: {folded} nodes folded into the filters before them" if folded else ""
-    return without_dead(graph.with_nodes(nodes, note, constants=constants))
-
-
-def _known_filter(node: Node, constants: Mapping[str, Array]) -> bool:
-    """Whether a node is a convolution whose filter and bias are known, and fit each other: else the node says what does not."""
-    if node.op not in _CONVOLUTIONS or node.inputs[1] not in constants:
-        return False
-    w, bias = constants[node.inputs[1]], constants.get(node.input(2))
-    groups = int(node.get("group", 1))
-    if w.ndim < 3 or (node.op == "ConvTranspose" and (groups < 1 or len(w) % groups)):
-        return False
-    return not node.input(2) or (bias is not None and (bias.shape, bias.dtype) == ((_channels(node, w),), w.dtype))
-
-
-def _channels(conv: Node, w: Array) -> int:
-    """Return the output channels of a convolution."""
-    return len(w) if conv.op == "Conv" else w.shape[1] * int(conv.get("group", 1))
-
-
-def _folds_into(node: Node, producer: dict[str, int], uses: Any) -> str | None:
-    """Return the convolution's output that a node rescales, None if it rescales none."""
-    if node.op not in ("BatchNormalization", "Add", "Sub", "Mul", "Div") or trains(node):
-        return None
-    candidates = node.inputs[:1] if node.op in ("BatchNormalization", "Sub", "Div") else node.inputs[:2]
-    return next((name for name in candidates if name in producer and uses[name] == 1), None)
-
-
-def _affine(node: Node, source: str, graph: Graph, conv: Node, constants: Mapping[str, Array]) -> tuple[Array, Array] | None:
-    """Return scale and shift per output channel of a convolution in float64, None if a node is not that simple."""
-    w = constants[conv.inputs[1]]
-    channels = _channels(conv, w)
-    if node.op == "BatchNormalization":
-        return affine_of(node, channels, graph.constants)
-    other = graph.constant(node.inputs[1] if node.inputs[0] == source else node.inputs[0])
-    numbers = None if other is None or other.dtype != w.dtype else _per_channel(other, channels, w.ndim)
-    if numbers is None or (node.op == "Div" and not numbers.all()):
-        return None
-    one, zero = np.ones(channels), np.zeros(channels)
-    if node.op in ("Add", "Sub"):
-        return one, numbers if node.op == "Add" else -numbers
-    return numbers if node.op == "Mul" else 1 / numbers, zero
-
-
-def _per_channel(value: Array, channels: int, axes: int) -> Array | None:
-    """Return a constant as one float64 per channel of a tensor with that many axes, None if it varies otherwise."""
-    if value.ndim > axes:
-        return None
-    if value.size == 1:
-        return np.full(channels, float(value.reshape(-1)[0]))
-    shape = (1,) * (axes - value.ndim) + value.shape
-    if shape == (1, channels) + (1,) * (axes - 2):
-        return value.astype(np.float64).reshape(channels)
-    return None
-
-
-def _scaled(conv: Node, output: str, constants: dict[str, Array], scale: Array, shift: Array) -> Node:
-    """Return a convolution with new weights that gives ``scale * y + shift`` under another name."""
-    old = constants[conv.inputs[1]]
-    bias = constants[conv.inputs[2]].astype(np.float64) if conv.input(2) else np.zeros(len(scale))
-    if conv.op == "Conv":
-        factors = scale.reshape(-1, 1)
-    else:  # IC, OC/G: the filters of a group share its scales
-        groups = int(conv.get("group", 1))
-        factors = np.repeat(scale.reshape(groups, -1), len(old) // groups, axis=0)
-    w = old.astype(np.float64) * factors.reshape(*factors.shape, *(1,) * (old.ndim - 2))
-    names = (derived(output, "w"), derived(output, "bias"))
-    constants[names[0]] = w.astype(old.dtype)
-    constants[names[1]] = (bias * scale + shift).astype(old.dtype)
-    return replace(conv, inputs=(conv.inputs[0], *names), outputs=(output,))
 
 
 def fold_pad(graph: Graph) -> Graph:
@@ -280,7 +181,7 @@ def fuse_activation(graph: Graph) -> Graph:
         if at is not None and uses[node.inputs[0]] == 1:
             function = function_of(node, graph)
             before = nodes[at]
-            if function is not None and (function.kind in ACTIVATIONS or before.op not in _CONVOLUTIONS):
+            if function is not None and (function.kind in ACTIVATIONS or before.op not in CONVOLUTIONS):
                 place.pop(before.output)
                 nodes[at] = replace(before, outputs=node.outputs).having(activation=function)
                 fused += 1

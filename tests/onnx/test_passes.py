@@ -11,6 +11,7 @@ import pytest
 import clconv.onnx
 from clconv.errors import UnsupportedError
 from clconv.onnx import passes
+from clconv.onnx.folding import fold_batchnorm
 from clconv.onnx.graph import Graph, without_dead
 from clconv.onnx.infer import fold_constants, specialise
 from clconv.onnx.read import graph_of
@@ -128,13 +129,13 @@ def test_fold_batchnorm(form: str) -> None:
 
 def test_fold_batchnorm_leaves_alone_what_has_another_reader_or_varies_in_space() -> None:
     twice = conv_model(node("Mul", "c k", "m"), node("Add", "m c", "y"), constants={"k": np.array(2, np.float32)})
-    assert ops(passes.fold_batchnorm(graph_of(twice))) == ["Conv", "Mul", "Add"]
+    assert ops(fold_batchnorm(graph_of(twice))) == ["Conv", "Mul", "Add"]
     check_same(twice, x=X)
     spatial = conv_model(node("Mul", "c k", "y"), constants={"k": numbers(7, 9)})
-    assert ops(passes.fold_batchnorm(graph_of(spatial))) == ["Conv", "Mul"]
+    assert ops(fold_batchnorm(graph_of(spatial))) == ["Conv", "Mul"]
     check_same(spatial, x=X)
     reverse = conv_model(node("Sub", "k c", "y"), constants={"k": np.array(2, np.float32)})
-    assert ops(passes.fold_batchnorm(graph_of(reverse))) == ["Conv", "Sub"]
+    assert ops(fold_batchnorm(graph_of(reverse))) == ["Conv", "Sub"]
     check_same(reverse, x=X)
 
 
@@ -150,13 +151,13 @@ def test_fold_batchnorm_leaves_alone_a_number_for_each_column(shape: tuple[int, 
     """As many columns as channels."""
     nodes = [node("Conv", "x w", "c", pads=[1] * 4), node("Mul", "c k", "y")]
     proto = model(nodes, {"x": [2, 4, 7, 6]}, ["y"], {"w": W, "k": numbers(*shape)})
-    assert ops(passes.fold_batchnorm(graph_of(proto))) == ["Conv", "Mul"]
+    assert ops(fold_batchnorm(graph_of(proto))) == ["Conv", "Mul"]
     check_same(proto, x=numbers(2, 4, 7, 6))
 
 
 def test_fold_batchnorm_leaves_alone_a_division_by_zero() -> None:
     proto = conv_model(node("Div", "c k", "y"), constants={"k": np.array([1, 0, 2, 1, 1, 1], np.float32).reshape(6, 1, 1)})
-    assert ops(passes.fold_batchnorm(graph_of(proto))) == ["Conv", "Div"]
+    assert ops(fold_batchnorm(graph_of(proto))) == ["Conv", "Div"]
 
 
 def test_fold_pad() -> None:
