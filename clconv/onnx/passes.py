@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clconv.activation import ACTIVATIONS
+from clconv.onnx.branches import merge_branches
 from clconv.onnx.dense import add_rows, fold_columns
 from clconv.onnx.folding import CONVOLUTIONS, fold_batchnorm
 from clconv.onnx.functions import UNARY, function_of
@@ -195,7 +196,7 @@ def fuse_activation(graph: Graph) -> Graph:
 
 BEFORE: tuple[Pass, ...] = (
     *(check_words, drop_identities, mark_steering, fold_constants, checked),
-    *(fold_pad, fold_batchnorm, fold_columns, fuse_products),
+    *(fold_pad, fold_batchnorm, merge_branches, fold_columns, fuse_products),
 )
 AFTER: tuple[Pass, ...] = (
     *(drop_identities, own_outputs, trim_filters, fuse_written_out, fuse_group_norm, plain_powers, fuse_layer_norm, pool_means),
