@@ -12,16 +12,16 @@ ActivationLike: TypeAlias = "str | tuple[Any, ...] | Activation | None"
 
 ACTIVATIONS = (
     *("identity", "relu", "relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "leaky_relu", "clip"),
-    *("gelu", "gelu_tanh"),
+    *("gelu", "gelu_tanh", "scaled_hardswish"),
 )
 """In the order of kernels/include/epilogue.clh."""
 
-_PARAMETERS = {"leaky_relu": 1, "clip": 2}
+_PARAMETERS = {"leaky_relu": 1, "clip": 2, "scaled_hardswish": 2}
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A function applied to each output, with up to two numbers (slope, or lower and upper limit)."""
+    """A function applied to each output, with up to two numbers: slope, or lower and upper limit, or factor and addend."""
 
     kind: str = "identity"
     a: float = 0.0
@@ -34,7 +34,7 @@ class Activation:
         Parameters
         ----------
         value : None, str, tuple or Activation
-            ``None``, ``"relu"``, ``("leaky_relu", 0.1)``, ``("clip", 0, 6)``.
+            ``None``, ``"relu"``, ``("leaky_relu", 0.1)``, ``("clip", 0, 6)``, ``("scaled_hardswish", 0.9, -0.1)``.
 
         Returns
         -------

@@ -101,7 +101,8 @@ def conv2d(
     layout : {"NCHW", "NHWC"}
     activation : str or tuple, optional
         ``"relu"``, ``"relu6"``, ``"sigmoid"``, ``"tanh"``, ``"silu"``, ``"hardswish"``, ``"hardsigmoid"``,
-        ``"gelu"``, ``"gelu_tanh"``, ``("leaky_relu", slope)`` or ``("clip", low, high)``.
+        ``"gelu"``, ``"gelu_tanh"``, ``("leaky_relu", slope)``, ``("clip", low, high)``, or
+        ``("scaled_hardswish", factor, addend)``, which is ``factor * hardswish + addend``.
     residual : array, optional
         Of the shape of the result; added before the activation.
     algorithm : str

@@ -12,7 +12,7 @@ from clconv.problem import DTYPES, LAYOUTS, ConvProblem
 _DESCRIPTOR = re.compile(r"(?:(?:g|mb|ic|ih|iw|oc|oh|ow|kh|kw|sh|sw|ph|pw|dh|dw)\d+)+")
 _PART = re.compile(r"(g|mb|ic|ih|iw|oc|oh|ow|kh|kw|sh|sw|ph|pw|dh|dw)(\d+)")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf")
-_NUMBERS = {"leaky_relu": "0.1", "clip": "0 6"}
+_NUMBERS = {"leaky_relu": "0.1", "clip": "0 6", "scaled_hardswish": "0.9 -0.1"}
 """Activations that numbers follow, with examples of those."""
 _HELP = 'write it like "3x3 64->128 @56 stride 2 pad 1 groups 32 nhwc relu" or "g32ic128ih56oc128oh56kh3ph1"'
 

@@ -70,6 +70,7 @@ def activate(v: Array, activation: Activation) -> Array:
         "hardsigmoid": sixth,
         "leaky_relu": np.where(v < 0, a * v, v),
         "clip": np.clip(v, a, b),
+        "scaled_hardswish": a * v * sixth + b,
         "gelu_tanh": 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
     }
     return results[kind]
@@ -120,7 +121,10 @@ def error_bound(
     y = np.abs(reference(problem, x, w, bias, residual))
     act = problem.activation
     slope = max(_SLOPE.get(act.kind, 1.0), abs(act.a) if act.kind == "leaky_relu" else 0.0)
-    computed = slope * factor * eps * size + 8 * eps * (y + (act.kind in _ROUNDED))
+    shift = 0.0
+    if act.kind == "scaled_hardswish":
+        slope, shift = 1.5 * abs(act.a), abs(act.a) + 2 * abs(act.b)  # the sum may be small beside both that it is of
+    computed = slope * factor * eps * size + 8 * eps * (y + (act.kind in _ROUNDED) + shift)
     # The result is rounded once more into the element type; below its normal range the spacing is absolute.
     total: Array = computed * (1 + EPS[problem.dtype]) + 0.5 * EPS[problem.dtype] * y + _TINY[problem.dtype]
     return total

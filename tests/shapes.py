@@ -106,6 +106,7 @@ EPILOGUES: tuple[dict[str, Any], ...] = (
     {"bias": True, "activation": "hardsigmoid"},
     {"bias": True, "activation": "gelu"},
     {"residual": True, "activation": "gelu_tanh"},
+    {"bias": True, "activation": ("scaled_hardswish", -0.8, 0.3)},
 )
 
 SMALL = (

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 ACTIVATIONS = (
     "relu", "relu6", ("clip", -1, 1), "hardswish", "hardsigmoid", "sigmoid", "tanh", "silu", ("leaky_relu", 0.1),
-    "gelu", "gelu_tanh",
+    "gelu", "gelu_tanh", ("scaled_hardswish", 1.7, -0.4),
 )  # fmt: skip
 
 

@@ -160,6 +160,7 @@ def test_no_word_is_ignored(text: str, words: str) -> None:
 def test_activations_with_numbers_in_words() -> None:
     assert parse("3x3 4->4 @8 leaky_relu 0.1 bias").activation == Activation("leaky_relu", 0.1)
     assert parse("ic4ih8oc4kh3 clip -1 inf nhwc").activation == Activation("clip", -1.0, float("inf"))
+    assert parse("1x1 4->4 @8 scaled_hardswish 2 -1").activation == Activation("scaled_hardswish", 2.0, -1.0)
 
 
 def test_notation_of_a_problem_can_be_read_again() -> None:
