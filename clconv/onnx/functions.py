@@ -32,7 +32,7 @@ FUNCTIONS = (
     "sin",
     "cos",
 )
-"""In the order of kernels/network/function.clh; the first twelve are those of include/epilogue.clh."""
+"""In the order of kernels/network/function.clh; the first thirteen are those of include/epilogue.clh."""
 
 _PLAIN = {
     "Relu": "relu",
@@ -58,6 +58,12 @@ _PLAIN = {
     "Cos": "cos",
 }
 
+_WITH_AXES = (
+    *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool"),
+    "MaxPool",
+)
+_ELEMENTWISE = ("Add", "Div", "Mul", "Pow", "Sub")
+
 UNARY = (*_PLAIN, "LeakyRelu", "Clip", "HardSigmoid", "Gelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Swish")
 """Nodes that are such a function."""
 
@@ -65,6 +71,8 @@ UNARY = (*_PLAIN, "LeakyRelu", "Clip", "HardSigmoid", "Gelu", "Elu", "Selu", "Ce
 def function_of(node: Node, graph: Graph) -> Activation | None:
     """Return the function that a node computes, None if it is none or its numbers are not constant."""
     op = node.op
+    if op == "HardSwish" and "factor" in node.attributes:  # which :mod:`clconv.onnx.scales` has given it
+        return Activation("scaled_hardswish", node.attributes["factor"], node.attributes["addend"])
     if op in _PLAIN:
         return Activation(_PLAIN[op])
     if op == "LeakyRelu":
@@ -89,6 +97,15 @@ def function_of(node: Node, graph: Graph) -> Activation | None:
     if op == "Clip":
         return _clip(node, graph)
     return None
+
+
+def with_axes(graph: Graph) -> set[str]:
+    """Return the values that have an axis at least, and are no single number, as far as can be told without any shapes."""
+    known = {port.name for port in graph.inputs if port.shape} | {name for name, a in graph.constants.items() if a.ndim}
+    for node in graph.nodes:
+        if node.op in _WITH_AXES or (node.op in (*_ELEMENTWISE, *UNARY) and any(name in known for name in node.inputs)):
+            known.update(node.outputs)
+    return known
 
 
 def _number(node: Node, name: str, default: float) -> float:

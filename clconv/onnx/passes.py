@@ -22,6 +22,7 @@ from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.products import fuse_products
 from clconv.onnx.rewrite import chain_concats, drop_identities, normalise_channels, plain_powers, pool_means
+from clconv.onnx.scales import drop_units, scale_filters, scale_functions
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.trim import trim_filters
 from clconv.onnx.words import check_words
@@ -196,11 +197,12 @@ def fuse_activation(graph: Graph) -> Graph:
 
 BEFORE: tuple[Pass, ...] = (
     *(check_words, drop_identities, mark_steering, fold_constants, checked),
-    *(fold_pad, fold_batchnorm, merge_branches, fold_columns, fuse_products),
+    *(drop_units, fold_pad, fold_batchnorm, merge_branches, fold_columns),
+    *(fuse_products, fuse_written_out, scale_functions, scale_filters),
 )
 AFTER: tuple[Pass, ...] = (
-    *(drop_identities, own_outputs, trim_filters, fuse_written_out, fuse_group_norm, plain_powers, fuse_layer_norm, pool_means),
-    *(drop_views, normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
+    *(drop_identities, own_outputs, trim_filters, fuse_group_norm, plain_powers, fuse_layer_norm, pool_means, drop_views),
+    *(normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )
 
 

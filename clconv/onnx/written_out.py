@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from clconv.onnx.functions import function_of
+from clconv.onnx.functions import function_of, with_axes
 from clconv.onnx.graph import Graph, Node, without_dead
 
 _CUBE = 0.044715
@@ -49,18 +49,13 @@ def _function(node: Node, terms: _Terms) -> tuple[str, str, dict[str, object]] |
 
 
 class _Terms:
-    """Reads values of a graph as sums, products and functions.
-
-    Parameters
-    ----------
-    graph : Graph
-        All of its shapes are known.
-    """
+    """Reads values of a graph as sums, products and functions."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.made = graph.producers()
         self.uses = graph.uses()
+        self.axes = with_axes(graph)
 
     def close(self, number: float, wanted: float) -> bool:
         """Whether a number that may have been rounded to float16, and multiplied by others, is another one."""
@@ -74,14 +69,14 @@ class _Terms:
     def number(self, name: str, beside: str) -> float | None:
         """Return a constant that is one number and gives a result no axis more, None if it is none."""
         value = self.graph.constant(name)
-        if value is None or value.size != 1 or value.dtype.kind != "f" or value.ndim > len(self.graph.shapes[beside]):
+        if value is None or value.size != 1 or value.dtype.kind != "f" or value.ndim > int(beside in self.axes):
             return None
         return float(value.reshape(-1)[0])
 
     def factors(self, node: Node) -> tuple[list[str], float]:
-        """Return the values of one shape that a product multiplies, and the number that it multiplies them by.
+        """Return the values that a product multiplies, and the number that it multiplies them by.
 
-        Products that nobody else reads are opened, and so are cubes; no values where shapes or divisors do not allow that.
+        Products that nobody else reads are opened, and so are cubes; no values where something else is the divisor.
         """
         values: list[str] = []
         number = 1.0
@@ -98,8 +93,7 @@ class _Terms:
                 below, factor = self.opened(name)
                 values += below
                 number *= factor
-        shape = self.graph.shapes[node.output]
-        return (values, number) if all(self.graph.shapes[v] == shape for v in values) else ([], math.nan)
+        return values, number
 
     def opened(self, name: str) -> tuple[list[str], float]:
         """Return the factors of a value, which is the only one where it is no product."""

@@ -239,9 +239,10 @@ def test_outputs_that_are_inputs_or_constants_are_copies() -> None:
 
 
 def test_fuse_residual_and_activation() -> None:
-    proto = conv_model(node("Conv", "x v", "d"), node("Add", "c d", "s"), node("Relu", "s", "y"), constants={"v": W2})
+    nodes = [node("Sigmoid", "x", "z"), node("Conv", "z v", "d"), node("Add", "c d", "s"), node("Relu", "s", "y")]
+    proto = conv_model(*nodes, constants={"v": W2})
     graph = passes.run(known(proto, x=(2, 4, 7, 9)), passes.AFTER)
-    assert ops(graph) == ["Conv", "Conv"]
+    assert ops(graph) == ["Conv", "Sigmoid", "Conv"]
     last = graph.nodes[-1]
     assert last.input(3)
     assert last.get("activation").kind == "relu"

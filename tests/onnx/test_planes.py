@@ -93,5 +93,5 @@ def test_it_stays_where_two_read_the_image() -> None:
     shape, filt, attributes = CASES["three channels"]
     nodes = [node("Conv", f"x w{i}", f"c{i}", **attributes) for i in "ab"]
     constants = {f"w{i}": numbers(*filt, seed=seed) for seed, i in enumerate("ab")}
-    proto = model([*nodes, node("Add", "ca cb", "y")], {"x": [*shape]}, ["y"], constants)
+    proto = model([*nodes, node("Relu", "ca", "r"), node("Add", "r cb", "y")], {"x": [*shape]}, ["y"], constants)
     assert left(proto) == ["Transpose", "Conv", "Conv", "Transpose"]
