@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived
 from clconv.onnx.lower.elementwise import BINARY
+from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.problems import TO_LAST, conv_problem
 from clconv.onnx.rewrite import TO_FIRST, is_transpose
 from clconv.onnx.step import itemsize
@@ -25,6 +26,11 @@ _KEPT = {
 """Inputs that are no images."""
 
 _AXIS = {0: 0, 1: 3, 2: 1, 3: 2}
+"""Of an image in N H W C, by those of N C H W."""
+
+_WITH_AXIS = ("Concat", "LogSoftmax", "Softmax", "Split")
+_WITH_AXES = {"Pad": 3, "Slice": 3, **dict.fromkeys(REDUCE, 1)}
+"""Nodes that work along axes which an input names."""
 
 
 def choose_layout(graph: Graph, seconds: Callable[[ConvProblem], float], bandwidth: float) -> Graph:
@@ -64,12 +70,18 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
         reads = [node.inputs[0]]
         if node.input(3) and node.input(3) not in graph.constants:
             reads.append(node.input(3))
-    elif node.op in _POOLS or node.op in UNARY or node.op in ("BatchNormalization", "ChannelNormalization", "Split"):
+    elif node.op in _POOLS or node.op in UNARY or node.op in ("BatchNormalization", "ChannelNormalization"):
         reads = [node.inputs[0]]
         if node.op == "MaxPool" and any(node.outputs[1:]):
             return None
     elif node.op == "GroupNormalization" and int(node.get("num_groups", 0)) == 1:
         reads = [node.inputs[0]]  # in either layout all of an image, side by side
+    elif node.op in ("Resize", *_WITH_AXES, *_WITH_AXIS) and node.op != "Concat":
+        if not all(name in graph.constants for name in node.inputs[1:] if name) or node.get("from_axis_on"):
+            return None
+        if node.op in REDUCE and (not node.get("keepdims", 1) or not len(_axes(node, graph.constants))):
+            return None
+        reads = [node.inputs[0]]
     elif node.op in BINARY or node.op in ("Concat", "Shuffle"):
         reads = [name for name in node.inputs if name not in graph.constants]
         if node.op == "Concat" and len(reads) < len(node.inputs):
@@ -82,8 +94,19 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
     return reads, list(node.outputs)
 
 
+def _axes(node: Node, constants: Mapping[str, Array]) -> list[int]:
+    """Return the axes of an image in N C H W along which a node works that names them, or might."""
+    if node.op == "Resize":
+        axes = node.get("axes", range(4))
+    else:
+        named = constants.get(node.input(_WITH_AXES[node.op]))
+        count = len(constants[node.inputs[1]].reshape(-1)) if node.op == "Slice" else 4
+        axes = named.reshape(-1) if named is not None else [] if node.op in REDUCE else range(count)
+    return [int(axis) % 4 for axis in axes]
+
+
 def _regions(graph: Graph) -> list[_Region]:
-    images = {index: found for index, node in enumerate(graph.nodes) if (found := _images(node, graph)) is not None}
+    images = _within(graph, {i: found for i, node in enumerate(graph.nodes) if (found := _images(node, graph)) is not None})
     maker = {name: index for index, (_, writes) in images.items() for name in writes}
     leader = {index: index for index in images}
 
@@ -113,6 +136,27 @@ def _regions(graph: Graph) -> list[_Region]:
         ]
         regions.append(_Region(nodes, tuple(enter), tuple(leave)))
     return regions
+
+
+def _within(graph: Graph, images: dict[int, tuple[list[str], list[str]]]) -> dict[int, tuple[list[str], list[str]]]:
+    """Leave nodes that no convolution gains from out at the edges of regions, where that makes what is reordered no larger."""
+    images = dict(images)
+    while True:
+        made = {name for _, writes in images.values() for name in writes}
+        read = {name for reads, _ in images.values() for name in reads}
+        edge = []
+        for index, (reads, writes) in images.items():
+            node = graph.nodes[index]
+            if node.op not in ("Resize", "LogSoftmax", "Softmax", *_WITH_AXES):
+                continue
+            before, behind = (math.prod(graph.shapes[names[0]]) for names in (reads, writes))
+            first = reads[0] not in made and (behind <= before or node.op == "Pad")  # a first layer may read planes
+            if first or (writes[0] not in read and before <= behind):
+                edge.append(index)
+        if not edge:
+            return images
+        for index in edge:
+            del images[index]
 
 
 def _gain(graph: Graph, region: _Region, seconds: Callable[[ConvProblem], float], bandwidth: float) -> float:
@@ -211,12 +255,21 @@ class _Change:
 
     def _turned(self, node: Node) -> Node:
         attributes: dict[str, Any] = {"layout": "NHWC"}
-        if node.op in ("Concat", "Split"):
-            attributes["axis"] = _AXIS[int(node.get("axis", 0)) % 4]
+        if node.op in _WITH_AXIS:
+            default = -1 if node.op in ("LogSoftmax", "Softmax") else 0
+            attributes["axis"] = _AXIS[int(node.get("axis", default)) % 4]
         keep = _KEPT.get(node.op, ())
-        inputs = tuple(name if not name or i in keep else self._input(name, node) for i, name in enumerate(node.inputs))
+        inputs = [name if not name or i in keep else self._input(name, node) for i, name in enumerate(node.inputs)]
+        if node.op == "Resize":
+            attributes["axes"] = [_AXIS[axis] for axis in _axes(node, self.constants)]
+        elif node.op in _WITH_AXES:
+            place, axes = _WITH_AXES[node.op], derived(node.output, "axes")
+            self.constants[axes] = np.array([_AXIS[axis] for axis in _axes(node, self.constants)])
+            self.shapes[axes], self.dtypes[axes] = self.constants[axes].shape, "int64"
+            inputs += [""] * (place + 1 - len(inputs))
+            inputs[place] = axes
         outputs = tuple(self._name(name) for name in node.outputs)
-        return replace(node, inputs=inputs, outputs=outputs).having(**attributes)
+        return replace(node, inputs=tuple(inputs), outputs=outputs).having(**attributes)
 
     def _input(self, name: str, node: Node) -> str:
         value = self.old.constants.get(name)

@@ -14,6 +14,7 @@ from clconv.plan import Launch
 from clconv.programs import Programs
 from tests.conftest import find_devices, queue_on
 from tests.onnx import (
+    test_axes_last,
     test_blocks,
     test_cast,
     test_inverted,
@@ -103,6 +104,9 @@ def main() -> None:
     for name in channels_last_cases():
         print(name, "in N H W C", flush=True)  # noqa: T201  # as above
         assert deviation(name, "float32", queue) < BOUND["float32"], name
+    for name in test_axes_last.CASES:
+        print(name, "in N H W C, with axes", flush=True)  # noqa: T201  # as above
+        assert test_axes_last.deviation(name, queue) < 2 * BOUND["float32"], name
     for name in test_planes.CASES:
         print(name, flush=True)  # noqa: T201  # as above
         assert test_planes.deviation(name, "float32", queue) < BOUND["float32"], name

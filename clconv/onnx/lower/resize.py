@@ -35,8 +35,9 @@ def lower_resize(node: Node, to: Lowering) -> None:
         return
     sizes = list(shape)
     tables = {axis: table(node, shape[axis], out[axis], scales[axis]) for axis in axes}
-    if to.device.is_cpu and _repeats(shape, out, {axis: places for axis, (places, _) in tables.items()}):
-        _emit_repeated(to, x, node.output)
+    last = len(shape) - (1 if node.get("layout") == "NHWC" else 0)  # behind the columns
+    if to.device.is_cpu and _repeats(shape, out, {axis: places for axis, (places, _) in tables.items()}, last):
+        _emit_repeated(to, x, node.output, last)
         return
     for index, axis in enumerate(_in_turn(axes, shape, out)):
         places, weights = tables[axis]
@@ -65,19 +66,20 @@ def _in_turn(axes: list[int], shape: Shape, out: Shape) -> list[int]:
     return [*fewer, *(axis for axis in reversed(axes) if axis not in fewer)]
 
 
-def _repeats(shape: Shape, out: Shape, places: Mapping[int, Array]) -> bool:
-    """Whether each element is only taken several times, along the last two axes."""
+def _repeats(shape: Shape, out: Shape, places: Mapping[int, Array], last: int) -> bool:
+    """Whether each element is only taken several times, along the two axes before one."""
     return all(
-        axis >= len(shape) - 2
+        last - 2 <= axis < last
         and out[axis] % shape[axis] == 0
         and np.array_equal(taken, np.arange(out[axis])[:, None] // (out[axis] // shape[axis]))
         for axis, taken in places.items()
     )
 
 
-def _emit_repeated(to: Lowering, x: str, y: str) -> None:
-    """Add a step that repeats elements along the last two axes, at once."""
-    shape, out = ((1, *to.shapes[name]) for name in (x, y))
+def _emit_repeated(to: Lowering, x: str, y: str, last: int) -> None:
+    """Add a step that repeats elements along the two axes before one, at once."""
+    shape, out = ((1, *to.shapes[name][:last]) for name in (x, y))
+    channels = math.prod(to.shapes[x][last:])
     width, rows = shape[-1], math.prod(shape[:-1])
     per_item = max(1, pieces(math.prod(out), 1, to.device) * rows // math.prod(out))
     macros = (
@@ -85,7 +87,7 @@ def _emit_repeated(to: Lowering, x: str, y: str) -> None:
         ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
         ("TIMES_W", out[-1] // width),
     )
-    integers = (rows, width, out[-2] // shape[-2], per_item)
+    integers = (rows, width, channels, out[-2] // shape[-2], per_item)
     launch = to.launch("repeat_pixels", macros, ("x", "y", *map(Int, integers)), (-(-rows // per_item),))
     to.emit("network/repeat_pixels", launch, {"x": x, "y": y})
 
