@@ -28,7 +28,7 @@ _KEPT = {
 _AXIS = {0: 0, 1: 3, 2: 1, 3: 2}
 """Of an image in N H W C, by those of N C H W."""
 
-_WITH_AXIS = ("Concat", "LogSoftmax", "Softmax", "Split")
+_WITH_AXIS = ("ArgMax", "ArgMin", "Concat", "LogSoftmax", "Softmax", "Split")
 _WITH_AXES = {"Pad": 3, "Slice": 3, **dict.fromkeys(REDUCE, 1)}
 """Nodes that work along axes which an input names."""
 
@@ -82,6 +82,9 @@ def _images(node: Node, graph: Graph) -> tuple[list[str], list[str]] | None:
         if node.op in REDUCE and (not node.get("keepdims", 1) or not len(_axes(node, graph.constants))):
             return None
         reads = [node.inputs[0]]
+        if node.op in ("ArgMax", "ArgMin"):
+            plain = not node.get("keepdims", 1) and int(node.get("axis", 0)) % 4 == 1
+            return (reads, []) if plain and len(shapes[reads[0]]) == 4 else None
     elif node.op in BINARY or node.op in ("Concat", "Shuffle"):
         reads = [name for name in node.inputs if name not in graph.constants]
         if node.op == "Concat" and len(reads) < len(node.inputs):
@@ -268,7 +271,8 @@ class _Change:
             self.shapes[axes], self.dtypes[axes] = self.constants[axes].shape, "int64"
             inputs += [""] * (place + 1 - len(inputs))
             inputs[place] = axes
-        outputs = tuple(self._name(name) for name in node.outputs)
+        image = node.op not in ("ArgMax", "ArgMin")
+        outputs = tuple(self._name(name) if image else name for name in node.outputs)
         return replace(node, inputs=tuple(inputs), outputs=outputs).having(**attributes)
 
     def _input(self, name: str, node: Node) -> str:

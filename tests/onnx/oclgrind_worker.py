@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyopencl as cl
 import pytest
 
@@ -18,6 +19,7 @@ from tests.onnx import (
     test_blocks,
     test_cast,
     test_inverted,
+    test_logic,
     test_long_rows,
     test_lrn,
     test_on_gpus,
@@ -93,6 +95,17 @@ def main() -> None:
         for target in test_cast.FLOATS:
             print(source, "to", target, flush=True)  # noqa: T201  # as above
             test_cast.check(source, target, queue)
+        print(source, "to integers", flush=True)  # noqa: T201  # as above
+        for target in ("int8", "uint8", "int64", "bool"):
+            test_cast.check_integers(np.arange(67).astype(source), target, queue)
+    for case in test_logic.SHAPES:
+        print("comparisons and choices", case, flush=True)  # noqa: T201  # as above
+        test_logic.check("Less", "float32", case, queue)
+        test_logic.check("Xor", "bool", case, queue)
+        test_logic.check_where("uint8", [(1,), *test_logic.SHAPES[case]], queue)
+    for extent in test_logic.EXTENTS:
+        print("ArgMax of", extent, flush=True)  # noqa: T201  # as above
+        test_logic.check_extreme("ArgMax", extent, "float32", queue)
     gain = layout._gain
     for always in (False, True):
         layout._gain = (lambda *_: 1.0) if always else gain

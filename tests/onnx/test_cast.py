@@ -109,8 +109,36 @@ def test_a_part_of_a_model_in_another_type() -> None:
     assert len(clconv.onnx.load(proto, dtype="float32").explain((3, 5)).steps) == 2
 
 
-@pytest.mark.parametrize(("source", "target"), [("float32", "int64"), ("float32", "bool"), ("uint8", "int32")])
-def test_others_are_refused(source: str, target: str) -> None:
-    proto = proto_of([node("Cast", "x", "y", to=element(target))], {"x": (source, [4])}, {"y": target})
-    with pytest.raises(clconv.UnsupportedError, match=r"\(Cast, which only works on sizes and constants\)"):
-        clconv.onnx.load(proto)
+@pytest.mark.parametrize("target", SOURCES[3:])
+@pytest.mark.parametrize("source", SOURCES)
+def test_integers_and_truth_values(source: str, target: str, queue: CommandQueue) -> None:
+    """What is behind the point is left out; of numbers that the type holds."""
+    x = np.clip(values(source, 67).astype(np.float64), 0, 100).astype(source) if source != "bool" else values(source, 67)
+    x[np.isnan(x)] = 3
+    check_integers(x, target, queue)
+
+
+def check_integers(x: Array, target: str, queue: CommandQueue) -> None:
+    """Cast numbers that the type holds."""
+    proto = proto_of([node("Cast", "x", "y", to=element(target))], {"x": (x.dtype.name, [len(x)])}, {"y": target})
+    y = clconv.onnx.load(proto, queue=queue)(x)
+    assert y.dtype == target
+    np.testing.assert_array_equal(y, x.astype(target))
+
+
+def test_an_image_of_bytes_leaves_a_network() -> None:
+    """As those do that give pictures."""
+    nodes = [node("Sigmoid", "x", "s"), node("Mul", "s k", "m"), node("Cast", "m", "y", to=element("uint8"))]
+    proto = proto_of(nodes, {"x": ("float32", ["N", 3, 5, 7])}, {"y": "uint8"})
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(255, np.float32), "k"))
+    x = numbers(2, 3, 5, 7)
+    y = clconv.onnx.load(proto)(x)
+    assert y.dtype == np.uint8
+    assert np.abs(y - 255 / (1 + np.exp(-x))).max() <= 1
+
+
+def test_others_are_refused() -> None:
+    proto = proto_of([node("Cast", "x", "y", to=onnx.TensorProto.BFLOAT16)], {"x": ("float32", [4])}, {"y": "float32"})
+    proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
+    with pytest.raises(clconv.UnsupportedError, match="makes bfloat16 of float32, which is not supported"):
+        clconv.onnx.load(proto)(numbers(4))

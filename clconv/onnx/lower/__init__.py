@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
-
-from onnx import helper
 
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv
-from clconv.onnx.lower.elementwise import BINARY, casts, lower_batch_norm, lower_binary, lower_cast, lower_unary
+from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_cast, lower_unary
 from clconv.onnx.lower.gather import lower_gather
 from clconv.onnx.lower.interleave import lower_depth_to_space, lower_space_to_depth
 from clconv.onnx.lower.inverted import lower_inverted
+from clconv.onnx.lower.logic import ARG_EXTREME, COMPARE, lower_arg_extreme, lower_compare, lower_not, lower_where
 from clconv.onnx.lower.matrix import lower_gemm, lower_matmul
 from clconv.onnx.lower.movement import (
     lower_concat,
@@ -48,6 +46,8 @@ LOWERINGS: dict[str, Lower] = {
     **dict.fromkeys(UNARY, lower_unary),
     **dict.fromkeys(BINARY, lower_binary),
     **dict.fromkeys(REDUCE, lower_reduce),
+    **dict.fromkeys(COMPARE, lower_compare),
+    **dict.fromkeys(ARG_EXTREME, lower_arg_extreme),
     "AveragePool": lower_pool,
     "BatchNormalization": lower_batch_norm,
     "Cast": lower_cast,
@@ -70,6 +70,7 @@ LOWERINGS: dict[str, Lower] = {
     "LogSoftmax": lower_softmax,
     "MatMul": lower_matmul,
     "MaxPool": lower_pool,
+    "Not": lower_not,
     "Pad": lower_pad,
     "Resize": lower_resize,
     "InvertedResidual": lower_inverted,
@@ -81,6 +82,7 @@ LOWERINGS: dict[str, Lower] = {
     "Split": lower_split,
     "Tile": lower_tile,
     "Transpose": lower_transpose,
+    "Where": lower_where,
 }
 """Nodes that compute at run time."""
 
@@ -88,13 +90,11 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Nodes that change a shape and move nothing."""
 
 FOLDED = (
-    *("Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Cast", "CastLike", "ConstantOfShape"),
-    *("Cosh", "CumSum", "Einsum", "Equal", "EyeLike", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "IsInf"),
-    *("IsNaN", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "OneHot", "Or", "Range", "ScatterElements"),
-    *("ScatterND", "Shape", "Sinh", "Size", "Tan", "TopK", "Trilu", "Where", "Xor"),
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "Einsum", "EyeLike"),
+    *("GatherElements", "GatherND", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements", "ScatterND"),
+    *("Shape", "Sinh", "Size", "Tan", "TopK", "Trilu"),
 )
-"""Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds, but
-for a Cast to floating-point numbers."""
+"""Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
 
 
 def check_supported(graph: Graph, late: bool = False) -> None:
@@ -164,22 +164,13 @@ def _dependent(graph: Graph) -> list[Node]:
     for node in reversed(graph.nodes):
         if node.op not in ("Shape", "Size") and not wanted.isdisjoint(node.outputs):
             wanted.update(node.inputs)
-    types = {port.name: port.dtype for port in graph.inputs if not port.steers}  # of what depends on contents
+    held = {port.name for port in graph.inputs if not port.steers}  # what depends on contents
     result = []
     for node in graph.nodes:
-        held = [name for name in node.inputs if name in types]
-        if not held or node.op in ("Shape", "Size"):
+        if held.isdisjoint(node.inputs) or node.op in ("Shape", "Size"):
             continue
-        source = target = types[held[0]]
-        if node.op == "Cast":
-            with contextlib.suppress(KeyError):  # of a type that ONNX does not know, which its inference tells
-                target = helper.tensor_dtype_to_np_dtype(node.get("to")).name
-        elif node.op == "CastLike":
-            target = types.get(node.inputs[1], source)
-        types.update(dict.fromkeys(node.outputs, target))
-        computed = node.op in ("Cast", "CastLike") and (source == target or casts(source, target))
-        folded = (node.op in FOLDED and not computed) or trains(node)
-        if folded and not wanted.isdisjoint(node.outputs):
+        held.update(node.outputs)
+        if (node.op in FOLDED or trains(node)) and not wanted.isdisjoint(node.outputs):
             result.append(node)
     return result
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -15,13 +17,11 @@ from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
 """Nodes of two tensors, in the order of kernels/network/binary.cl."""
 
-_CASTS = (
+NUMBERS = (
     *("float32", "float16", "float64"),
     *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
 )
-"""Types that numbers are cast from, in the order of kernels/network/cast.cl."""
-
-_STORED = {"bool": "uint8"}  # as 0 and 1
+"""In the order of kernels/network/number.clh."""
 
 
 def fused(node: Node) -> tuple[int, tuple[Float, Float]]:
@@ -52,26 +52,33 @@ def emit_unary(to: Lowering, x: str, y: str, function: Activation, dtype: str) -
 
 
 def lower_cast(node: Node, to: Lowering) -> None:
-    """Give numbers a floating-point type."""
+    """Give numbers another type."""
     x, y = node.inputs[0], node.output
-    source, target = to.dtypes[x], to.dtypes[y]
-    if not casts(source, target):
+    target, count = to.dtypes[y], math.prod(to.shapes[x])
+    stored = number_type(to.dtypes[x])
+    if not casts(to.dtypes[x], target):
         raise UnsupportedError(
-            f"the node {node.name!r} ({node.op}) makes {target} of {source} at run time; only float32, float16 and float64 can "
-            "be made of numbers"
+            f"the node {node.name!r} ({node.op}) makes {target} of {to.dtypes[x]}, which is not supported; use types of numbers"
         )
-    count = math.prod(to.shapes[x])
-    chunk = pieces(count, to.lanes(target), to.device)
-    arguments = ("x", "y", Int(count), Int(chunk))
-    launch = to.launch_grouped(
-        "cast", to.macros(target, FROM=_CASTS.index(_STORED.get(source, source))), arguments, -(-count // chunk)
-    )
-    to.emit("network/cast", launch, {"x": x, "y": y})
+    floating = target in NUMBERS[:3]
+    chunk = pieces(count, to.lanes(target) if floating else 1, to.device)
+    if floating:
+        entry, macros = "cast", to.macros(target, FROM=stored)
+    else:
+        entry = "cast_integer"
+        macros = to.macros("float32", FROM=stored, TO=len(NUMBERS) if target == "bool" else NUMBERS.index(target))
+    launch = to.launch_grouped(entry, macros, ("x", "y", Int(count), Int(chunk)), -(-count // chunk))
+    to.emit(f"network/{entry}", launch, {"x": x, "y": y})
+
+
+def number_type(dtype: str) -> int:
+    """Return the number of a type in kernels; truth values are bytes, 0 and 1."""
+    return NUMBERS.index("uint8" if dtype == "bool" else dtype) if dtype in (*NUMBERS, "bool") else -1
 
 
 def casts(source: str, target: str) -> bool:
     """Whether elements of a type are made another one's where the network runs."""
-    return target in ("float32", "float16", "float64") and _STORED.get(source, source) in _CASTS
+    return min(number_type(source), number_type(target)) >= 0
 
 
 def lower_binary(node: Node, to: Lowering) -> None:
@@ -99,30 +106,62 @@ def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -
     dtype = to.floating(node, a)
     if to.dtypes[b] != dtype:
         raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes {dtype} and {to.dtypes[b]}; convert one of them")
-    shape = to.shapes[y]
-    if broadcast(to.shapes[a], to.shapes[b]) != shape or broadcast(to.shapes[b], to.shapes[a]) != shape:
-        raise ShapeError(
-            f"the node {node.name!r} ({node.op}) takes {to.shapes[a]} and {to.shapes[b]}, which do not give {shape}; "
-            "their sizes must be the same or 1"
-        )
-    sizes, (sa, sb) = joined(shape, [to.shapes[a], to.shapes[b]])
-    if len(sizes) > 4:
-        raise UnsupportedError(
-            f"the node {node.name!r} ({node.op}) broadcasts {to.shapes[a]} and {to.shapes[b]} along too many axes; "
-            "at most 4 groups of axes are supported"
-        )
-    fill = 4 - len(sizes)
-    sizes, sa, sb = [1] * fill + sizes, [0] * fill + sa, [0] * fill + sb
-    rows, inner = math.prod(sizes[:3]), sizes[3]
-    lanes = to.lanes(dtype)
-    chunk = pieces(inner, lanes, to.device)
-    per_item = max(1, pieces(rows * inner, lanes, to.device) // inner)
+    walk = Walk.of(node, to, [a, b], y, to.lanes(dtype))
     function, numbers = fused(node) if last else (0, (Float(0.0), Float(0.0)))
-    macros = to.macros(dtype, FUNCTION=function, OP=BINARY[node.op], A_STEP=sa[3], B_STEP=sb[3])
-    integers = (*sizes, *sa[:3], *sb[:3], chunk, per_item)
-    arguments: tuple[Argument, ...] = ("a", "b", "y", *map(Int, integers), *numbers)
-    launch = to.launch_grouped("binary", macros, arguments, -(-inner // chunk) * -(-rows // per_item))
-    to.emit("network/binary", launch, {"a": a, "b": b, "y": y}, flops=math.prod(shape))
+    macros = to.macros(dtype, FUNCTION=function, OP=BINARY[node.op], A_STEP=walk.steps[0], B_STEP=walk.steps[1])
+    arguments: tuple[Argument, ...] = ("a", "b", "y", *walk.integers, *numbers)
+    launch = to.launch_grouped("binary", macros, arguments, walk.items)
+    to.emit("network/binary", launch, {"a": a, "b": b, "y": y}, flops=math.prod(to.shapes[y]))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How work-items go along tensors that are broadcast to one shape.
+
+    Parameters
+    ----------
+    integers : tuple of Int
+        D0 .. D3, three strides of each tensor, CHUNK and ROWS of kernels/network/binary.cl.
+    steps : tuple of int
+        Of each tensor along a row: 0 or 1.
+    items : int
+        Work-items.
+    """
+
+    integers: tuple[Int, ...]
+    steps: tuple[int, ...]
+    items: int
+
+    @classmethod
+    def of(cls, node: Node, to: Lowering, inputs: list[str], y: str, lanes: int) -> Walk:
+        """Return that of a node.
+
+        Raises
+        ------
+        ShapeError
+            If the tensors do not give the result's shape.
+        UnsupportedError
+            If they are broadcast along too many axes.
+        """
+        shape, shapes = to.shapes[y], [to.shapes[name] for name in inputs]
+        both = " and ".join(map(str, shapes))
+        if any(reduce(broadcast, order) != shape for order in (shapes, shapes[::-1])):
+            raise ShapeError(
+                f"the node {node.name!r} ({node.op}) takes {both}, which do not give {shape}; their sizes must be the same or 1"
+            )
+        sizes, strides = joined(shape, shapes)
+        if len(sizes) > 4:
+            raise UnsupportedError(
+                f"the node {node.name!r} ({node.op}) broadcasts {both} along too many axes; "
+                "at most 4 groups of axes are supported"
+            )
+        fill = 4 - len(sizes)
+        sizes, strides = [1] * fill + sizes, [[0] * fill + own for own in strides]
+        rows, inner = math.prod(sizes[:3]), sizes[3]
+        chunk = pieces(inner, lanes, to.device)
+        per_item = max(1, pieces(rows * inner, lanes, to.device) // inner)
+        integers = (*sizes, *(stride for own in strides for stride in own[:3]), chunk, per_item)
+        return cls(tuple(map(Int, integers)), tuple(own[3] for own in strides), -(-inner // chunk) * -(-rows // per_item))
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:

@@ -1,0 +1,81 @@
+/* Where the largest or smallest element along one axis is:
+ *
+ *   y[o, i] = the first, or last, r at which x[o, r, i] is the extreme of all; the first that is no number, if there is one
+ *
+ * x    OUTER x R x INNER
+ * y    OUTER x INNER, integers of 64 bits
+ *
+ * Work-items: (block of ROWS of OUTER * blocks of CHUNK columns + block of CHUNK columns, rounded up to work-groups); vectors along
+ * INNER, one step per r, and what is left of a block one element after the other: all if INNER is 1.
+ *
+ *      [VEC]
+ *      [VEC]   R of them
+ *      [VEC] -> y[o, i .. i+VEC-1]
+ *
+ * Each element of x is read once. Places are numbers of acc_t meanwhile, so that lanes are as wide as elements: R is 2**24 at most.
+ *
+ * Macros: types.clh, vector.clh; SMALLEST (0, 1); LAST (0, 1: of equal ones); ITEMS (work-items of a work-group).
+ */
+#include "include/types.clh"
+#include "include/vector.clh"
+
+#if !defined(SMALLEST) || !defined(LAST) || !defined(ITEMS)
+#error "SMALLEST, LAST and ITEMS must be set by the plan"
+#endif
+
+#if SMALLEST
+#define BEFORE(v, best) ((v) < (best))
+#else
+#define BEFORE(v, best) ((v) > (best))
+#endif
+#define NO_NUMBER(v) ((v) != (v))
+#if LAST
+#define TAKES(v, best) (!NO_NUMBER(best) & (BEFORE(v, best) | ((v) == (best)) | NO_NUMBER(v)))
+#else
+#define TAKES(v, best) (!NO_NUMBER(best) & (BEFORE(v, best) | NO_NUMBER(v)))
+#endif
+
+/* R elements, PITCH apart. */
+static inline long place_of(__global const real *p, const int R, const long PITCH) {
+  acc_t best = LOAD(p, 0);
+  int at = 0;
+  for (int r = 1; r < R; r++) {
+    const acc_t v = LOAD(p, r * PITCH);
+    if (TAKES(v, best)) {
+      best = v;
+      at = r;
+    }
+  }
+  return at;
+}
+
+/* VEC columns. */
+static inline void places_of(__global const real *p, __global long *q, const int R, const int INNER) {
+  vec best = LOAD_VEC(p);
+  vec_lanes at;
+  at.v = VEC_OF(0);
+  for (int r = 1; r < R; r++) {
+    const vec v = LOAD_VEC(p + (long)r * INNER);
+    at.v = TAKES(v, best) ? VEC_OF(r) : at.v;
+    best = TAKES(v, best) ? v : best;
+  }
+  UNROLL for (int i = 0; i < VEC; i++) q[i] = (long)at.s[i];
+}
+
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void arg_extreme(
+    __global const real *restrict x, __global long *restrict y, const int OUTER, const int R, const int INNER, const int CHUNK,
+    const int ROWS BELL_PARAMETERS) {
+  RING_BELL;
+  const int blocks = (INNER - 1) / CHUNK + 1;
+  const int id = get_global_id(0), block = id / blocks;
+  const int begin = (id - block * blocks) * CHUNK; /* 0 .. INNER-1 */
+  const int end = INNER - begin < CHUNK ? INNER : begin + CHUNK;
+  const int o0 = block * ROWS; /* 0 .. OUTER-1, or behind it */
+  for (int o = o0; o < o0 + ROWS && o < OUTER; o++) {
+    __global const real *p = x + (long)o * R * INNER;
+    __global long *q = y + (long)o * INNER;
+    int i = begin;
+    for (; i + VEC <= end; i += VEC) places_of(p + i, q + i, R, INNER);
+    for (; i < end; i++) q[i] = place_of(p + i, R, INNER);
+  }
+}
