@@ -6,10 +6,10 @@
  * y    OUTER x INNER, integers of 64 bits
  *
  * Work-items: (block of ROWS of OUTER * blocks of CHUNK columns + block of CHUNK columns, rounded up to work-groups); vectors along
- * INNER, one step per r, and what is left of a block one element after the other: all if INNER is 1.
+ * INNER, or along OUTER if INNER is 1, one step per r, and what is left of a block one element after the other.
  *
  *      [VEC]
- *      [VEC]   R of them
+ *      [VEC]   R of them                              with INNER = 1 elements of a vector are R apart
  *      [VEC] -> y[o, i .. i+VEC-1]
  *
  * Each element of x is read once. Places are numbers of acc_t meanwhile, so that lanes are as wide as elements: R is 2**24 at most.
@@ -49,13 +49,20 @@ static inline long place_of(__global const real *p, const int R, const long PITC
   return at;
 }
 
-/* VEC columns. */
+/* Element r of VEC rows that follow each other. */
+static inline vec of_rows(__global const real *p, const int R) {
+  vec_lanes v;
+  UNROLL for (int i = 0; i < VEC; i++) v.s[i] = LOAD(p, (long)i * R);
+  return v.v;
+}
+
+/* VEC columns, or rows. */
 static inline void places_of(__global const real *p, __global long *q, const int R, const int INNER) {
-  vec best = LOAD_VEC(p);
+  vec best = INNER == 1 ? of_rows(p, R) : LOAD_VEC(p);
   vec_lanes at;
   at.v = VEC_OF(0);
   for (int r = 1; r < R; r++) {
-    const vec v = LOAD_VEC(p + (long)r * INNER);
+    const vec v = INNER == 1 ? of_rows(p + r, R) : LOAD_VEC(p + (long)r * INNER);
     at.v = TAKES(v, best) ? VEC_OF(r) : at.v;
     best = TAKES(v, best) ? v : best;
   }
@@ -70,8 +77,11 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void arg_extreme(
   const int id = get_global_id(0), block = id / blocks;
   const int begin = (id - block * blocks) * CHUNK; /* 0 .. INNER-1 */
   const int end = INNER - begin < CHUNK ? INNER : begin + CHUNK;
-  const int o0 = block * ROWS; /* 0 .. OUTER-1, or behind it */
-  for (int o = o0; o < o0 + ROWS && o < OUTER; o++) {
+  int o = block * ROWS; /* 0 .. OUTER-1, or behind it */
+  const int last = OUTER - o < ROWS ? OUTER : o + ROWS;
+  if (INNER == 1)
+    for (; o + VEC <= last; o += VEC) places_of(x + (long)o * R, y + o, R, 1);
+  for (; o < last; o++) {
     __global const real *p = x + (long)o * R * INNER;
     __global long *q = y + (long)o * INNER;
     int i = begin;

@@ -72,9 +72,9 @@ def lower_arg_extreme(node: Node, to: Lowering) -> None:
             f"the node {node.name!r} ({node.op}) looks for an extreme of {count} elements; at most {_PLACES} are supported"
         )
     macros = to.macros(dtype, SMALLEST=int(node.op == "ArgMin"), LAST=int(bool(node.get("select_last_index", 0))))
-    lanes = to.lanes(dtype) if inner > 1 else 1
-    chunk = pieces(outer * inner, lanes, to.device, max(1, 2048 // count))
-    chunk, rows = min(chunk, -(-inner // lanes) * lanes), max(1, chunk // inner)
+    lanes = to.lanes(dtype)
+    columns = pieces(outer * inner, lanes, to.device, max(1, 2048 // count))
+    chunk, rows = (min(columns, -(-inner // lanes) * lanes), max(1, columns // inner)) if inner > 1 else (1, columns)
     arguments: tuple[Argument, ...] = ("x", "y", *map(Int, (outer, count, inner, chunk, rows)))
     launch = to.launch_grouped("arg_extreme", macros, arguments, -(-inner // chunk) * -(-outer // rows))
     to.emit("network/arg_extreme", launch, {"x": x, "y": y}, flops=outer * count * inner)
