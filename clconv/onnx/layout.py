@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,12 @@ _KEPT = {
     "BatchNormalization": (1, 2, 3, 4),
 }
 """Inputs that are no images."""
+
+_FIRST_LAYERS = 8
+"""Convolutions at the beginning of a region that may stay N C H W."""
+
+_MIDST = 1.0
+"""By how much reorders in the midst of a network take longer than memory's speed tells."""
 
 _AXIS = {0: 0, 1: 3, 2: 1, 3: 2}
 """Of an image in N H W C, by those of N C H W."""
@@ -48,15 +54,24 @@ def choose_layout(graph: Graph, seconds: Callable[[ConvProblem], float], bandwid
     bandwidth : float
         Of the device's memory, in bytes per second.
     """
-    changed = [region for region in _regions(graph) if _gain(graph, region, seconds, bandwidth) > 0]
+    changed = []
+    for whole in _regions(graph):
+        gain, best = _gain(graph, whole, seconds, bandwidth), whole
+        for part in _parts(graph, whole):
+            # Reorders in the midst of a network take longer than at its beginning, whose first layer may do them.
+            less = _gain(graph, part, seconds, bandwidth) - _MIDST * 2 * _moved(graph, part) / bandwidth
+            if less > gain:
+                gain, best = less, part
+        if gain > 0:
+            changed.append(best)
     return _Change(graph, changed).graph() if changed else graph
 
 
 @dataclass(frozen=True)
 class _Region:
-    """Nodes, by their places, with the images that enter from outside and those that are read outside."""
+    """Nodes, by their places, with the images that they read and write, that enter from outside and that are read outside."""
 
-    nodes: tuple[int, ...]
+    nodes: Mapping[int, tuple[list[str], list[str]]]
     enter: tuple[str, ...]
     leave: tuple[str, ...]
 
@@ -122,23 +137,27 @@ def _regions(graph: Graph) -> list[_Region]:
         for name in reads:
             if name in maker:
                 leader[find(index)] = find(maker[name])
-    readers: dict[str, list[int]] = {}
-    for index, node in enumerate(graph.nodes):
-        for name in node.inputs:
-            readers.setdefault(name, []).append(index)
+    members: dict[int, dict[int, tuple[list[str], list[str]]]] = {}
+    for index, found in images.items():
+        members.setdefault(find(index), {})[index] = found
+    return [_region(graph, of_one) for of_one in members.values()]
+
+
+def _region(graph: Graph, images: dict[int, tuple[list[str], list[str]]]) -> _Region:
+    """Return the region of nodes, by their places, with the images that they read and write."""
+    written = {name for _, writes in images.values() for name in writes}
     outside = {*graph.outputs, *graph.aliases.values()}
-    regions = []
-    for first in dict.fromkeys(find(index) for index in images):
-        nodes = tuple(index for index in images if find(index) == first)
-        enter = dict.fromkeys(name for index in nodes for name in images[index][0] if name not in maker)
-        leave = [
-            name
-            for index in nodes
-            for name in images[index][1]
-            if name in outside or any(reader not in images for reader in readers.get(name, ()))
-        ]
-        regions.append(_Region(nodes, tuple(enter), tuple(leave)))
-    return regions
+    outside |= {name for index, node in enumerate(graph.nodes) if index not in images for name in node.inputs}
+    enter = dict.fromkeys(name for reads, _ in images.values() for name in reads if name not in written)
+    leave = [name for _, writes in images.values() for name in writes if name in outside]
+    return _Region(images, tuple(enter), tuple(leave))
+
+
+def _parts(graph: Graph, region: _Region) -> Iterator[_Region]:
+    """Yield what is left of a region without its first nodes: layers of few channels gain nothing, of images that are large."""
+    convolutions = [index for index in region.nodes if graph.nodes[index].op == "Conv"]
+    for first in convolutions[1 : _FIRST_LAYERS + 1]:
+        yield _region(graph, {index: found for index, found in region.nodes.items() if index >= first})
 
 
 def _within(graph: Graph, images: dict[int, tuple[list[str], list[str]]]) -> dict[int, tuple[list[str], list[str]]]:

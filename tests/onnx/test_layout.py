@@ -54,6 +54,27 @@ def test_a_gain_smaller_than_the_reorders_changes_nothing() -> None:
     assert ops(chosen(two_convolutions(), 0.0, 1.0)) == ["Conv", "Conv"]
 
 
+def test_first_layers_stay_where_they_gain_nothing() -> None:
+    """The first convolution gains nothing in N H W C, and the image behind the second is small."""
+    nodes = [
+        node("Conv", "x w", "c", pads=[1, 1, 1, 1]),
+        node("Relu", "c", "r"),
+        node("Conv", "r w2", "d", strides=[3, 3]),
+        node("Conv", "d w", "e", pads=[1, 1, 1, 1]),
+        node("Conv", "e w2", "y"),
+    ]
+    proto = model(nodes, {"x": list(SHAPE)}, ["y"], {"w": W, "w2": W2})
+    known = passes.run(specialise(passes.run(graph_of(proto), passes.BEFORE), {"x": SHAPE}), passes.AFTER)
+
+    def graph(first: float) -> Graph:
+        """``first`` is what a convolution with an image of the first size takes in N H W C; in N C H W 1, others 0 and 1."""
+        return choose_layout(known, lambda p: 1.0 if p.layout == "NCHW" else first if p.IH == 7 else 0.0, BANDWIDTH)
+
+    assert ops(graph(0.0)) == ["Transpose", *["Conv NHWC"] * 4, "Transpose"]
+    assert ops(graph(2.0)) == ["Conv", "Conv", "Transpose", "Conv NHWC", "Conv NHWC", "Transpose"]
+    assert ops(graph(1.0)) == ["Conv", "Conv", "Transpose", "Conv NHWC", "Conv NHWC", "Transpose"]
+
+
 def test_nodes_of_one_layout_divide_regions() -> None:
     graph = chosen(two_convolutions(node("LRN", "c", "d", size=3)))
     assert ops(graph) == ["Transpose", "Conv NHWC", "Transpose", "LRN", "Transpose", "Conv NHWC", "Transpose"]
