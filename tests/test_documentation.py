@@ -51,7 +51,7 @@ def test_the_readme_names_the_nodes_of_networks() -> None:
     (nodes,) = re.findall(r"\* Nodes: (.*?); and arithmetic", text, re.DOTALL)
     named = re.findall(r"[A-Z]\w+", nodes)
     made_by_passes = {"ChannelNormalization", "InvertedResidual", "Separable", "Shuffle"}
-    made_into_others = {"Dropout", "Upsample"}
+    made_into_others = {"Dropout", "Einsum", "Upsample"}
     assert sorted(named) == sorted({*LOWERINGS, *VIEWS} - made_by_passes | made_into_others)
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.branches import merge_branches
 from clconv.onnx.dense import add_rows, fold_columns
+from clconv.onnx.einsum import multiply_einsums
 from clconv.onnx.folding import CONVOLUTIONS, fold_batchnorm
 from clconv.onnx.functions import UNARY, function_of
 from clconv.onnx.graph import VIEWS, Graph, Node, derived, without_dead
@@ -201,8 +202,9 @@ BEFORE: tuple[Pass, ...] = (
     *(fuse_products, fuse_written_out, scale_functions, scale_filters),
 )
 AFTER: tuple[Pass, ...] = (
-    *(drop_identities, own_outputs, trim_filters, fuse_group_norm, plain_powers, fuse_layer_norm, pool_means, drop_views),
-    *(normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
+    *(drop_identities, own_outputs, multiply_einsums, trim_filters, fuse_group_norm, plain_powers, fuse_layer_norm),
+    *(pool_means, drop_views, normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation),
+    without_dead,
 )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from clconv.errors import ShapeError, UnsupportedError
+from clconv.onnx.einsum import is_product
 from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv
@@ -90,11 +91,15 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Nodes that change a shape and move nothing."""
 
 FOLDED = (
-    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "Einsum", "EyeLike"),
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "EyeLike"),
     *("GatherElements", "GatherND", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements", "ScatterND"),
     *("Shape", "Sinh", "Size", "Tan", "TopK", "Trilu"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
+
+
+REWRITTEN = ("Einsum",)
+"""Nodes that passes make others of when shapes are known."""
 
 
 def check_supported(graph: Graph, late: bool = False) -> None:
@@ -111,7 +116,7 @@ def check_supported(graph: Graph, late: bool = False) -> None:
     UnsupportedError
         Naming every such node.
     """
-    known = {*LOWERINGS, *VIEWS} if late else {*LOWERINGS, *VIEWS, *FOLDED}
+    known = {*LOWERINGS, *VIEWS} if late else {*LOWERINGS, *VIEWS, *FOLDED, *REWRITTEN}
     dependent = () if late else _dependent(graph)
     missing = []
     for node in graph.nodes:
@@ -143,6 +148,8 @@ def _check_memory(graph: Graph, plans: Plans) -> None:
 
 def _form(node: Node, graph: Graph) -> str:
     """Return what of a node's form is not offered, as far as it can be told without shapes."""
+    if node.op == "Einsum" and not is_product(node):
+        return f", whose equation {node.text('equation', '')!r} is no plain product of two tensors"
     if node.op not in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
         return ""
     filt = graph.constant(node.input(1)) if node.op in ("Conv", "ConvTranspose") else None

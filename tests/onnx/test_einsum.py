@@ -1,0 +1,74 @@
+"""Einsums of two tensors are products of matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import clconv.onnx
+from clconv.errors import UnsupportedError
+from tests.onnx.models import Array, model, node, numbers
+
+SIZES = {"b": 2, "h": 3, "i": 5, "j": 7, "d": 4, "c": 6, "p": 1}
+
+
+def tensor(letters: str, seed: int) -> Array:
+    return numbers(*(SIZES[c] for c in letters), seed=seed)
+
+
+@pytest.mark.parametrize(
+    "equation",
+    [
+        "bhid,bhjd->bhij",  # attention
+        "bhij,bhjd->bhid",
+        "b h i d, b h j d -> b h i j",
+        "bihd,bjhd->bhij",
+        "bcij,dc->bdij",
+        "dc,bcij->bdij",
+        "bij,bji->b",
+        "id,jd->ij",
+        "i,j->ij",
+        "i,i->",
+        "bi,bi->bi",
+        "bhij,jp->ihpb",
+        "cbij,hbjd->ihcdb",
+    ],
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_products(equation: str, constant: bool) -> None:
+    first, second = equation.replace(" ", "").split("->")[0].split(",")
+    a, b = tensor(first, 1), tensor(second, 2)
+    inputs: dict[str, list[int | str | None]] = {"a": [None] * a.ndim, **({} if constant else {"b": [*b.shape]})}
+    proto = model([node("Einsum", "a b", "y", equation=equation)], inputs, ["y"], {"b": b} if constant else {})
+    net = clconv.onnx.load(proto)
+    y = net(a) if constant else net(a, b)
+    want = np.einsum(equation, a.astype(np.float64), b.astype(np.float64))
+    assert y.shape == want.shape
+    np.testing.assert_allclose(y, want, rtol=0, atol=1e-5 * max(1, np.abs(want).max()))
+    assert "multiply einsums: 1 made" in str(net.explain(*([a.shape] if constant else [a.shape, b.shape])))
+
+
+def test_in_float16() -> None:
+    a, b = tensor("bhid", 1).astype(np.float16), tensor("bhjd", 2).astype(np.float16)
+    proto = model([node("Einsum", "a b", "y", equation="bhid,bhjd->bhij")], {"a": [*a.shape], "b": [*b.shape]}, ["y"])
+    y = clconv.onnx.load(proto, dtype="float16")(a, b)
+    np.testing.assert_allclose(y, np.einsum("bhid,bhjd->bhij", a.astype("f"), b.astype("f")), rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("...i,...i->...", ["bi", "bi"]),
+        ("ii,ij->ij", ["ii", "ij"]),
+        ("bij,j->b", ["bij", "j"]),
+        ("bij->bji", ["bij"]),
+        ("ij,jd,dc->ic", ["ij", "jd", "dc"]),
+        ("ij,jd", ["ij", "jd"]),
+    ],
+    ids=["ellipsis", "diagonal", "a sum of one tensor", "one tensor", "three tensors", "no result"],
+)
+def test_others_are_refused(equation: str, shapes: list[str]) -> None:
+    inputs: dict[str, list[int | str | None]] = {f"x{i}": [SIZES[c] for c in s] for i, s in enumerate(shapes)}
+    proto = model([node("Einsum", " ".join(inputs), "y", equation=equation)], inputs, ["y"])
+    with pytest.raises(UnsupportedError, match=r"\(Einsum, whose equation '.*' is no plain product of two tensors\)"):
+        clconv.onnx.load(proto)
