@@ -149,7 +149,10 @@ def drop_views(graph: Graph) -> Graph:
 
 
 def fuse_residual(graph: Graph) -> Graph:
-    """Let a convolution add the other side of the Add behind it: ``conv(x, w) + b + residual``."""
+    """Let a convolution, or a product with a constant matrix, add the other side of the Add behind it.
+
+    ``conv(x, w) + b + residual``; a MatMul has a fourth input then.
+    """
     uses, made = graph.uses(), graph.producers()
     order = {node.output: i for i, node in enumerate(graph.nodes)}
     gone: set[str] = set()
@@ -161,16 +164,22 @@ def fuse_residual(graph: Graph) -> Graph:
             and node.inputs[0] != node.inputs[1]
         ):
             pairs = [(made[a], b) for a, b in (node.inputs, node.inputs[::-1]) if a in made and uses[a] == 1]
-            pairs = [(n, b) for n, b in pairs if n.op == "Conv" and not n.input(3) and "activation" not in n.attributes]
+            pairs = [(n, b) for n, b in pairs if _adds(n, graph) and not n.input(3) and "activation" not in n.attributes]
             if pairs and graph.dtypes[node.inputs[0]] == graph.dtypes[node.inputs[1]]:
                 conv, other = max(pairs, key=lambda pair: order[pair[0].output])
                 gone.add(conv.output)
                 inputs = (*conv.inputs[:2], conv.input(2), other)
-                node = Node("Conv", inputs, node.outputs, conv.attributes, conv.name)
+                node = Node(conv.op, inputs, node.outputs, conv.attributes, conv.name)
         nodes.append(node)
     kept = [n for n in nodes if n.output not in gone]
-    note = f"fuse residual: {len(gone)} additions done by the convolution before them" if gone else ""
+    note = f"fuse residual: {len(gone)} additions done by the convolution or product before them" if gone else ""
     return graph.with_nodes(kept, note)
+
+
+def _adds(node: Node, graph: Graph) -> bool:
+    """Whether a node is computed as a convolution, which adds what it is given."""
+    matrix = graph.constant(node.inputs[1]) if node.op == "MatMul" else None
+    return node.op == "Conv" or (matrix is not None and matrix.ndim == 2 and matrix.size > 0)
 
 
 def fuse_activation(graph: Graph) -> Graph:

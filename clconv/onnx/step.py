@@ -233,7 +233,7 @@ def describe(node: Node) -> str:
     parts = [node.op]
     if "parts" in node.attributes:
         return ", ".join(map(describe, node.attributes["parts"]))
-    if node.op == "Conv" and node.input(3):
+    if node.op in ("Conv", "MatMul") and node.input(3):
         parts.append("residual")
     activation = node.get("activation")
     if isinstance(activation, Activation):

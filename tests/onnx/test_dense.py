@@ -118,3 +118,23 @@ def test_other_additions_stay() -> None:
     assert left([dense, node("Add", "p k", "y")], (21, 6), {"k": numbers(21, 1)}) == ["MatMul", "Add"]
     assert left([dense, node("Add", "p k", "y")], (5, 6), {"k": numbers(1, 1, 21)}) == ["MatMul", "Add"]
     assert left([dense, node("Relu", "p", "r"), node("Add", "r k", "y")], (5, 6), {}) == ["MatMul", "Add"]
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("shape", [(5, 6), (2, 5, 6), (2, 1, 3, 6)])
+def test_a_product_adds_what_went_around_it(shape: tuple[int, ...], dtype: str) -> None:
+    """As a block of a transformer does."""
+    v = {"v": numbers(21, 21, seed=7, scale=0.3)}
+    first = [node("MatMul", "x w", "a"), node("Relu", "a", "r"), node("MatMul", "r v", "b")]
+    assert left([*first, node("Add", "b k", "s"), node("Add", "r s", "y")], shape, v, dtype=dtype) == ["MatMul"] * 2
+    assert left([*first, node("Add", "b r", "s"), node("Elu", "s", "y")], shape, v, dtype=dtype) == ["MatMul"] * 2
+    assert left([*first, node("Add", "b r", "s"), node("Relu", "s", "y")], shape, v, "y b", dtype)[2:] == ["Add"]
+
+
+def test_what_no_product_adds() -> None:
+    """Less than its result, and where the matrix is one for each image."""
+    more = {"v": numbers(21, 21, seed=7, scale=0.3), "each": numbers(2, 6, 21, seed=8)}
+    first = [node("MatMul", "x w", "a"), node("MatMul", "a v", "b"), node("ReduceMean", "a", "mean_of_a", axes=[1])]
+    assert left([*first, node("Add", "b mean_of_a", "y")], (2, 5, 6), more)[-1] == "Add"
+    computed = [node("MatMul", "x each", "a"), node("Relu", "x", "r"), node("MatMul", "r each", "b"), node("Add", "a b", "y")]
+    assert left(computed, (2, 5, 6), more)[-1] == "Add"

@@ -90,7 +90,10 @@ def _fits(shape: Shape, whole: Shape) -> bool:
 
 
 def lower_matmul(node: Node, to: Lowering) -> None:
-    """NumPy's matmul; with a third input, a constant row that is added, see :func:`clconv.onnx.dense.add_rows`."""
+    """NumPy's matmul; a third input is a constant row that is added, a fourth a tensor of the result's shape.
+
+    See :func:`clconv.onnx.dense.add_rows` and :func:`clconv.onnx.passes.fuse_residual`.
+    """
     a, b = node.inputs[:2]
     dtype = to.floating(node, a)
     sa, sb = to.shapes[a], to.shapes[b]
@@ -99,7 +102,7 @@ def lower_matmul(node: Node, to: Lowering) -> None:
     constant = to.constants.get(b)
     if constant is not None and math.prod(sb[:-2]) == 1:
         w = constant.reshape(k, n)
-        _emit_dense(node, to, a, w, to.constants.get(node.input(2)), math.prod(sa[:-1]))
+        _emit_dense(node, to, a, w, to.constants.get(node.input(2)), math.prod(sa[:-1]), node.input(3))
         return
     batch, strides = joined(np.broadcast_shapes(sa[:-2], sb[:-2]), [sa[:-2], sb[:-2]])
     if len(batch) > 2:
@@ -114,7 +117,7 @@ def lower_matmul(node: Node, to: Lowering) -> None:
     )
 
 
-def _emit_dense(node: Node, to: Lowering, a: str, w: Array, bias: Array | None, m: int) -> None:
+def _emit_dense(node: Node, to: Lowering, a: str, w: Array, bias: Array | None, m: int, residual: str = "") -> None:
     """Add the product with a constant matrix: ``m`` pixels in NHWC, a channel per column."""
     k, n = w.shape
     filt = to.constant("w", w.reshape(1, 1, k, n))  # a view: the matrix stays in the file that it is read from
@@ -131,9 +134,10 @@ def _emit_dense(node: Node, to: Lowering, a: str, w: Array, bias: Array | None, 
         layout="NHWC",
         dtype=to.dtypes[a],
         bias=bias is not None,
+        residual=bool(residual),
         activation=None if late else activation,
     )
-    emit_convolution(to, problem, x=a, w=filt, bias=shift, residual="", y=y, op=describe(node))
+    emit_convolution(to, problem, x=a, w=filt, bias=shift, residual=residual, y=y, op=describe(node))
     if late:
         from clconv.onnx.lower.elementwise import emit_unary
 
