@@ -56,10 +56,12 @@ class _Terms:
         self.made = graph.producers()
         self.uses = graph.uses()
         self.axes = with_axes(graph)
+        half = any(a.dtype.name == "float16" for a in graph.constants.values())
+        self._within = 2e-3 if half else 2e-6  # some roundings
 
     def close(self, number: float, wanted: float) -> bool:
-        """Whether a number that may have been rounded to float16, and multiplied by others, is another one."""
-        return abs(number - wanted) <= 1e-3 * abs(wanted)
+        """Whether a number, which is rounded to its type and may be a product of several, is another one."""
+        return abs(number - wanted) <= self._within * abs(wanted)
 
     def inner(self, name: str, *ops: str) -> Node | None:
         """Return the node behind a value that nobody else reads, None if it is no such one."""

@@ -150,6 +150,17 @@ def test_hard_functions(nodes: tuple[str, ...], outputs: str, want: str | None) 
         check_same(proto, x=4 * X)
 
 
+def test_numbers_are_taken_as_they_are() -> None:
+    """Of float32 numbers none that is a little off; those of a model in float16 are."""
+    lines = ("Add x three a", "Clip a zero six c6", "Mul x c6 m", "Div m six y")
+    off = {**NUMBERS, "three": np.array(3.0001, np.float32)}
+    assert len(fused_graph(model(nodes_of(lines), {"x": [2, 4, 7, 9]}, ["y"], off)).nodes) == 4
+    half = {name: a.astype(np.float16) for name, a in NUMBERS.items()}
+    gelu = ("Mul i x d", "Erf d e", "Add e k s", "Mul x h p", "Mul s p y")
+    proto = model(nodes_of(gelu), {"x": [2, 4, 7, 9]}, ["y"], half, dtype=onnx.TensorProto.FLOAT16)
+    assert ops(fused_graph(proto)) == ["Gelu"]
+
+
 def test_what_is_broadcast_is_left_alone() -> None:
     """x is multiplied by a gate of its own in each row: of another shape than the product."""
     lines = ("Add g three a", "Clip a zero six c6", "Mul x c6 m", "Div m six y")
