@@ -54,8 +54,8 @@ class _Equation:
 
 
 def is_product(node: Node) -> bool:
-    """Whether an Einsum is such a product."""
-    return _Equation.of(node) is not None
+    """Whether a node is an Einsum that is such a product."""
+    return node.op == "Einsum" and _Equation.of(node) is not None
 
 
 def multiply_einsums(graph: Graph) -> Graph:

@@ -70,5 +70,5 @@ def test_in_float16() -> None:
 def test_others_are_refused(equation: str, shapes: list[str]) -> None:
     inputs: dict[str, list[int | str | None]] = {f"x{i}": [SIZES[c] for c in s] for i, s in enumerate(shapes)}
     proto = model([node("Einsum", " ".join(inputs), "y", equation=equation)], inputs, ["y"])
-    with pytest.raises(UnsupportedError, match=r"\(Einsum, whose equation '.*' is no plain product of two tensors\)"):
+    with pytest.raises(UnsupportedError, match=r"\(Einsum, which only works on sizes and constants\)"):
         clconv.onnx.load(proto)

@@ -91,15 +91,12 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Nodes that change a shape and move nothing."""
 
 FOLDED = (
-    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "EyeLike"),
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "Einsum", "EyeLike"),
     *("GatherElements", "GatherND", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements", "ScatterND"),
     *("Shape", "Sinh", "Size", "Tan", "TopK", "Trilu"),
 )
-"""Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds."""
-
-
-REWRITTEN = ("Einsum",)
-"""Nodes that passes make others of when shapes are known."""
+"""Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds, but
+for an Einsum that is a product."""
 
 
 def check_supported(graph: Graph, late: bool = False) -> None:
@@ -116,7 +113,7 @@ def check_supported(graph: Graph, late: bool = False) -> None:
     UnsupportedError
         Naming every such node.
     """
-    known = {*LOWERINGS, *VIEWS} if late else {*LOWERINGS, *VIEWS, *FOLDED, *REWRITTEN}
+    known = {*LOWERINGS, *VIEWS} if late else {*LOWERINGS, *VIEWS, *FOLDED}
     dependent = () if late else _dependent(graph)
     missing = []
     for node in graph.nodes:
@@ -148,8 +145,6 @@ def _check_memory(graph: Graph, plans: Plans) -> None:
 
 def _form(node: Node, graph: Graph) -> str:
     """Return what of a node's form is not offered, as far as it can be told without shapes."""
-    if node.op == "Einsum" and not is_product(node):
-        return f", whose equation {node.text('equation', '')!r} is no plain product of two tensors"
     if node.op not in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
         return ""
     filt = graph.constant(node.input(1)) if node.op in ("Conv", "ConvTranspose") else None
@@ -177,7 +172,8 @@ def _dependent(graph: Graph) -> list[Node]:
         if held.isdisjoint(node.inputs) or node.op in ("Shape", "Size"):
             continue
         held.update(node.outputs)
-        if (node.op in FOLDED or trains(node)) and not wanted.isdisjoint(node.outputs):
+        folded = (node.op in FOLDED and not is_product(node)) or trains(node)
+        if folded and not wanted.isdisjoint(node.outputs):
             result.append(node)
     return result
 
