@@ -162,6 +162,8 @@ def _movement() -> dict[str, Case]:
     }
     for order in ([0, 2, 3, 1], [0, 3, 1, 2], [3, 2, 1, 0], [0, 2, 1, 3], [1, 0, 2, 3]):
         made[f"Transpose {order}"] = (node("Transpose", "a", "y", perm=order), [(2, 3, 5, 9)], {})
+    for shape, order in (((37, 50), [1, 0]), ((2, 33, 67), [0, 2, 1]), ((1, 16, 48), [0, 2, 1]), ((2, 3, 40, 3), [0, 1, 3, 2])):
+        made[f"Transpose {order} of {shape}"] = (node("Transpose", "a", "y", perm=order), [shape], {})
     for axis in (0, 1, 3):
         shapes = [tuple(n if i == axis else s for i, s in enumerate((2, 3, 5, 33))) for n in (1, 4, 2)]
         made[f"Concat {axis}"] = (node("Concat", "a b c", "y", axis=axis), shapes, {})

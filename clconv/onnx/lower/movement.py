@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
+from clconv.algorithms.base import round_up
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.step import Argument, Int, Lowering, Macro, itemsize, pieces
 
 _BLOCK = 16
+"""Rows and columns of a tile of kernels/network/reorder.cl."""
+
 _AXES = 6  # of kernels/network/copy.cl
 
 
@@ -91,15 +95,33 @@ def lower_transpose(node: Node, to: Lowering) -> None:
     strides = strides_of(shape)
     out = tuple(shape[a] for a in order)
     # In tiles, which a GPU's lanes do not need: side by side they write, and the second cache serves what they read apart.
-    if to.device.is_cpu and len(shape) == 4 and order in ([0, 2, 3, 1], [0, 3, 1, 2]):
-        rows, columns = (shape[1], shape[2] * shape[3]) if order[1] == 2 else (shape[1] * shape[2], shape[3])
-        block = max(_BLOCK, -(-columns // (8 * to.device.compute_units)))
-        macros = (("BYTES", itemsize(to.dtypes[node.output])),)
-        arguments = ("x", "y", Int(rows), Int(columns), Int(block))
-        launch = to.launch("reorder", macros, arguments, (-(-columns // block), shape[0]))
-        to.emit("network/reorder", launch, {"x": node.inputs[0], "y": node.output})
+    exchanged = _exchanged(order)
+    if to.device.is_cpu and exchanged is not None:
+        _emit_reorder(node, to, *(math.prod(shape[a:b]) for a, b in pairwise((0, *exchanged, len(shape)))))
         return
     emit_copy(to, node.inputs[0], node.output, out, [strides[a] for a in order], strides_of(out))
+
+
+def _exchanged(order: list[int]) -> tuple[int, int] | None:
+    """Return where two groups of axes begin, the last of all, that a permutation exchanges; None if it does something else."""
+    first = next((i for i, axis in enumerate(order) if axis != i), None)
+    if first is None:
+        return None
+    second = order[first]
+    return (first, second) if order[first:] == [*range(second, len(order)), *range(first, second)] else None
+
+
+def _emit_reorder(node: Node, to: Lowering, images: int, rows: int, columns: int) -> None:
+    """Add a step that exchanges rows and columns of matrices; work-items share the longer side."""
+    items = max(1, 8 * to.device.compute_units // images)
+    blocks = [rows, columns]
+    longer = int(columns >= rows)
+    blocks[longer] = round_up(-(-blocks[longer] // items), _BLOCK)
+    macros = (("BYTES", itemsize(to.dtypes[node.output])), ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)))
+    arguments: tuple[Argument, ...] = ("x", "y", *map(Int, (rows, columns, *blocks)))
+    size = (-(-columns // blocks[1]), -(-rows // blocks[0]), images)
+    launch = to.launch("reorder", macros, arguments, size)
+    to.emit("network/reorder", launch, {"x": node.inputs[0], "y": node.output})
 
 
 def lower_concat(node: Node, to: Lowering) -> None:
