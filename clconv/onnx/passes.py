@@ -25,6 +25,7 @@ from clconv.onnx.products import fuse_products
 from clconv.onnx.rewrite import chain_concats, drop_identities, normalise_channels, plain_powers, pool_means
 from clconv.onnx.scales import drop_units, scale_filters, scale_functions
 from clconv.onnx.shuffle import fuse_shuffle
+from clconv.onnx.tokens import functions_first, images_of_tokens
 from clconv.onnx.trim import trim_filters
 from clconv.onnx.words import check_words
 from clconv.onnx.written_out import fuse_written_out
@@ -212,8 +213,8 @@ BEFORE: tuple[Pass, ...] = (
 )
 AFTER: tuple[Pass, ...] = (
     *(drop_identities, own_outputs, multiply_einsums, trim_filters, fuse_group_norm, plain_powers, fuse_layer_norm),
-    *(pool_means, drop_views, normalise_channels, chain_concats, add_rows, fuse_shuffle, fuse_residual, fuse_activation),
-    without_dead,
+    *(pool_means, functions_first, images_of_tokens, drop_views, normalise_channels, chain_concats, add_rows, fuse_shuffle),
+    *(fuse_residual, fuse_activation, without_dead),
 )
 
 
