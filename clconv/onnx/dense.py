@@ -1,10 +1,10 @@
-"""Passes that let a product with a constant matrix do what stands behind it: normalise its columns, and add to them."""
+"""Passes that let a product with a constant matrix do what stands behind it: normalise, scale and add to its columns."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,6 +45,80 @@ def fold_columns(graph: Graph) -> Graph:
         nodes.append(node)
     note = f"fold columns: {folded} batch normalisations folded into the matrices before them" if folded else ""
     return without_dead(graph.with_nodes(nodes, note, constants=constants))
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A product with a constant matrix, and what follows it: places of nodes.
+
+    ``axis`` is where the columns are, from the end, and ``axes`` how many there are, None if that is not known yet.
+    """
+
+    product: int
+    sums: tuple[int, ...] = ()
+    last: int = 0
+    axis: int = -1
+    axes: int | None = None
+
+
+def scale_columns(graph: Graph) -> Graph:
+    """Multiply the columns of a constant matrix by what its product is multiplied by, and what is added to it in between.
+
+    ``g * (x @ w + b) = x @ (g * w) + g * b``, as where a branch of ConvNeXt or CaiT ends (LayerScale, arXiv:2103.17239); a
+    Transpose may stand before the multiplication.
+    """
+    uses, constants = graph.uses(), dict(graph.constants)
+    nodes: list[Node] = []
+    chains: dict[str, _Chain] = {}  # by the value that ends them
+    count = 0
+    for node in graph.nodes:
+        x = next((name for name in node.inputs if name in chains and uses[name] == 1), "")
+        chain = chains.pop(x, None)
+        if chain is not None and node.op == "Mul":
+            scale = _each_column(nodes[chain.product], _other(node, x), chain, constants)
+            if scale is not None:
+                nodes[chain.product] = _scaled(nodes[chain.product], derived(node.output, "columns"), constants, scale)
+                for at in chain.sums:
+                    nodes[at] = _scaled_sum(nodes[at], constants, scale)
+                nodes[chain.last] = replace(nodes[chain.last], outputs=node.outputs)
+                chains[node.output] = chain
+                count += 1
+                continue
+        elif chain is not None and node.op == "Add" and chain.axes is None:
+            if _each_column(nodes[chain.product], _other(node, x), chain, constants) is not None:
+                chains[node.output] = replace(chain, sums=(*chain.sums, len(nodes)), last=len(nodes))
+        elif chain is not None and node.op == "Transpose" and chain.axes is None and node.get("perm"):
+            perm = [int(axis) for axis in node.attributes["perm"]]
+            chains[node.output] = replace(chain, last=len(nodes), axis=perm.index(len(perm) - 1) - len(perm), axes=len(perm))
+        elif _known_matrix(node, constants):
+            chains[node.output] = _Chain(len(nodes), last=len(nodes))
+        nodes.append(node)
+    note = f"scale columns: {count} products multiplied within their matrices" if count else ""
+    return without_dead(graph.with_nodes(nodes, note, constants=constants))
+
+
+def _other(node: Node, name: str) -> str:
+    """Return the other one of two inputs."""
+    return node.inputs[1] if node.inputs[0] == name else node.inputs[0]
+
+
+def _each_column(product: Node, name: str, chain: _Chain, constants: Mapping[str, Array]) -> Array | None:
+    """Return a constant as one float64 for each column of a product, None if it is none or gives the result another shape."""
+    value, columns = constants.get(name), _columns(product, constants)
+    if value is None or value.dtype != constants[product.inputs[1]].dtype or value.ndim > (chain.axes or 1):
+        return None
+    if value.size > 1 and (value.ndim < -chain.axis or value.shape[chain.axis] != value.size):
+        return None
+    return np.broadcast_to(value.astype(np.float64).reshape(-1), (columns,)) if value.size in (1, columns) else None
+
+
+def _scaled_sum(node: Node, constants: dict[str, Array], scale: Array) -> Node:
+    """Return the addition of a constant row that is multiplied."""
+    at = 1 if node.inputs[1] in constants else 0
+    old, name = constants[node.inputs[at]], derived(node.output, "scaled")
+    constants[name] = (old.astype(np.float64) * scale).astype(old.dtype)
+    inputs = (node.inputs[0], name) if at else (name, node.inputs[1])
+    return replace(node, inputs=inputs)
 
 
 def _of_rows(graph: Graph) -> set[str]:

@@ -26,7 +26,7 @@ from clconv.onnx.inputs import Inputs
 from clconv.onnx.inverted import fuse_inverted
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.model_file import read_model
-from clconv.onnx.passes import AFTER, BEFORE, run
+from clconv.onnx.passes import AFTER, BEFORE, fuse_residual, run
 from clconv.onnx.planes import read_planes
 from clconv.onnx.precision import converted
 from clconv.onnx.program import Program
@@ -269,6 +269,7 @@ class Network:
         if not any(0 in shape for shape in graph.shapes.values()):
             plans, info = self._store.plans, self._runtime.info
             graph = cancel_transposes(choose_layout(graph, plans.seconds, info.bandwidth))
+            graph = fuse_residual(graph)  # transpositions may have been in between
             graph = fuse_inverted(graph, info, plans.seconds, direct=plans.direct)
             graph = fuse_separable(graph, info, plans.seconds, direct=plans.direct)
             graph = read_planes(graph, plans.of)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.branches import merge_branches
-from clconv.onnx.dense import add_rows, fold_columns
+from clconv.onnx.dense import add_rows, fold_columns, scale_columns
 from clconv.onnx.einsum import multiply_einsums
 from clconv.onnx.folding import CONVOLUTIONS, fold_batchnorm
 from clconv.onnx.functions import UNARY, function_of
@@ -166,11 +166,14 @@ def fuse_residual(graph: Graph) -> Graph:
         ):
             pairs = [(made[a], b) for a, b in (node.inputs, node.inputs[::-1]) if a in made and uses[a] == 1]
             pairs = [(n, b) for n, b in pairs if _adds(n, graph) and not n.input(3) and "activation" not in n.attributes]
+            own = {"activation": node.attributes["activation"]} if "activation" in node.attributes else {}
+            if own and own["activation"].kind not in ACTIVATIONS:
+                pairs = []
             if pairs and graph.dtypes[node.inputs[0]] == graph.dtypes[node.inputs[1]]:
                 conv, other = max(pairs, key=lambda pair: order[pair[0].output])
                 gone.add(conv.output)
                 inputs = (*conv.inputs[:2], conv.input(2), other)
-                node = Node(conv.op, inputs, node.outputs, conv.attributes, conv.name)
+                node = Node(conv.op, inputs, node.outputs, {**conv.attributes, **own}, conv.name)
         nodes.append(node)
     kept = [n for n in nodes if n.output not in gone]
     note = f"fuse residual: {len(gone)} additions done by the convolution or product before them" if gone else ""
@@ -208,7 +211,7 @@ def fuse_activation(graph: Graph) -> Graph:
 
 BEFORE: tuple[Pass, ...] = (
     *(check_words, drop_identities, mark_steering, fold_constants, checked),
-    *(drop_units, fold_pad, fold_batchnorm, merge_branches, fold_columns),
+    *(drop_units, fold_pad, fold_batchnorm, merge_branches, fold_columns, scale_columns),
     *(fuse_products, fuse_written_out, scale_functions, scale_filters),
 )
 AFTER: tuple[Pass, ...] = (

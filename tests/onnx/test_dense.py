@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import clconv.onnx
-from clconv.onnx import passes
+from clconv.onnx import layout, passes
 from clconv.onnx.infer import specialise
 from clconv.onnx.read import graph_of
 from tests.onnx.models import Array, exact, model, node, numbers
@@ -138,3 +138,73 @@ def test_what_no_product_adds() -> None:
     assert left([*first, node("Add", "b mean_of_a", "y")], (2, 5, 6), more)[-1] == "Add"
     computed = [node("MatMul", "x each", "a"), node("Relu", "x", "r"), node("MatMul", "r each", "b"), node("Add", "a b", "y")]
     assert left(computed, (2, 5, 6), more)[-1] == "Add"
+
+
+SCALES = {"g": numbers(21, seed=14), "two": np.array(2, np.float32), "u": numbers(21, 21, seed=15, scale=0.3)}
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("form", ["Mul", "Gemm", "sums", "twice", "a number", "Transpose", "Transpose of a sum"])
+def test_scales_of_columns(form: str, dtype: str) -> None:
+    first = node("MatMul", "x w", "p")
+    turned = {"one": numbers(21, 1, 1, seed=16), "c4": numbers(1, 21, 1, 1, seed=17)}
+    forms: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], str]] = {
+        "Mul": ([first, node("Mul", "g p", "y")], (2, 5, 6), "MatMul"),
+        "Gemm": ([node("Gemm", "x w k", "p", beta=0.5), node("Mul", "p g", "y")], (5, 6), "Gemm"),
+        "sums": ([first, node("Add", "k p", "s"), node("Add", "s c", "t"), node("Mul", "t g", "y")], (5, 6), "MatMul"),
+        "twice": ([first, node("Mul", "p g", "s"), node("Add", "s k", "t"), node("Mul", "t g", "y")], (5, 6), "MatMul"),
+        "a number": ([first, node("Mul", "p two", "y")], (6,), "MatMul"),
+        "Transpose": (
+            [first, node("Transpose", "p", "t", perm=[0, 3, 1, 2]), node("Mul", "t one", "y")],
+            (2, 3, 5, 6),
+            "MatMul Transpose",
+        ),
+        "Transpose of a sum": (
+            [first, node("Add", "p k", "s"), node("Transpose", "s", "t", perm=[0, 3, 1, 2]), node("Mul", "c4 t", "y")],
+            (2, 3, 5, 6),
+            "MatMul Transpose",
+        ),
+    }
+    nodes, shape, want = forms[form]
+    assert left(nodes, shape, {**SCALES, **turned}, dtype=dtype) == want.split()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs"),
+    [
+        ([node("Mul", "p g", "y")], "y p"),
+        ([node("Add", "p k", "s"), node("Mul", "s g", "y")], "y s"),
+        ([node("Mul", "p five", "y")], "y"),
+        ([node("Mul", "p row", "y")], "y"),
+        ([node("Mul", "p p", "y")], "y"),
+        ([node("Transpose", "p", "t", perm=[0, 2, 1]), node("Mul", "t five_last", "y")], "y"),
+        ([node("Relu", "p", "r"), node("Mul", "r g", "y")], "y"),
+    ],
+    ids=["wanted", "a sum wanted", "each row", "an axis more", "squared", "each row, transposed", "a function"],
+)
+def test_other_scales_stay(nodes: list[onnx.NodeProto], outputs: str) -> None:
+    more = {**SCALES, "five": numbers(5, 1, seed=18), "row": numbers(1, 1, 1, 21, seed=19), "five_last": numbers(5, seed=20)}
+    assert "Mul" in left([node("MatMul", "x w", "p"), *nodes], (2, 5, 6), more, outputs)
+
+
+@pytest.mark.parametrize("function", ["Relu", "Elu", ""])
+def test_a_residual_between_transpositions(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the end of ConvNeXt's blocks; a function behind the sum is done by the product, if it can do it."""
+    nodes = [
+        node("Conv", "x v", "a", pads=[1] * 4),
+        node("Transpose", "a", "t", perm=[0, 2, 3, 1]),
+        node("MatMul", "t u", "p"),
+        node("Transpose", "p", "b", perm=[0, 3, 1, 2]),
+        node("Add", "b a", "s" if function else "z"),
+        *([node(function, "s", "z")] if function else []),
+        node("Conv", "z u4", "y"),
+    ]
+    constants = {"v": numbers(21, 4, 3, 3, seed=1, scale=0.3), "u": SCALES["u"], "u4": numbers(3, 21, 1, 1, seed=5)}
+    proto = model(nodes, {"x": [2, 4, 5, 7]}, ["y"], constants)
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    net, x = clconv.onnx.load(proto), numbers(2, 4, 5, 7, seed=6)
+    (want,) = exact(proto, {"x": x})
+    np.testing.assert_allclose(net(x), want, rtol=0, atol=1e-5 * np.abs(want).max())
+    steps = [step.op for step in net.explain(x.shape).steps if step.op != "Transpose"]
+    product = {"Relu": ["MatMul + residual + relu"], "": ["MatMul + residual"], "Elu": ["MatMul", "Add + elu"]}[function]
+    assert steps[1:-1] == product
