@@ -6,14 +6,7 @@
  * Neighbouring axes that both tensors walk alike are joined by the host: equal shapes are one single row, a number per
  * channel is rows of H*W elements with b standing still.
  *
- * Work-items: (block of rows * pieces of a row + piece, rounded up to work-groups); each takes CHUNK elements of ROWS rows, on a
- * GPU a single vector. All in one dimension, for the other ones end at 65535 on some devices.
- *
- *              D3
- *      +-------+-------+---+
- *      | CHUNK |       |   |   ROWS   one work-item
- *      +-------+-------+---+
- *      |       |       |   |
+ * Work-items: see walk.clh; on a GPU CHUNK is a single vector.
  *
  * Per output at most two elements are read and one written. What is not a number stays that, on either side.
  *
@@ -23,6 +16,7 @@
 #include "include/types.clh"
 #include "include/vector.clh"
 #include "function.clh"
+#include "walk.clh"
 
 #if !defined(OP) || !defined(A_STEP) || !defined(B_STEP) || !defined(ITEMS)
 #error "OP, A_STEP, B_STEP and ITEMS must be set by the plan"
@@ -64,24 +58,17 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void binary(
     const int D1, const int D2, const int D3, const int A0, const int A1, const int A2, const int B0, const int B1,
     const int B2, const int CHUNK, const int ROWS, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
   RING_BELL;
-  const int pieces = (D3 - 1) / CHUNK + 1;
-  const int id = get_global_id(0), block = id / pieces;
-  const int begin = (id - block * pieces) * CHUNK; /* 0 .. D3-1 */
-  const int end = D3 - begin < CHUNK ? D3 : begin + CHUNK;
-  const int row0 = block * ROWS; /* 0 .. D0*D1*D2-1, or behind it */
-  const int rows = D0 * D1 * D2;
-  for (int row = row0; row < row0 + ROWS && row < rows; row++) {
-    const int pair = row / D2, i2 = row - pair * D2; /* pair is i0 * D1 + i1 */
-    const int i0 = pair / D1, i1 = pair - i0 * D1;
-    __global const real *pa = a + ((long)i0 * A0 + (long)i1 * A1 + (long)i2 * A2);
-    __global const real *pb = b + ((long)i0 * B0 + (long)i1 * B1 + (long)i2 * B2);
+  const walk w = walk_of(D0, D1, D2, D3, CHUNK, ROWS);
+  for (int row = w.row; row < w.last; row++) {
+    __global const real *pa = a + row_at(row, D1, D2, A0, A1, A2);
+    __global const real *pb = b + row_at(row, D1, D2, B0, B1, B2);
     __global real *py = y + (long)row * D3;
-    int i = begin;
-    for (; i + VEC <= end; i += VEC) {
+    int i = w.begin;
+    for (; i + VEC <= w.end; i += VEC) {
       const vec p = VEC_OF_A(i), q = VEC_OF_B(i);
       STORE_VEC(py + i, function_vec(COMBINE(vec, p, q), fa, fb));
     }
-    for (; i < end; i++) {
+    for (; i < w.end; i++) {
       const acc_t p = LOAD(pa, i * A_STEP), q = LOAD(pb, i * B_STEP);
       STORE(py, i, function(COMBINE(acc_t, p, q), fa, fb));
     }

@@ -121,7 +121,7 @@ class Walk:
     Parameters
     ----------
     integers : tuple of Int
-        D0 .. D3, three strides of each tensor, CHUNK and ROWS of kernels/network/binary.cl.
+        D0 .. D3, three strides of each tensor, CHUNK and ROWS of kernels/network/walk.clh.
     steps : tuple of int
         Of each tensor along a row: 0 or 1.
     items : int
