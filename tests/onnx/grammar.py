@@ -1,0 +1,350 @@
+"""Random networks out of the idioms that exports are made of, for the passes to find, and to leave alone where they must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.onnx.models import Array
+
+Shape = tuple[int, ...]
+
+OPSET = 18
+MOST_ELEMENTS = 20_000
+"""Of a tensor; the reference takes its time."""
+
+
+@dataclass
+class Builder:
+    """A network that is being drawn: its nodes, the constants of the right size, and the values that can be read on."""
+
+    draw: st.DrawFn
+    images: list[tuple[str, Shape]] = field(default_factory=list)
+    """Names and shapes of what has N C H W; the first axis is written as the exported batch of one."""
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
+    count: int = 0
+
+    def some(self, *choices: Any) -> Any:
+        """Draw one of several; the first is the simplest."""
+        return self.draw(st.sampled_from(choices))
+
+    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Add a node, at times with an Identity behind it, and return the names of what it gives."""
+        names = [f"{op.lower()}{self.count}_{i}" for i in range(outputs)]
+        self.count += 1
+        self.nodes.append(helper.make_node(op, list(inputs), names, name=names[0], **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, *shape: int, low: float = -1.0, high: float = 1.0, share: bool = True) -> str:
+        """Return the name of numbers of a shape, which others may have asked for before."""
+        kind = f"{low} {high}"
+        same = [n for n, a in self.constants.items() if a.shape == shape and n.endswith(kind)]
+        if share and same and self.some(False, False, True):
+            return str(self.some(*same))
+        name = f"c{len(self.constants)} {kind}"
+        random = np.random.default_rng(len(self.constants))
+        self.constants[name] = random.uniform(low, high, shape).astype(np.float32)
+        return name
+
+    def number(self, value: float, rank: int = 4) -> str:
+        """Return the name of one number, as a scalar or as a tensor of one element and up to so many axes."""
+        name = f"n{len(self.constants)}"
+        self.constants[name] = np.full(self.some((), (1,), (1,) * rank), value, np.float32)
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Return the name of some integers."""
+        name = f"i{len(self.constants)}"
+        self.constants[name] = np.array(values, np.int64)
+        return name
+
+    def image(self) -> tuple[str, Shape]:
+        """Draw an image that is there, the last one most of the time."""
+        back: int = self.some(0, 0, 0, 0, 1, 2)
+        return self.images[-1 - back % len(self.images)]
+
+    def another(self, shape: Shape) -> str | None:
+        """Draw an image of the same shape, if there is another one."""
+        same = [name for name, other in self.images if other == shape]
+        return str(self.some(*same)) if same else None
+
+    def pair(self, op: str, a: str, b: str) -> str:
+        """Add a node of two inputs in either order."""
+        return str(self.node(op, a, b) if self.some(True, False) else self.node(op, b, a))
+
+
+def convolution(b: Builder, x: str, shape: Shape, *, channels: int = 0, kind: str = "", stride: int = 0) -> tuple[str, Shape]:
+    """Add a convolution of some kind."""
+    n, c, h, w = shape
+    kind = kind or b.some("3x3", "1x1", "depthwise", "grouped", "5x5")
+    stride = stride or (b.some(1, 1, 2) if min(h, w) > 5 else 1)
+    groups = {"depthwise": c, "grouped": 2 if c % 2 == 0 else 1}.get(kind, 1)
+    out = c if kind == "depthwise" else channels or b.some(8, 4, 12, 16)
+    size = {"1x1": 1, "5x5": 5}.get(kind, 3)
+    pad = size // 2
+    bound = (3 / (size * size * (c // groups))) ** 0.5
+    inputs = [x, b.constant(out, c // groups, size, size, low=-bound, high=bound)]
+    if b.some(True, False):
+        inputs.append(b.constant(out))
+    if pad and b.some(False, False, False, True):
+        amounts = b.integers(0, 0, pad, pad, 0, 0, pad, pad)
+        inputs[0], pads = b.node("Pad", x, amounts), 0
+    else:
+        pads = pad
+    y = b.node("Conv", *inputs, group=groups, strides=[stride] * 2, pads=[pads] * 4, kernel_shape=[size] * 2)
+    return y, (n, out, (h - 1) // stride + 1, (w - 1) // stride + 1)
+
+
+def normalised(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add a normalisation, as one node or written out."""
+    _, c, h, w = shape
+    kind = b.some("batch", "batch", "group", "instance", "layer", "layer written", "channels written")
+    scale, shift = b.constant(c, low=0.5, high=1.5), b.constant(c)
+    if kind == "batch":
+        y = b.node("BatchNormalization", x, scale, shift, b.constant(c), b.constant(c, low=0.5, high=1.5))
+    elif kind == "instance":
+        y = b.node("InstanceNormalization", x, scale, shift)
+    elif kind == "group":
+        groups = b.some(2, 4) if c % 4 == 0 else 1
+        flat = b.node("Reshape", x, b.integers(0, groups, -1))
+        unit = b.constant(groups, low=1.0, high=1.0), b.constant(groups, low=0.0, high=0.0)
+        back = b.node("Reshape", b.node("InstanceNormalization", flat, *unit), b.integers(-1, c, h, w))
+        y = b.pair("Mul", back, b.constant(c, 1, 1, low=0.5, high=1.5))
+        y = b.pair("Add", y, b.constant(c, 1, 1))
+    elif kind == "channels written":
+        y = written_norm(b, x, 1)
+        y = b.pair("Mul", y, b.constant(c, 1, 1, low=0.5, high=1.5))
+        y = b.pair("Add", y, b.constant(c, 1, 1))
+    else:
+        last = b.node("Transpose", x, perm=[0, 2, 3, 1])
+        if kind == "layer":
+            inner = b.node("LayerNormalization", last, scale, shift, axis=-1)
+        else:
+            inner = b.pair("Add", b.pair("Mul", written_norm(b, last, b.some(-1, 3)), scale), shift)
+        y = b.node("Transpose", inner, perm=[0, 3, 1, 2])
+    return y, shape
+
+
+def written_norm(b: Builder, x: str, axis: int) -> str:
+    """Add the nodes of ``(x - mean) / sqrt(variance + epsilon)``."""
+    centred = b.node("Sub", x, b.node("ReduceMean", x, b.integers(axis)))
+    two = b.number(2.0)
+    square = b.node("Pow", centred, two) if b.constants[two].ndim == 0 else b.node("Mul", centred, centred)
+    total = b.pair("Add", b.node("ReduceMean", square, b.integers(axis)), b.number(1e-3))
+    return str(b.node("Div", centred, b.node("Sqrt", total)))
+
+
+def function(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add a function of each element, as one node or written out."""
+    kind = b.some(
+        *("Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Clip", "PRelu", "Mish", "Softplus", "Elu"),
+        *("silu", "hard swish", "gelu", "hard sigmoid"),
+    )
+    if kind == "Clip":
+        y = b.node("Clip", x, *b.some(("", b.number(0.5)), (b.number(-0.25), ""), (b.number(0.0), b.number(6.0))))
+    elif kind == "PRelu":
+        y = b.node("PRelu", x, b.constant(*b.some((shape[1], 1, 1), (1, 1, 1))))
+    elif kind == "silu":
+        y = b.pair("Mul", x, b.node("Sigmoid", x))
+    elif kind in ("hard swish", "hard sigmoid"):
+        gate = b.node("Clip", b.pair("Add", x, b.number(3.0)), b.number(0.0), b.number(6.0))
+        y = gate if kind == "hard sigmoid" else b.pair("Mul", x, gate)
+        y = b.node("Div", y, b.number(6.0)) if b.some(True, False) else b.pair("Mul", y, b.number(1 / 6))
+    elif kind == "gelu":
+        gate = b.pair("Add", b.node("Erf", b.node("Div", x, b.number(2**0.5))), b.number(1.0))
+        y = b.pair("Mul", b.pair("Mul", x, gate), b.number(0.5))
+    else:
+        y = b.node(kind, x)
+    return y, shape
+
+
+def arithmetic(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add a sum or product with a constant, or with another image."""
+    op = b.some("Mul", "Add", "Sub", "Div")
+    _, c, h, w = shape
+    kind = b.some("number", "channels", "other", "pixels", "all", "columns", "unit")
+    low, high = (0.5, 1.5) if op in ("Mul", "Div") else (-1.0, 1.0)
+    other = b.another(shape) if kind == "other" and op != "Div" else None
+    if kind == "unit":
+        return str(b.node(op, x, b.number(1.0 if op in ("Mul", "Div") else 0.0))), shape
+    if other is None:
+        sizes = {"channels": (c, 1, 1), "pixels": (1, 1, h, w), "all": (1, c, h, w), "columns": (w,)}
+        other = b.number(b.some(0.5, -1.5)) if kind not in sizes else b.constant(*sizes[kind], low=low, high=high)
+        if op == "Div":
+            return str(b.node("Div", x, other)), shape
+    return b.pair(op, x, other), shape
+
+
+def residual(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add a block whose result is added to what it reads."""
+    y, size = x, shape
+    for _ in range(b.some(1, 2)):
+        y, size = convolution(b, y, size, channels=shape[1], stride=1)
+        if b.some(False, True):
+            y, size = b.some(normalised, function)(b, y, size)
+    return b.pair("Add", x, y), shape
+
+
+def separable(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add an inverted residual: 1x1, depthwise, 1x1, with functions between them."""
+    y, size = x, shape
+    if b.some(True, False):
+        y, size = function(b, *convolution(b, y, size, kind="1x1", channels=16))
+    y, size = function(b, *convolution(b, y, size, kind="depthwise"))
+    y, size = convolution(b, y, size, kind="1x1", channels=b.some(shape[1], 8))
+    return (b.pair("Add", x, y) if size == shape and b.some(True, False) else y), size
+
+
+def gate(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add what weighs the channels by their means, as SENet does."""
+    c = shape[1]
+    mean = b.node("GlobalAveragePool", x) if b.some(True, False) else b.node("ReduceMean", x, b.integers(2, 3))
+    y, size = convolution(b, mean, (1, c, 1, 1), kind="1x1", channels=4, stride=1)
+    y, size = function(b, y, size)
+    y, size = convolution(b, y, size, kind="1x1", channels=c, stride=1)
+    return b.pair("Mul", x, b.node(b.some("Sigmoid", "HardSigmoid"), y)), shape
+
+
+def branches(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add a sum of convolutions of one image, and of its batch normalisation at times."""
+    channels = shape[1]
+    y, size = convolution(b, x, shape, kind=b.some("3x3", "depthwise"), channels=channels, stride=b.some(1, 2))
+    stride = -(-shape[2] // size[2])
+    for _ in range(b.some(1, 2)):
+        if stride == 1 and b.some(False, True):
+            numbers = [b.constant(channels, low=0.5, high=1.5) for _ in range(4)]
+            z = b.node("BatchNormalization", x, *numbers)
+        else:
+            z, _ = convolution(b, x, shape, kind=b.some("1x1", "3x3", "depthwise"), channels=channels, stride=stride)
+        y = b.pair("Add", y, z)
+    return y, size
+
+
+def shuffled(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add what moves channels: a shuffle, a split and a concatenation, or a slice."""
+    n, c, h, w = shape
+    kind = b.some("concat", "shuffle", "split", "slice", "pixels")
+    if kind == "shuffle" and c % 2 == 0:
+        y = b.node("Reshape", x, b.integers(-1, 2, c // 2, h, w))
+        y = b.node("Transpose", y, perm=[0, 2, 1, 3, 4])
+        return str(b.node("Reshape", y, b.integers(-1, c, h, w))), shape
+    if kind == "split" and c % 2 == 0:
+        first = b.some(c // 2, 1)
+        p, q = b.node("Split", x, b.integers(first, c - first), axis=1, outputs=2)
+        q, _ = b.some(function, arithmetic)(b, q, (n, c - first, h, w))
+        return str(b.node("Concat", *b.some((p, q), (q, p)), axis=1)), shape
+    if kind == "slice" and c > 2:
+        starts, ends = b.integers(b.some(0, 1)), b.integers(c - 1)
+        y = b.node("Slice", x, starts, ends, b.integers(1))
+        return str(y), (n, c - 1 - int(b.constants[starts][0]), h, w)
+    if kind == "pixels" and c % 4 == 0:
+        return str(b.node("DepthToSpace", x, blocksize=2, mode=b.some("DCR", "CRD"))), (n, c // 4, 2 * h, 2 * w)
+    others = [(name, size) for name, size in b.images if size[2:] == (h, w)]
+    name, size = b.some(*others)
+    return str(b.node("Concat", *b.some((x, name), (name, x)), axis=1)), (n, c + size[1], h, w)
+
+
+def resized(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add pooling, padding or a change of size."""
+    n, c, h, w = shape
+    kind = b.some("MaxPool", "AveragePool", "Resize", "Pad", "mean")
+    if kind == "Resize":
+        b.constants[name := f"s{len(b.constants)}"] = np.array([1, 1, 2, 2], np.float32)
+        mode = b.some("nearest", "linear")
+        return str(b.node("Resize", x, "", name, mode=mode, coordinate_transformation_mode="asymmetric")), (n, c, 2 * h, 2 * w)
+    if kind == "Pad":
+        amounts = b.integers(0, b.some(0, 1), 0, 1, 0, 0, 1, b.some(0, 2))
+        size = tuple(s + int(p) + int(q) for s, p, q in zip(shape, *np.split(b.constants[amounts], 2), strict=True))
+        return str(b.node("Pad", x, amounts)), size
+    if kind == "mean":
+        axis = b.some(1, 2, 3)
+        size = tuple(1 if i == axis else s for i, s in enumerate(shape))
+        return b.pair("Sub", x, b.node(b.some("ReduceMean", "ReduceMax"), x, b.integers(axis))) if size else x, shape
+    stride = b.some(1, 2)
+    y = b.node(kind, x, kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4)
+    return str(y), (n, c, (h - 1) // stride + 1, (w - 1) // stride + 1)
+
+
+def tokens(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add products along the channels, of pixels as a sequence or as an image with channels last."""
+    n, c, h, w = shape
+    sequence = b.some(False, True)
+    if sequence:
+        y = b.node("Transpose", b.node("Reshape", x, b.integers(0, c, -1)), perm=[0, 2, 1])
+    else:
+        y = b.node("Transpose", x, perm=[0, 2, 3, 1])
+    start, width = y, c
+    for _ in range(b.some(1, 2)):
+        to = b.some(c, 12)
+        bound = (3 / width) ** 0.5
+        y, width = b.node("MatMul", y, b.constant(width, to, low=-bound, high=bound)), to
+        if b.some(True, False):
+            y = b.pair("Add", y, b.constant(width))
+        if b.some(False, True):
+            y = b.pair("Mul", y, b.constant(width, low=0.5, high=1.5))
+        if b.some(False, True):
+            y = b.node(b.some("Relu", "HardSwish", "Tanh"), y) if sequence else function(b, y, (1, 1, 1, 1))[0]
+    if width == c and b.some(True, False):
+        y = b.pair("Add", start, y)
+    if sequence and width == c and b.some(False, True):
+        scores = b.node("MatMul", y, b.node("Transpose", start, perm=[0, 2, 1]))
+        y = b.node("MatMul", b.node("Softmax", b.pair("Mul", scores, b.number(0.2, 3)), axis=-1), start)
+    if sequence:
+        y = b.node("Reshape", b.node("Transpose", y, perm=[0, 2, 1]), b.integers(-1, width, h, w))
+    else:
+        y = b.node("Transpose", y, perm=[0, 3, 1, 2])
+    return str(y), (n, width, h, w)
+
+
+IDIOMS: tuple[Callable[[Builder, str, Shape], tuple[str, Shape]], ...] = (
+    *(convolution, convolution, function, normalised, arithmetic, residual, separable),
+    *(gate, branches, shuffled, resized, tokens),
+)
+
+
+def head(b: Builder, x: str, shape: Shape) -> str:
+    """Add a classifier."""
+    c = shape[1]
+    y = b.node("Flatten", b.node("GlobalAveragePool", x), axis=1)
+    y = b.node("Gemm", y, b.constant(5, c), b.constant(5), transB=1)
+    return str(b.node("Softmax", y, axis=1)) if b.some(True, False) else str(y)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> onnx.ModelProto:
+    """A network of some idioms."""
+    return network(Builder(draw))
+
+
+def network(b: Builder) -> onnx.ModelProto:
+    """Build a network of some idioms, with a first axis of any length, one or more outputs, and Identities here and there."""
+    size = (1, b.some(3, 4, 8), b.some(8, 7, 14), b.some(8, 9, 14))
+    b.images.append(("x", size))
+    for _ in range(b.some(*range(2, 10))):
+        x, shape = b.image()
+        if b.some(False, False, False, False, True):
+            x = b.node("Identity", x)
+        y, shape = b.some(*IDIOMS)(b, x, shape)
+        if np.prod(shape) > MOST_ELEMENTS:
+            break
+        b.images.append((y, shape))
+    outputs = [b.images[-1][0] if b.some(True, False) else head(b, *b.images[-1])]
+    if b.some(False, False, True):
+        outputs += [name for name, _ in b.images[1:-1] if b.some(False, False, True)]
+    graph = helper.make_graph(
+        b.nodes,
+        "drawn",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *size[1:]])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in dict.fromkeys(outputs)],
+        [numpy_helper.from_array(value, name) for name, value in b.constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    made.ir_version = 8
+    return onnx.shape_inference.infer_shapes(made)
