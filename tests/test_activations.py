@@ -54,7 +54,7 @@ def test_nan_and_infinity_are_kept(queue: cl.CommandQueue) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("activation", "of", "units"),
-    [("sigmoid", lambda v: 1 / (1 + np.exp(-v)), 4), ("tanh", np.tanh, 4), ("silu", lambda v: v / (1 + np.exp(-v)), 4)],
+    [("sigmoid", lambda v: 1 / (1 + np.exp(-v)), 6), ("tanh", np.tanh, 4), ("silu", lambda v: v / (1 + np.exp(-v)), 6)],
     ids=["sigmoid", "tanh", "silu"],
 )
 def test_curves(activation: str, of: Callable[[Array], Array], units: int, layout: str, queue: cl.CommandQueue) -> None:
@@ -67,12 +67,14 @@ def test_curves(activation: str, of: Callable[[Array], Array], units: int, layou
     y = clconv.conv2d(x, w, groups=19, activation=activation, layout=layout, queue=queue)
     with np.errstate(all="ignore"):
         want = of(x.astype(np.float64))
+    if activation == "silu":
+        want[np.isneginf(x)] = 0  # the limit
     np.testing.assert_array_equal(np.isnan(y), np.isnan(want))
     there = np.isfinite(want) & (np.abs(want) > 1e-36)
     unit = np.spacing(np.abs(want[there]).astype(np.float32)).astype(np.float64)
     assert np.max(np.abs(y[there] - want[there]) / unit) <= units
     rest = ~there & ~np.isnan(want)
-    np.testing.assert_allclose(y[rest], want[rest], rtol=0, atol=1e-36)
+    np.testing.assert_allclose(y[rest], want[rest], rtol=0, atol=2e-36)
 
 
 def test_curves_are_computed_in_the_widest_vectors() -> None:
