@@ -49,7 +49,7 @@ INLINE void make_strip(__global const real *p, const vec *tap, __global const re
           if (j == 0 || j < s->some) add_vector(sum, j, LOAD_LANES(row + j * VEC, s->mask[j]), tap + kh * SUMS);
       }
     }
-    vec v = VEC_OF(b) + whole(sum, s->some);
+    vec v = VEC_OF(b) + whole(sum);
     if (HAS_RESIDUAL) v += LOAD_LANES(residual, s->inside);
     STORE_LANES(y, activate_vec(v, act_a, act_b), s->inside);
   }

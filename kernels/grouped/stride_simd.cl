@@ -84,7 +84,7 @@ ITEM void item(__global const real *x, __global const real *w, __global const re
           UNROLL for (int o = 0; o < OC_BLOCK; o++)
             if (o < some) {
               const long at = (((long)n * OC + oc + o) * OH + oh) * OW + ow;
-              vec v = whole(sum[o], s.some);
+              vec v = whole(sum[o]);
               if (HAS_BIAS) v += VEC_OF(LOAD(bias, oc + o));
               if (HAS_RESIDUAL) v += LOAD_LANES(residual + at, s.inside);
               STORE_LANES(y + at, activate_vec(v, act_a, act_b), s.inside);
