@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 import threading
 import time
@@ -144,7 +145,7 @@ def _head(path: Path, binary: bytes) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that others see all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -155,7 +156,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _prune(where: Path) -> None:
-    files = list(where.iterdir())
+    files = [path for path in where.iterdir() if re.match("[0-9a-f]{64}", path.name)]  # others are somebody else's
     if len(files) > MOST:
         for path in sorted(files, key=lambda p: p.stat().st_mtime)[: len(files) - MOST // 2]:
             path.unlink(missing_ok=True)

@@ -128,11 +128,13 @@ def test_a_damaged_file_in_a_folder_of_others_is_no_error(cache: Path, monkeypat
 def test_the_oldest_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "MOST", 4)
     for age in range(5):
-        path = tmp_path / str(age)
+        path = tmp_path / str(age).zfill(64)
         path.touch()
         os.utime(path, (1000 - age, 1000 - age))
+    (tmp_path / "somebody else's").touch()
+    os.utime(tmp_path / "somebody else's", (1, 1))
     binaries._prune(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0".zfill(64), "1".zfill(64), "somebody else's"]
 
 
 def test_a_program_is_kept_by_source_options_and_device(cache: Path) -> None:
