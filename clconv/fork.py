@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from clconv.errors import DeviceError
 
@@ -14,8 +15,20 @@ class _Process:
     forked = False
 
 
+_DRIVERS = (b"libpocl", b"libintelocl", b"libnvidia-opencl", b"libamdocl")
+
+
 def _after_fork() -> None:
-    _Process.forked = _Process.used
+    _Process.forked = _Process.used or _driver_is_there()
+
+
+def _driver_is_there() -> bool:
+    """Whether somebody else in this process, as pyopencl alone, has brought a driver into memory."""
+    try:
+        mapped = Path("/proc/self/maps").read_bytes()
+    except OSError:  # another system
+        return False
+    return any(driver in mapped for driver in _DRIVERS)
 
 
 if hasattr(os, "register_at_fork"):

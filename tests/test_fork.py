@@ -115,6 +115,44 @@ enough.set()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what lies in memory")
+def test_opencl_that_was_used_without_clconv_counts() -> None:
+    code = """
+import os, signal
+import numpy as np, pyopencl as cl
+import clconv
+
+x, w = np.ones((1, 1, 5, 5), "f"), np.ones((1, 1, 3, 3), "f")
+clconv.folders  # imported, and not used
+cl.CommandQueue(cl.Context([next(d for p in cl.get_platforms() for d in p.get_devices())])).finish()
+if os.fork() == 0:
+    signal.alarm(20)
+    try:
+        clconv.conv2d(x, w)
+    except clconv.DeviceError as error:
+        os._exit("forked" not in str(error))
+raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_process_that_is_forked_before_opencl_is_used_may_use_it() -> None:
+    code = """
+import os, signal
+import numpy as np
+import clconv
+
+if os.fork() == 0:
+    signal.alarm(60)
+    clconv.conv2d(np.ones((1, 1, 5, 5), "f"), np.ones((1, 1, 3, 3), "f"))
+    os._exit(0)
+raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_end_of_a_forked_process_asks_nothing_of_the_driver(tmp_path: Path) -> None:
     """Its binaries are written by the process that built the programs."""
     code = """
