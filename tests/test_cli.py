@@ -275,9 +275,11 @@ def test_check_without_a_terminal_tells_each_algorithm_as_it_is_done(monkeypatch
     lines = result.stderr.splitlines()
     assert [line.split(":")[0] for line in lines] == ["reference", "pointwise/panel_simd"]
     assert lines[0].endswith("8 of 8 plans passed")
-    result = CliRunner().invoke(cli, ["check", "--only", "nonesuch"])
+    result = CliRunner().invoke(cli, ["check", "--only", " reference , nonesuch"])
     assert isinstance(result.exception, ShapeError)
-    assert "contains nonesuch in its name" in str(result.exception)
+    assert "contains 'nonesuch' in its name" in str(result.exception)
+    result = CliRunner().invoke(cli, ["check", "--only", " reference , pointwise/panel "])
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["reference", "pointwise/panel_simd"]
 
 
 def test_check_that_is_stopped_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:

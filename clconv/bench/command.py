@@ -16,16 +16,12 @@ from clconv.bench.layers import INTERRUPTED, bench_layers
 from clconv.bench.readme import place
 from clconv.bench.whole_command import LAYERS_ONLY, bench_networks
 from clconv.bench.workloads import NETWORKS
-from clconv.cli.options import PICTURES, Seconds, drawable, writable
+from clconv.cli.options import PICTURES, Seconds, drawable, listed, writable
 from clconv.errors import ClconvError, ShapeError
 from clconv.select import named
 
 FILE: Any = click.Path(dir_okay=False, path_type=Path)
 README: Any = click.Path(exists=True, dir_okay=False, writable=True, path_type=Path)
-
-
-def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _sizes(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> list[int]:
@@ -37,7 +33,7 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, value: tuple[st
 
 
 def _algorithms(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
-    names = _names(context, parameter, value)
+    names = listed(context, parameter, value)
     if not names:
         raise click.BadParameter("it names no algorithm; use auto, a family, names, or none")
     for name in names:
@@ -64,7 +60,7 @@ def _cores() -> int:
     "--against",
     default=",".join(peers.PEERS),
     show_default=True,
-    callback=_names,
+    callback=listed,
     help="Libraries to measure against, those that are installed; or the JSON file of an earlier run; or none.",
 )
 @click.option("--networks", "whole", is_flag=True, help="Time whole networks instead of their layers.")
@@ -72,10 +68,10 @@ def _cores() -> int:
     "--of",
     "networks",
     default="",
-    callback=_names,
+    callback=listed,
     help=f"Whose layers ({', '.join(NETWORKS)}), or which networks; all if left out.",
 )
-@click.option("--only", default="", callback=_names, help="Only layers whose name contains one of these: cv3x3,g32,dw.")
+@click.option("--only", default="", callback=listed, help="Only layers whose name contains one of these: cv3x3,g32,dw.")
 @click.option(
     "--layout",
     type=click.Choice(["NCHW", "NHWC", "both"], case_sensitive=False),

@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -20,6 +19,7 @@ from clconv.bench.results import LayerResult, Results
 from clconv.bench.resume import require_alike, resumed
 from clconv.bench.timing import measure_machine, measure_round
 from clconv.bench.workloads import Layer, distinct_layers
+from clconv.cli.options import require_found
 from clconv.errors import ClconvError
 
 INTERRUPTED = "interrupted"
@@ -58,9 +58,7 @@ def bench_layers(
     if function:
         found = [peer for peer in found if peer.takes_filter]
     layers = list(sweeps.distinct(lines, only)) if sweep else distinct_layers(networks, batch, only)
-    if not layers:
-        where = "the sweep" if sweep else ", ".join(networks)
-        raise click.BadParameter(f"no layer of {where} contains {' or '.join(only)} in its name", param_hint="--only")
+    require_found(only, [layer.name for layer in layers], f"layer of {'the sweep' if sweep else ', '.join(networks)}")
     if missing:
         console.print(f"not installed, left out: {', '.join(missing)} (pip install 'clconv\\[bench]')")
     results = Results(

@@ -14,19 +14,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clconv import selfcheck
+from clconv.cli.options import listed, require_found
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.drivers import require_linker
-from clconv.errors import DeviceError, ShapeError
+from clconv.errors import DeviceError
 from clconv.plan import Plan
 from clconv.selfcheck import Outcome
 
 
 @click.command()
-@click.option("--only", default="", help="Only algorithms whose name contains one of these: winograd,depthwise/.")
+@click.option(
+    "--only", default="", callback=listed, help="Only algorithms whose name contains one of these: winograd,depthwise/."
+)
 @click.option("--thorough", is_flag=True, help="Every tile of every algorithm, not one for each problem.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(only: str, thorough: bool, as_json: bool) -> None:
+def check(only: list[str], thorough: bool, as_json: bool) -> None:
     """Test every algorithm on the device: exact on integers, within its error bound on random numbers.
 
     It takes some minutes, most of them in the driver's compiler. Ctrl-C stops; the table then has what was tested.
@@ -34,10 +37,8 @@ def check(only: str, thorough: bool, as_json: bool) -> None:
     queue = default_queue()
     info = DeviceInfo.of(queue.device)
     require_linker(info)
-    plans = selfcheck.work(info, [part for part in only.split(",") if part], thorough=thorough)
-    if not plans:
-        wanted = only.replace(",", " or ")
-        raise ShapeError(f"no algorithm for {info.name} contains {wanted} in its name; take one that clconv explain prints")
+    plans = selfcheck.work(info, only, thorough=thorough)
+    require_found(only, {plan.algorithm for plan in plans}, f"algorithm for {info.name}")
     outcomes, stopped = _outcomes(plans, queue, info)
     failed = [o for o in outcomes if not o.passed]
     left = len(plans) - len(outcomes)

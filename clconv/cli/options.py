@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from clconv.errors import ShapeError
 from clconv.files import beside
 
 _FORMATS = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
@@ -28,6 +30,18 @@ class Seconds(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is no number of seconds; use one above 0", param, ctx)
         return number
+
+
+def listed(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    """Return the words of a list with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def require_found(only: Iterable[str], names: Collection[str], what: str) -> None:
+    """Raise a ShapeError where a part of a name, of those that were asked for, is in none of the names found."""
+    missing = [part for part in only if not any(part in name for name in names)]
+    if missing or not names:
+        raise ShapeError(f"no {what} contains {' or '.join(map(repr, missing))} in its name")
 
 
 def writable(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:

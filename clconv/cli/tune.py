@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clconv.bench.workloads import NETWORKS, distinct_layers
-from clconv.cli.options import Seconds
+from clconv.cli.options import Seconds, listed, require_found
 from clconv.device import DeviceInfo
 from clconv.discovery import default_queue
 from clconv.errors import ClconvError, ShapeError
@@ -27,8 +27,14 @@ from clconv.tuning.worker import Verdict
 
 @click.command()
 @click.argument("problem", nargs=-1)
-@click.option("--networks", default=",".join(NETWORKS), show_default=True, help="Whose layers, when no PROBLEM is given.")
-@click.option("--only", default="", help="Only layers whose name contains one of these: cv3x3,g32,dw.")
+@click.option(
+    "--networks",
+    default=",".join(NETWORKS),
+    show_default=True,
+    callback=listed,
+    help="Whose layers, when no PROBLEM is given.",
+)
+@click.option("--only", default="", callback=listed, help="Only layers whose name contains one of these: cv3x3,g32,dw.")
 @click.option("--batch", type=click.IntRange(1), help="Images at once, in place of PROBLEM's; 1 for layers if left out.")
 @click.option(
     "--layout",
@@ -43,8 +49,8 @@ from clconv.tuning.worker import Verdict
 )
 def tune(
     problem: tuple[str, ...],
-    networks: str,
-    only: str,
+    networks: list[str],
+    only: list[str],
     batch: int | None,
     layout: str | None,
     seconds: float,
@@ -71,10 +77,10 @@ def tune(
         problems = [parsed if batch is None else parsed.with_batch(batch)]
     else:
         layouts = ("NCHW", "NHWC") if layout in (None, "both") else (layout.upper(),)
-        layers = distinct_layers(networks.split(","), batch or 1, [part for part in only.split(",") if part])
+        networks = networks or list(NETWORKS)
+        layers = distinct_layers(networks, batch or 1, only)
+        require_found(only, [layer.name for layer in layers], f"layer of {', '.join(networks)}")
         problems = [layer.problem_in(name) for layer in layers for name in layouts]
-    if not problems:
-        raise ShapeError(f"no layer of {networks} contains {only.replace(',', ' or ')} in its name; see clconv bench")
     problems = list(dict.fromkeys(part for whole in problems for part in looked_up(whole, device)))
     make_folder(path)
     done = load(path).get(device_key(device), {})
