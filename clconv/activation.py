@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from clconv.arguments import shown
 from clconv.errors import ShapeError
 
 ActivationLike: TypeAlias = "str | tuple[Any, ...] | Activation | None"
@@ -48,24 +49,25 @@ class Activation:
         if value is None:
             return cls()
         if isinstance(value, Activation):
-            value = (value.kind, *(value.a, value.b)[: _PARAMETERS.get(value.kind, 0)])
+            need = _PARAMETERS.get(value.kind, 0) if isinstance(value.kind, str) else 0
+            value = (value.kind, *(value.a, value.b)[:need])
         name, *numbers = value if isinstance(value, (tuple, list)) and value else (value,)
         if not isinstance(name, str) or name not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS[1:])
-            raise ShapeError(f"activation {value!r} is unknown; use None or one of {known}")
+            raise ShapeError(f"activation {shown(value)} is unknown; use None or one of {known}")
         need = _PARAMETERS.get(name, 0)
         try:
             a, b = (*map(float, numbers), 0.0, 0.0)[:2]
         except (TypeError, ValueError, OverflowError):
-            raise ShapeError(f"activation {value!r} must carry plain numbers after its name") from None
+            raise ShapeError(f"activation {shown(value)} must carry plain numbers after its name") from None
         if math.isnan(a) or math.isnan(b):
-            raise ShapeError(f"activation {value!r} carries a number that is none; replace the NaN")
+            raise ShapeError(f"activation {shown(value)} carries a number that is none; replace the NaN")
         if len(numbers) != need:
             example = {1: f'("{name}", 0.1)', 2: f'("{name}", 0, 6)'}.get(need, f'"{name}"')
-            raise ShapeError(f"activation {value!r} carries {len(numbers)} numbers, {name} takes {need}; write {example}")
+            raise ShapeError(f"activation {shown(value)} carries {len(numbers)} numbers, {name} takes {need}; write {example}")
         if name == "clip" and a > b:
-            raise ShapeError(f"activation {value!r} has its lower limit above its upper one; swap them")
-        return cls(name, a, b)
+            raise ShapeError(f"activation {shown(value)} has its lower limit above its upper one; swap them")
+        return cls(name, a + 0.0, b + 0.0)  # no -0.0, which equals 0.0 and would not be told from it
 
     def __str__(self) -> str:
         numbers = (self.a, self.b)[: _PARAMETERS.get(self.kind, 0)]

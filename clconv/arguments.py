@@ -18,7 +18,7 @@ MOST = 2**31 - 1
 """Kernels take sizes, steps and padding as 32-bit integers; offsets into a tensor have 64."""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return how a value is shown in a sentence: in one line, and whatever it is."""
     try:
         return " ".join(repr(value).split())
@@ -31,11 +31,11 @@ def read_integer(value: object, name: str, must: str = "must be an integer") -> 
     try:
         number = operator.index(cast("Any", value))
     except TypeError:
-        raise ShapeError(f"{name}={_shown(value)} {must}") from None
+        raise ShapeError(f"{name}={shown(value)} {must}") from None
     if isinstance(value, bool):
         raise ShapeError(f"{name}={value!r} {must}")
-    if number > MOST:
-        raise ShapeError(f"{name}={_shown(value)} must not exceed {MOST}")
+    if abs(number) > MOST:
+        raise ShapeError(f"{name}={shown(value)} must not exceed {MOST}{' in magnitude' * (number < 0)}")
     return number
 
 
@@ -44,7 +44,7 @@ def read_shape(value: Sequence[SupportsIndex], name: str, axes: str) -> tuple[in
     try:
         shape = tuple(read_integer(v, f"a size in the shape of {name}") for v in value)
     except TypeError:
-        raise ShapeError(f"the shape of {name} must be a sequence of 4 integers, got {_shown(value)}") from None
+        raise ShapeError(f"the shape of {name} must be a sequence of 4 integers, got {shown(value)}") from None
     letters = ", ".join(axes)
     if len(shape) in (3, 5):
         raise UnsupportedError(
@@ -61,10 +61,10 @@ def read_pair(value: Any, name: str, least: int, must: str = "must be one intege
     """Return a number for the height and one for the width, each at ``least`` so large."""
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value, value)
     if len(values) != 2:
-        raise ShapeError(f"{name}={_shown(value)} {must}")
+        raise ShapeError(f"{name}={shown(value)} {must}")
     pair = (read_integer(values[0], name, must), read_integer(values[1], name, must))
     if min(pair) < least:
-        raise ShapeError(f"{name}={_shown(value)} must be at least {least}")
+        raise ShapeError(f"{name}={shown(value)} must be at least {least}")
     return pair
 
 

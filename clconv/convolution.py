@@ -23,7 +23,7 @@ from clconv.explain import Explanation, explain
 from clconv.fork import require_own_process
 from clconv.invoke import Repeated, RepeatedOnDevice, empty_like_input, run_device, run_numpy
 from clconv.plan import Launch, Plan
-from clconv.problem import ConvProblem
+from clconv.problem import ConvProblem, check_layout
 from clconv.runtime import Runtime, place, runtime_of
 from clconv.select import Limits, batch_parts, select
 from clconv.tensors import (
@@ -130,8 +130,11 @@ class Convolution:
             "activation": activation,
             "layout": layout,
         }
-        # Wrong options are refused here, not at the first call.
+        # Wrong options are refused here, not at the first call; lists among them may change before that.
         self._probe = self._smallest_problem()
+        for name in self._options:
+            if not (name == "padding" and isinstance(padding, str)):
+                self._options[name] = getattr(self._probe, name)
         if bias is not None:
             bias = as_tensor(bias, "bias")
             check(bias, "bias", (self._probe.OC,), self.dtype, "w")
@@ -153,6 +156,7 @@ class Convolution:
     def _smallest_problem(self) -> ConvProblem:
         """Return a problem with the smallest image that filter and padding allow."""
         options = self._options
+        check_layout(options["layout"])
         nchw = options["layout"] == "NCHW"
         if len(self.w_shape) != 4:
             return ConvProblem((1, 1, 1, 1), self.w_shape, **options)  # says what is wrong with w

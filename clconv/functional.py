@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, Unpack, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, Unpack, cast, overload
 
 import pyopencl as cl
 
@@ -140,8 +141,9 @@ def conv2d(
     the fastest with that; :class:`Convolution` packs a filter that stays once, and may choose another one.
 
     Winograd's method, Strassen's, and split elements, which ``"auto"`` may choose, keep their error bounds where no element is
-    larger than 1e37 in magnitude or, but for zeros, smaller than 1e-33. Where one is infinite or NaN, they may spread NaN over
-    outputs that do not depend on it. ``algorithm="direct"`` has neither limit.
+    larger than 1e35 in magnitude or, but for zeros, smaller than 1e-33, and the largest element of ``x`` times the sum of the
+    magnitudes of the filter of an output channel is 1e34 at most; their sums may overflow else. Where an element is infinite or
+    NaN, they may spread NaN over outputs that do not depend on it. ``algorithm="direct"`` has neither limit.
 
     Examples
     --------
@@ -206,35 +208,39 @@ def _prepared(
 ) -> _Prepared:
     """Return problem, place and executables of a call, from the cache where the same call was made before."""
     runtime = runtime_of(queue)
-    kinds = _kinds(options)  # True equals 1, and is refused all the same
-    key: Any = (queue.int_ptr, x_shape, w_shape, dtype, options, kinds, bias, residual, limits, on_host)
+
+    def described() -> tuple[ConvProblem, Limits]:
+        stride, padding, dilation, groups, layout, activation = options
+        problem = ConvProblem(
+            x_shape,
+            w_shape,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            layout=layout,
+            dtype=dtype,
+            bias=bias,
+            residual=residual,
+            activation=Activation.of(activation),
+        )
+        return problem, Limits(*limits)
+
     try:
-        found = _executables.get(key)
-    except TypeError:  # lists among the options
-        key = repr(key)
-        found = _executables.get(key)
+        meant: object = (x_shape, w_shape, dtype, _plain(options), bias, residual, _plain(limits))
+    except TypeError:  # what equals it, or is it, may mean something else the next time
+        meant = described()
+    key = (queue.int_ptr, on_host, meant)
+    found = _executables.get(key)
     if found is not None:
         with contextlib.suppress(KeyError):  # another thread has just removed it
             _executables.move_to_end(key)
         return found
     require_own_process()
-    stride, padding, dilation, groups, layout, activation = options
-    problem = ConvProblem(
-        x_shape,
-        w_shape,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-        dtype=dtype,
-        bias=bias,
-        residual=residual,
-        activation=Activation.of(activation),
-    )
+    problem, read = described()
     with _lock:
         cut = batch_parts(problem, runtime.info) if problem.N else []
-        plans = {n: plan_of_a_call(problem.with_batch(n), runtime.info, Limits(*limits)) for n in {n for _, n in cut}}
+        plans = {n: plan_of_a_call(problem.with_batch(n), runtime.info, read) for n in {n for _, n in cut}}
         where = place(plans.values(), queue) if on_host else queue
         made = {n: Executable(plan, runtime_of(where), bias_stays=False) for n, plan in plans.items()}
         parts = tuple((start, n, made[n]) for start, n in cut)
@@ -250,9 +256,20 @@ def plan_of_a_call(problem: ConvProblem, device: DeviceInfo, limits: Limits) -> 
     return select(problem, device, limits, recall).fastest_with(lambda plan: packing_seconds(plan, device))
 
 
-def _kinds(value: object) -> object:
-    """Return the type of an option, or those of what it holds."""
-    return tuple(map(_kinds, value)) if isinstance(value, tuple) else type(value)
+_PLAIN = frozenset((int, float, bool, str, type(None)))
+
+
+def _plain(value: object) -> object:
+    """Return what options have in common that mean the same: values with their types, for True equals 1 and is refused.
+
+    A TypeError is raised for values of other types than Python's own.
+    """
+    kind = type(value)
+    if kind in (tuple, list):
+        return tuple(map(_plain, cast("Sequence[object]", value)))
+    if kind not in _PLAIN:
+        raise TypeError
+    return kind, value
 
 
 def _on_device(tensors: dict[str, Tensor], queue: cl.CommandQueue, later: bool) -> tuple[dict[str, Any], list[cl.Event]]:

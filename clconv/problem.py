@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast
 
 from clconv.activation import Activation, ActivationLike
-from clconv.arguments import MOST, Padding, Size, read_integer, read_padding, read_pair, read_shape
+from clconv.arguments import MOST, Padding, Size, read_integer, read_padding, read_pair, read_shape, shown
 from clconv.errors import ShapeError
 
 Kind = Literal["standard", "grouped", "depthwise", "pointwise"]
@@ -109,7 +109,7 @@ class ConvProblem:
 
         check_layout(self.layout)
         if not isinstance(self.dtype, str) or self.dtype not in DTYPES:
-            raise ShapeError(f"element type {self.dtype!r} is not supported; use one of {', '.join(DTYPES)}")
+            raise ShapeError(f"element type {shown(self.dtype)} is not supported; use one of {', '.join(DTYPES)}")
         put("x_shape", read_shape(self.x_shape, "x", self.layout))
         put("w_shape", read_shape(self.w_shape, "w", "OIHW" if self.layout == "NCHW" else "HWIO"))
         put("stride", read_pair(self.stride, "stride", 1))
@@ -119,6 +119,8 @@ class ConvProblem:
         put("bias", bool(self.bias))
         put("residual", bool(self.residual))
         self._check_sizes()
+        taps = (self.KH, self.KW)
+        put("dilation", tuple(1 if k == 1 else d for k, d in zip(taps, self.dilation, strict=True)))  # nothing to spread
         put("padding", read_padding(self.padding, (self.IH, self.IW), (self.KH, self.KW), self.stride, self.dilation))
         self._check_window()
 
@@ -339,4 +341,4 @@ class ConvProblem:
 def check_layout(layout: object) -> None:
     """Raise a ShapeError unless a layout is known."""
     if not isinstance(layout, str) or layout not in LAYOUTS:
-        raise ShapeError(f"layout {layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
+        raise ShapeError(f"layout {shown(layout)} is unknown; use one of {', '.join(LAYOUTS)}")

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from clconv.algorithms import ALGORITHMS, gpu
 from clconv.algorithms.base import Algorithm
+from clconv.arguments import shown
 from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.plan import Plan
@@ -53,7 +54,7 @@ class Limits:
         named(self.algorithm)
         for name, value in (("workspace", self.workspace), ("error_factor", self.error_factor)):
             if value is not None and (not isinstance(value, Real) or not value >= 0):
-                raise ShapeError(f"{name}={value!r} must be None or a number that is not negative")
+                raise ShapeError(f"{name}={shown(value)} must be None or a number that is not negative")
         if self.error_factor is not None:
             object.__setattr__(self, "error_factor", _as_float(self.error_factor))  # fractions and the like cannot be printed
 

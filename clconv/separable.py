@@ -8,7 +8,7 @@ import pyopencl as cl
 from pyopencl.array import to_device
 
 from clconv.activation import ActivationLike
-from clconv.arguments import Padding, Size
+from clconv.arguments import Padding, Size, read_integer
 from clconv.discovery import default_queue
 from clconv.errors import ShapeError
 from clconv.functional import conv2d
@@ -54,7 +54,7 @@ def depthwise_conv2d(x: Tensor, w: Tensor, bias: Tensor = None, *, layout: str =
     """
     x, w = as_tensor(x, "x"), as_tensor(w, "w")
     channels, w = _depthwise_filter(x, w, layout)
-    if options.pop("groups", channels) != channels:
+    if read_integer(options.pop("groups", channels), "groups") != channels:
         raise ShapeError(f"groups is the number of channels of a depthwise convolution, {channels}; leave it out")
     return conv2d(x, w, bias, groups=channels, layout=layout, **options)
 

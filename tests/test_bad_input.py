@@ -221,6 +221,45 @@ def test_a_truth_value_is_no_stride_after_a_one_was() -> None:
         clconv.conv2d(x, w, stride=True)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"algorithm": "fft"}, {"workspace": -1}, {"error_factor": "small"}, {"stride": 0}],
+    ids=str,
+)
+def test_a_batch_of_none_hides_no_wrong_option(options: dict[str, Any]) -> None:
+    with pytest.raises(clconv.ShapeError):
+        clconv.conv2d(np.ones((0, 4, 8, 8), "f"), W, **options)
+
+
+HUGE = 10**5000
+"""Python does not write so many digits."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": [HUGE, 1]},
+        {"groups": -HUGE},
+        {"workspace": -HUGE},
+        {"workspace": np.zeros((2, 2))},
+        {"layout": np.zeros((2, 2))},
+        {"activation": ("clip", np.zeros((2, 2)), 1)},
+        {"activation": Activation(["clip"], 1, 2)},  # type: ignore[arg-type]  # on purpose
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_cannot_be_written_in_a_line_gets_one_sentence(options: dict[str, Any]) -> None:
+    for call in (lambda: clconv.conv2d(X, W, **options), lambda: clconv.Convolution(W, **options)):
+        with pytest.raises(clconv.ShapeError) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_groups_of_a_depthwise_convolution_are_an_integer() -> None:
+    with pytest.raises(clconv.ShapeError, match="groups"):
+        clconv.depthwise_conv2d(X, np.ones((4, 1, 3, 3), "f"), groups=np.array([4, 4]))
+
+
 def test_a_truth_value_is_no_padding_after_a_one_was() -> None:
     x, w = np.ones((1, 1, 5, 5), np.float32), np.ones((1, 1, 3, 3), np.float32)
     clconv.conv2d(x, w, padding=(1, 1))

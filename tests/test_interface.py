@@ -81,6 +81,47 @@ def test_numbers_of_numpy_are_numbers(queue: cl.CommandQueue) -> None:
     assert conv(integers(1, 4, 5, 5)).shape == (1, 4, 3, 3)
 
 
+class Slope:
+    """A number that may be another one the next time."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def test_what_a_call_was_given_is_not_taken_for_what_it_was_given_before(queue: cl.CommandQueue) -> None:
+    """NumPy prints fewer digits than numbers have, and objects may change."""
+    x, w = -np.ones((1, 1, 1, 1), "f"), np.ones((1, 1, 1, 1), "f")
+    slope = Slope(0.25)
+    with np.printoptions(precision=2):
+        for value in (0.101, 0.104):
+            number: Any = np.array(value)
+            for activation in (("leaky_relu", number), ["leaky_relu", number]):
+                y = clconv.conv2d(x, w, activation=activation, queue=queue)  # type: ignore[arg-type]  # lists are taken, too
+                assert float(y[0, 0, 0, 0]) == pytest.approx(-value)
+    for slope.value in (0.25, 0.5):
+        y = clconv.conv2d(x, w, activation=("leaky_relu", slope), queue=queue)
+        assert float(y[0, 0, 0, 0]) == -slope.value
+
+
+def test_a_convolution_keeps_its_options(queue: cl.CommandQueue) -> None:
+    """Whatever becomes of the lists that it was given."""
+    pads, strides, activation = [[1, 1], [1, 1]], [1, 1], ["leaky_relu", 0.5]
+    x, w = integers(1, 4, 8, 8), integers(6, 4, 3, 3)
+    conv = clconv.Convolution(w, padding=pads, stride=strides, activation=activation, queue=queue)  # type: ignore[arg-type]  # on purpose
+    pads[0][:], strides[:], activation[:] = [0, 0], [2, 2], ["relu"]
+    assert_same(conv(x), clconv.conv2d(x, w, padding=1, activation=("leaky_relu", 0.5), queue=queue))
+
+
+def test_an_axis_of_one_tap_has_no_dilation(queue: cl.CommandQueue) -> None:
+    x, w = integers(1, 3, 8, 16), integers(1, 1, 2, 16)
+    conv = clconv.Convolution(w, dilation=(2**31 - 1, 1), groups=8, layout="NHWC", queue=queue)
+    assert_same(conv(x), clconv.conv2d(x, w, groups=8, layout="NHWC", queue=queue))
+    assert conv.problem(x.shape).dilation == (1, 1)
+
+
 def test_errors_go_through_pipes_and_convolutions_do_not(queue: cl.CommandQueue) -> None:
     error = clconv.KernelBuildError("no", source="s", options=("-w",), log="l", device="d")
     again = pickle.loads(pickle.dumps(error))

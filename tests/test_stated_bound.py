@@ -10,9 +10,10 @@ import pytest
 
 from clconv.device import DeviceInfo
 from clconv.notation import parse
-from clconv.reference import reference
-from clconv.select import Limits, select
+from clconv.reference import error_bound, reference
+from clconv.select import Limits, named, select
 from clconv.tensors import numpy_dtype
+from tests.algorithms.test_every_algorithm import emulated
 from tests.harness import Data, run_plan
 
 EPS = float(np.finfo(np.float32).eps)
@@ -61,3 +62,42 @@ def test_sixteen_bits_by_winograd_lose_no_more_than_their_storage(dtype: str, cp
     plan = next(plan for plan in select(problem, info, Limits("winograd")).candidates if plan.winograd == 6)
     error = run_plan(plan, cpu_queue, Data(x, w, None, None)).astype(np.float64) - exact
     assert np.sqrt(np.mean(error**2)) < 1.01 * stored
+
+
+LARGEST, LARGEST_SUM, SMALLEST = 1e35, 1e34, 1e-33
+"""Of the notes of :func:`clconv.conv2d`: of elements, of max |x| * sum |w|, and of elements that are not zero."""
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{k}x{k} 32->32 @17 padding 1" for k in range(2, 8)),
+        "3x3 64->64 @24 stride 2 padding 1",
+        "3x3 32->32 @17 dilation 2",
+        "1x1 256->256 @14",
+    ],
+)
+def test_elements_as_large_and_as_small_as_the_notes_say(text: str, layout: str, cpu_queue: cl.CommandQueue) -> None:
+    """Every tile of every method that rounds more keeps its bound there, and its results are finite."""
+    problem = parse(f"{text} {layout}")
+    info = DeviceInfo.of(cpu_queue.device)
+    rng = np.random.default_rng(5)
+    signs = [rng.choice([-1.0, 1.0], shape) for shape in (problem.x_shape, problem.w_shape)]
+    taps = problem.ICG * problem.KH * problem.KW
+    families = {algorithm.name for word in ("winograd", "strassen", "split") for algorithm in named(word)}
+    plans = [
+        p for p in select(problem, info, Limits("auto")).candidates if p.algorithm in families and not emulated(p.algorithm)
+    ]
+    assert plans
+    for plan in {(plan.algorithm, plan.winograd): plan for plan in plans}.values():
+        for x_size, w_size in (
+            (LARGEST, LARGEST_SUM / LARGEST / taps),
+            (1.0, LARGEST_SUM / taps),
+            (SMALLEST, 1.0),
+            (1.0, SMALLEST),
+        ):
+            x, w = (np.asarray(s * size, np.float32) for s, size in zip(signs, (x_size, w_size), strict=True))
+            y = run_plan(plan, cpu_queue, Data(x, w, None, None))
+            assert np.isfinite(y).all(), (plan.algorithm, plan.tile, x_size)
+            assert (np.abs(y - reference(problem, x, w)) <= error_bound(problem, plan, x, w)).all(), (plan.tile, x_size)

@@ -208,7 +208,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     fill_ring(&in, oh);
     if (oh + 1 < oh1) expect_rows(&in, oh + 1);
     const int above = PT - oh * SH, below = IH + above; /* rows of the window above the image, and those up to its lower edge */
-    const int kh0 = above > 0 ? (above + DH - 1) / DH : 0, kh1 = LESSER(KH, (below + DH - 1) / DH);
+    const int kh0 = above > 0 ? (above - 1) / DH + 1 : 0, kh1 = below > 0 ? LESSER(KH, (below - 1) / DH + 1) : 0;
     for (int j = 0; j < NV && c0 + j * STEP < C; j += ABREAST) {
       const int oc = c0 + j * STEP;                               /* 0 .. C-1 */
       const lanes_t lanes = lanes_between(0, LESSER(C - oc, STEP)); /* not those behind the last group */
