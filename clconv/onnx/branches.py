@@ -49,7 +49,7 @@ def merge_branches(graph: Graph) -> Graph:
         if len(sources) == 2 and any(source is not None and source.op == "Conv" for source in sources):
             first, second = (None if source is None else _branch(source, constants) for source in sources)
             total = None if first is None or second is None else _sum(first, second) or _sum(second, first)
-            if total is not None:
+            if total is not None and graph.stored(total.w, total.dtype) is not None:
                 node = _convolution(total, node, constants)
                 made[node.output] = node
                 merged += 1

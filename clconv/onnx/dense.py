@@ -32,10 +32,10 @@ def fold_columns(graph: Graph) -> Graph:
         at = place.get(source) if uses[source] == 1 else None
         if at is not None and node.op == "BatchNormalization" and source in rows and not trains(node):
             affine = affine_of(node, _columns(nodes[at], constants), constants)
-            if affine is not None:
-                nodes[at] = _scaled(nodes[at], node.output, constants, affine[0])
-                shift = derived(node.output, "shift")
-                constants[shift] = affine[1].astype(constants[nodes[at].inputs[1]].dtype)
+            product = None if affine is None else _scaled(graph, nodes[at], node.output, constants, affine[0])
+            if affine is not None and product is not None:
+                nodes[at], shift = product, derived(node.output, "shift")
+                constants[shift] = affine[1].astype(constants[product.inputs[1]].dtype)
                 node = Node("Add", (source, shift), node.outputs, {}, node.name)
                 folded += 1
         elif at is not None and node.op in VIEWS:
@@ -76,8 +76,10 @@ def scale_columns(graph: Graph) -> Graph:
         chain = chains.pop(x, None)
         if chain is not None and node.op == "Mul":
             scale = _each_column(nodes[chain.product], _other(node, x), chain, constants)
-            if scale is not None:
-                nodes[chain.product] = _scaled(nodes[chain.product], derived(node.output, "columns"), constants, scale)
+            at, columns = chain.product, derived(node.output, "columns")
+            product = None if scale is None else _scaled(graph, nodes[at], columns, constants, scale)
+            if scale is not None and product is not None:
+                nodes[at] = product
                 for at in chain.sums:
                     nodes[at] = _scaled_sum(nodes[at], constants, scale)
                 nodes[chain.last] = replace(nodes[chain.last], outputs=node.outputs)
@@ -155,12 +157,15 @@ def _row(value: Array | None, columns: int, dtype: str) -> Array | None:
     return np.broadcast_to(value.astype(np.float64).reshape(-1), (columns,))
 
 
-def _scaled(node: Node, output: str, constants: dict[str, Array], scale: Array) -> Node:
-    """Return a product all of whose columns are multiplied, what is added to them as well."""
+def _scaled(graph: Graph, node: Node, output: str, constants: dict[str, Array], scale: Array) -> Node | None:
+    """Return a product all of whose columns are multiplied, what is added to them as well; None if no matrix does that."""
     inputs = [node.inputs[0], derived(output, "w")]
     w = constants[node.inputs[1]]
     factors = scale[:, None] if node.get("transB", 0) else scale
-    constants[inputs[1]] = (w.astype(np.float64) * factors).astype(w.dtype)
+    new = graph.stored(w.astype(np.float64) * factors, w.dtype.name)
+    if new is None:
+        return None
+    constants[inputs[1]] = new
     if node.input(2):
         inputs.append(derived(output, "bias"))
         constants[inputs[2]] = (constants[node.inputs[2]].astype(np.float64).reshape(-1) * scale).astype(w.dtype)

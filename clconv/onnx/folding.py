@@ -27,13 +27,15 @@ def fold_batchnorm(graph: Graph) -> Graph:
     for node in graph.nodes:
         source = _folds_into(node, producer, uses)
         affine = None if source is None else _affine(node, source, graph, nodes[producer[source]], constants)
-        if source is None or affine is None:
+        conv = None
+        if source is not None and affine is not None:
+            conv = scaled(graph, nodes[producer[source]], node.output, constants, *affine)
+        if source is None or conv is None:
             if known_filter(node, constants):
                 producer[node.output] = len(nodes)
             nodes.append(node)
             continue
         place = producer.pop(source)
-        conv = scaled(nodes[place], node.output, constants, *affine)
         nodes[place] = conv
         producer[conv.output] = place
         folded += 1
@@ -93,8 +95,8 @@ def _per_channel(value: Array, channels: int, axes: int) -> Array | None:
     return None
 
 
-def scaled(conv: Node, output: str, constants: dict[str, Array], scale: Array, shift: Array) -> Node:
-    """Return a convolution with new weights that gives ``scale * y + shift`` under another name."""
+def scaled(graph: Graph, conv: Node, output: str, constants: dict[str, Array], scale: Array, shift: Array) -> Node | None:
+    """Return a convolution with new weights that gives ``scale * y + shift`` under another name, None if no weights do."""
     old = constants[conv.inputs[1]]
     bias = constants[conv.inputs[2]].astype(np.float64) if conv.input(2) else np.zeros(len(scale))
     if conv.op == "Conv":
@@ -102,8 +104,10 @@ def scaled(conv: Node, output: str, constants: dict[str, Array], scale: Array, s
     else:  # IC, OC/G: the filters of a group share its scales
         groups = int(conv.get("group", 1))
         factors = np.repeat(scale.reshape(groups, -1), len(old) // groups, axis=0)
-    w = old.astype(np.float64) * factors.reshape(*factors.shape, *(1,) * (old.ndim - 2))
+    wide = old.astype(np.float64) * factors.reshape(*factors.shape, *(1,) * (old.ndim - 2))
+    w, added = graph.stored(wide, old.dtype.name), graph.stored(bias * scale + shift, old.dtype.name, added=True)
+    if w is None or added is None:
+        return None
     names = (derived(output, "w"), derived(output, "bias"))
-    constants[names[0]] = w.astype(old.dtype)
-    constants[names[1]] = (bias * scale + shift).astype(old.dtype)
+    constants.update(zip(names, (w, added), strict=True))
     return replace(conv, inputs=(conv.inputs[0], *names), outputs=(output,))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -109,6 +110,8 @@ class Graph:
         Values that are another one's memory with another shape.
     notes : tuple of str
         What the passes did.
+    target : str, optional
+        The type that floating-point constants will be converted to.
     """
 
     nodes: tuple[Node, ...]
@@ -119,6 +122,19 @@ class Graph:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    target: str | None = None
+
+    def stored(self, values: Array, dtype: str, *, added: bool = False) -> Array | None:
+        """Return numbers, computed in float64, as constants of a type; None if that, or the target, does not hold them.
+
+        None may be infinite. Nor may the largest be so small that the others lose digits for that, unless they are ``added``.
+        """
+        largest = np.abs(values).max(initial=0.0)
+        for info in (np.finfo(dtype), np.finfo(self.target or dtype)):
+            least = 0.0 if added or largest == 0 else 4 * float(info.tiny)
+            if not least <= largest <= float(info.max):
+                return None
+        return values.astype(dtype)
 
     def with_nodes(self, nodes: Iterable[Node], note: str = "", **changes: Any) -> Graph:
         """Return the graph with other nodes, and a note if there is one."""

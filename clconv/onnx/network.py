@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def load(
     if dtype not in (None, "float32", "float16"):
         raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
     parameters = graph.parameters
-    graph = run(graph, BEFORE)
+    graph = run(replace(graph, target=dtype), BEFORE)
     if dtype is not None:
         graph = converted(graph, dtype)  # after folding, which a smaller type would lose numbers in
     spill = Spill(graph.constants)

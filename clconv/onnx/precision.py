@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
+from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
 from clconv.onnx.infer import runs
 
@@ -37,10 +38,50 @@ def converted(graph: Graph, dtype: str) -> Graph:
             if node.op != "Resize" and not known.isdisjoint(node.inputs):
                 node = node.having(floats=dtype)
         nodes.append(node)
-    constants |= {name: a.astype(dtype) if _differs(a, dtype) else a for name, a in graph.constants.items()}
+    readers: dict[str, set[str]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            readers.setdefault(name, set()).add(node.op)
+    for name, value in graph.constants.items():
+        constants[name] = _held(name, value, dtype, readers.get(name, set())) if _differs(value, dtype) else value
     factors = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:3]}
     ports = tuple(replace(p, dtype=dtype) if p.dtype in _NAMES and p.name not in factors else p for p in graph.inputs)
     return without_dead(graph.with_nodes(nodes, constants=constants, inputs=ports))
+
+
+_BESIDE = frozenset(("Add", "Sub", "Clip", "Max", "Min", "Where", "Pad", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"))
+"""Operations to which a number beyond all others means the same as the largest one."""
+
+
+def _held(name: str, value: Array, dtype: str, ops: set[str]) -> Array:
+    """Return a constant as the type holds it, for nodes that do ``ops`` with it.
+
+    Limits and masks beyond what the type holds become its largest numbers, and a single small number that is added, such as
+    what keeps a divisor from 0, the smallest that is not 0.
+
+    Raises
+    ------
+    UnsupportedError
+        If others are too large, or a single divisor too small.
+    """
+    info = np.finfo(dtype)
+    with np.errstate(over="ignore"):
+        held = value.astype(dtype)
+    if np.isinf(held[np.isfinite(value)]).any():
+        if not ops <= _BESIDE:
+            number = float(np.abs(value[np.isfinite(value)]).max())
+            raise UnsupportedError(
+                f"the constant {name!r} holds {number:g}, more than {dtype} holds; load the model in float32"
+            )
+        held = np.where(np.isfinite(value), np.clip(value, info.min, info.max), value).astype(dtype)
+    if value.size == 1 and ops & {"Add", "Div"} and not held.any() and value.any():
+        if "Div" in ops:
+            number = float(np.abs(value).reshape(-1)[0])
+            raise UnsupportedError(
+                f"the constant {name!r} holds {number:g}, less than {dtype} holds; load the model in float32"
+            )
+        held = np.copysign(info.smallest_subnormal, value).astype(dtype)
+    return held
 
 
 def _known(graph: Graph) -> set[str]:

@@ -108,7 +108,10 @@ class _Functions:
         if scale.constant.dtype != w.dtype:
             return False
         inner, each = derived(node.output, "scaled"), np.ones(channels_of(conv, w))
-        self._put(conv_at, scaled(conv, inner, self.constants, scale.factor * each, scale.addend * each))
+        new = scaled(self.graph, conv, inner, self.constants, scale.factor * each, scale.addend * each)
+        if new is None:
+            return False
+        self._put(conv_at, new)
         self.uses[inner] = 1
         inputs = [inner]
         for name, limit in zip(("low", "high"), sorted(scale.factor * v + scale.addend for v in limits), strict=True):
@@ -160,12 +163,13 @@ def scale_filters(graph: Graph) -> Graph:
         scale = _scale(node, constants, axes)
         if scale is not None and scale.addend == 0 and node.output not in graph.outputs:
             behind = readers.get(node.output, [])
-            if behind and all(_filters(reader, node.output, scale, constants) for reader in behind):
+            if behind and all(_filters(reader, node.output, scale, graph, constants) for reader in behind):
                 multiples[node.output] = scale.x, scale.factor
                 continue
         if node.inputs and node.inputs[0] in multiples:
             x, factor = multiples[node.inputs[0]]
-            w, name = constants[node.inputs[1]], derived(node.output, "scaled")
+            name = derived(node.output, "scaled")
+            w = constants[node.inputs[1]]
             constants[name] = (w.astype(np.float64) * factor).astype(w.dtype)
             node = replace(node, inputs=(x, name, *node.inputs[2:]))
         nodes.append(node)
@@ -173,8 +177,9 @@ def scale_filters(graph: Graph) -> Graph:
     return without_dead(graph.with_nodes(nodes, note, constants=constants))
 
 
-def _filters(node: Node, name: str, scale: _Scale, constants: Mapping[str, Array]) -> bool:
-    """Whether a node is a convolution whose filter is known, and reads a multiple as its image alone."""
+def _filters(node: Node, name: str, scale: _Scale, graph: Graph, constants: Mapping[str, Array]) -> bool:
+    """Whether a node is a convolution whose filter can be multiplied, and reads a multiple as its image alone."""
     if not known_filter(node, constants) or name in node.inputs[1:]:
         return False
-    return scale.constant.dtype == constants[node.inputs[1]].dtype
+    w = constants[node.inputs[1]]
+    return scale.constant.dtype == w.dtype and graph.stored(w.astype(np.float64) * scale.factor, w.dtype.name) is not None

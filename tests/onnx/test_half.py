@@ -8,7 +8,7 @@ import pytest
 
 import clconv.onnx
 from clconv.errors import UnsupportedError
-from tests.onnx.models import Array, model, node, numbers
+from tests.onnx.models import Array, exact, model, node, numbers
 
 FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 
@@ -100,3 +100,46 @@ def test_statistics_of_single_precision_normalise_images_of_half() -> None:
     s, b, m, v = (a.reshape(3, 1, 1) for a in (scale, shift, mean, variance))
     np.testing.assert_allclose(y, (x.astype(np.float64) - m) / np.sqrt(v + 1e-5) * s + b, rtol=2e-3, atol=4e-3)
     assert y.dtype == np.float16
+
+
+@pytest.mark.parametrize(("factor", "size"), [(30000.0, 4.0), (2.0**-16, 0.1)])
+@pytest.mark.parametrize("element", ["float16", "float32"])
+def test_filters_take_no_factors_that_float16_does_not_hold(element: str, factor: float, size: float) -> None:
+    """Neither in a model of float16 nor in one that becomes it: as weights they would be infinite, or lose their digits."""
+    x, w = numbers(1, 3, 5, 5, scale=1 / factor), numbers(4, 3, 3, 3, seed=1, scale=size)
+    x = np.clip(x, -6e4, 6e4)
+    nodes = [node("Mul", "x s", "m"), node("Conv", "m w", "y")]
+    constants = {"s": np.array(factor, element), "w": w.astype(element)}
+    kind = {"float16": onnx.TensorProto.FLOAT16, "float32": onnx.TensorProto.FLOAT}[element]
+    proto = model(nodes, {"x": list(x.shape)}, ["y"], constants, dtype=kind)
+    x = x.astype("float16")
+    want = exact(proto, {"x": x})[0]
+    y = clconv.onnx.load(proto, dtype="float16")(x)
+    assert np.abs(y - want).max() < 4e-3 * np.abs(want).max()
+
+
+def test_batch_normalisation_stays_where_weights_would_be_infinite() -> None:
+    constants = {"w": np.full((2, 1, 1, 1), 300, "f"), **{n: np.ones(2, "f") for n in ("scale", "shift")}}
+    constants |= {"mean": np.full(2, 300, "f"), "var": np.zeros(2, "f")}
+    nodes = [node("Conv", "x w", "c"), node("BatchNormalization", "c scale shift mean var", "y", epsilon=1e-5)]
+    y = half(nodes, np.array([1, 1.03125]).reshape(1, 1, 1, 2), **constants)
+    np.testing.assert_allclose(y[0, 0, 0], 1 + np.array([0, 9.375]) / np.sqrt(1e-5), rtol=0.03)
+
+
+def test_limits_and_masks_beyond_float16_are_its_largest_numbers() -> None:
+    nodes = [node("Clip", "x _ high", "c"), node("Add", "c mask", "m"), node("Softmax", "m", "y")]
+    y = half(nodes, np.zeros((1, 2)), high=np.array(3e38, "f"), mask=np.array([[0, -3e38]], "f"))
+    np.testing.assert_array_equal(y, [[1, 0]])
+
+
+def test_what_keeps_a_root_from_zero_does_not_become_zero() -> None:
+    y = half(
+        [node("Add", "x e", "a"), node("Sqrt", "a", "r"), node("Div", "x r", "y")], np.zeros((1, 3)), e=np.array(1e-12, "f")
+    )
+    np.testing.assert_array_equal(y, np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("number", [65536.0, 1e-9])
+def test_constants_that_float16_does_not_hold_get_one_sentence(number: float) -> None:
+    with pytest.raises(UnsupportedError, match=r"the constant 'k' holds .* than float16 holds; load the model in float32"):
+        half([node("Div", "x k", "y")], np.ones((1, 2)), k=np.array(number, "f"))
