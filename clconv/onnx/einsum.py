@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from clconv.onnx.graph import MARK, Graph, Node, derived, without_dead
+from clconv.errors import ShapeError
+from clconv.onnx.graph import MARK, Array, Graph, Node, Shape, derived, without_dead
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,43 @@ class _Equation:
         """Axes of both tensors, which the result has not."""
         return "".join(c for c in self.first if c not in self.result)
 
+    def sizes(self, node: Node, shapes: Mapping[str, Shape]) -> dict[str, int]:
+        """Return the size of each axis; a tensor of size 1 along one that the other has, too, is repeated along it."""
+        a, b = node.inputs
+        first, second = dict(zip(self.first, shapes[a], strict=True)), dict(zip(self.second, shapes[b], strict=True))
+        for c in first:
+            if c in second and first[c] != second[c] and 1 not in (first[c], second[c]):
+                raise ShapeError(
+                    f"the node {node.name!r} (Einsum) takes {a!r} {shapes[a]} and {b!r} {shapes[b]}, whose sizes along "
+                    f"{c!r} of {node.text('equation', '')!r} are {first[c]} and {second[c]}; they must be the same or 1"
+                )
+        return second | {c: size for c, size in first.items() if c not in second or size != 1}
+
 
 def is_product(node: Node) -> bool:
     """Whether a node is an Einsum that is such a product."""
     return node.op == "Einsum" and _Equation.of(node) is not None
+
+
+def product_shape(node: Node, shapes: Mapping[str, Shape]) -> Shape | None:
+    """Return the shape of the result of such a product, None for other nodes.
+
+    Parameters
+    ----------
+    node : Node
+    shapes : mapping of str to shape
+        With those of its inputs, which must have the axes that the equation says.
+
+    Raises
+    ------
+    ShapeError
+        If the inputs have other sizes along the same letter, and neither is 1.
+    """
+    equation = _Equation.of(node) if node.op == "Einsum" else None
+    if equation is None:
+        return None
+    sizes = equation.sizes(node, shapes)
+    return tuple(sizes[c] for c in equation.result)
 
 
 def multiply_einsums(graph: Graph) -> Graph:
@@ -86,9 +120,7 @@ class _Change:
 
     def product(self, node: Node, equation: _Equation) -> None:
         """Add the nodes of one."""
-        sizes: dict[str, int] = {}
-        for letters, name in zip((equation.first, equation.second), node.inputs, strict=True):
-            sizes |= zip(letters, self.shapes[name], strict=True)
+        sizes = equation.sizes(node, self.shapes)
         batch, rows, columns, summed = equation.batch, equation.rows, equation.columns, equation.summed
         left = self._matrices(node, 0, equation.first, (batch, rows, summed), sizes)
         right = self._matrices(node, 1, equation.second, (batch, summed, columns), sizes)
@@ -106,16 +138,25 @@ class _Change:
         """Return a tensor as matrices, one for each element of the batch; a constant is one again."""
         x, order = node.inputs[index], "".join(parts)
         turned, matrices = derived(node.output, f"turned{index}"), derived(node.output, f"matrices{index}")
+        whole = tuple(sizes[c] for c in own)
         if x in self.constants:
-            value = self.constants[x].transpose(_perm(own, order)).reshape(_joined(parts, sizes))
-            self.constants[matrices] = np.ascontiguousarray(value)
-            self.shapes[matrices], self.dtypes[matrices] = value.shape, value.dtype.name
+            value = np.broadcast_to(self.constants[x], whole).transpose(_perm(own, order)).reshape(_joined(parts, sizes))
+            self._constant(matrices, value)
             return matrices
+        if self.shapes[x] != whole:
+            repeated, shape = derived(node.output, f"repeated{index}"), derived(node.output, f"shape{index}")
+            self._constant(shape, np.array(whole))
+            self._add("Expand", (x, shape), repeated, whole)
+            x = repeated
         if own != order:
             self._add("Transpose", (x,), turned, [sizes[c] for c in order], perm=_perm(own, order))
             x = turned
         self._add("Reshape", (x,), matrices, _joined(parts, sizes))
         return matrices
+
+    def _constant(self, name: str, value: Array) -> None:
+        self.constants[name] = np.ascontiguousarray(value)
+        self.shapes[name], self.dtypes[name] = value.shape, value.dtype.name
 
     def _add(self, op: str, inputs: tuple[str, ...], output: str, shape: Sequence[int], **attributes: list[int]) -> None:
         self.nodes.append(Node(op, inputs, (output,), attributes, output.replace(MARK, " ")))

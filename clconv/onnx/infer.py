@@ -13,6 +13,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
+from clconv.onnx.einsum import product_shape
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived, without_dead
 from clconv.onnx.lower import VIEWS
 from clconv.onnx.lower.resize import offered, resized, resized_shape
@@ -198,6 +199,9 @@ def infer(
     if size is not None:  # ONNX's inference adds output_padding to it, or leaves it out
         dtype, shape = results[node.output]
         results[node.output] = dtype, (*shape[:2], *size)
+    product = product_shape(node, shapes)
+    if product is not None:  # ONNX's inference takes sizes along what both tensors have from the first, even if it is 1
+        results[node.output] = results[node.output][0], product
     if node.op == "Resize" and not node.input(3) and node.input(2) in constants:
         results[node.output] = (
             results[node.output][0],

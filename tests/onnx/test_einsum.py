@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import clconv.onnx
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from tests.onnx.models import Array, model, node, numbers
 
 SIZES = {"b": 2, "h": 3, "i": 5, "j": 7, "d": 4, "c": 6, "p": 1}
@@ -46,6 +46,37 @@ def test_products(equation: str, constant: bool) -> None:
     assert y.shape == want.shape
     np.testing.assert_allclose(y, want, rtol=0, atol=1e-5 * max(1, np.abs(want).max()))
     assert "multiply einsums: 1 made" in str(net.explain(*([a.shape] if constant else [a.shape, b.shape])))
+
+
+@pytest.mark.parametrize(
+    ("equation", "first", "second"),
+    [
+        ("bij,bjk->bik", (4, 2, 3), (1, 3, 5)),
+        ("bij,bjk->bik", (1, 2, 3), (4, 3, 5)),
+        ("ij,jk->ik", (2, 1), (4, 5)),
+        ("ij,jk->ki", (2, 3), (1, 5)),
+        ("bi,bi->bi", (2, 1), (1, 3)),
+        ("ij,jk->ik", (2, 1), (0, 5)),
+    ],
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_sizes_of_1_are_repeated(equation: str, first: tuple[int, ...], second: tuple[int, ...], constant: bool) -> None:
+    a, b = numbers(*first, seed=1), numbers(*second, seed=2)
+    inputs: dict[str, list[int | str | None]] = {"a": [*first], **({} if constant else {"b": [*second]})}
+    nodes = [node("Einsum", "a b", "p", equation=equation), node("Mul", "p p", "y")]  # which needs to know the shape
+    y = clconv.onnx.load(model(nodes, inputs, ["y"], {"b": b} if constant else {}))(*([a] if constant else [a, b]))
+    want = np.einsum(equation, a, b) ** 2
+    assert y.shape == want.shape
+    np.testing.assert_allclose(y, want, rtol=0, atol=1e-5 * want.max(initial=1))
+
+
+@pytest.mark.parametrize(("first", "second"), [((2, 3), (4, 5)), ((2, 0), (4, 5))])
+def test_other_sizes_along_the_same_letter_are_refused(first: tuple[int, int], second: tuple[int, int]) -> None:
+    proto = model([node("Einsum", "a b", "y", equation="ij,jk->ik")], {"a": [None] * 2, "b": [None] * 2}, ["y"])
+    with pytest.raises(
+        ShapeError, match=rf"the Einsum of y.*along 'j' of .* are {first[1]} and 4; they must be the same or 1$"
+    ):
+        clconv.onnx.load(proto)(numbers(*first), numbers(*second))
 
 
 def test_in_float16() -> None:
