@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper
@@ -52,7 +54,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
             if node.output in read:  # what nobody reads may be text
                 constants[node.output] = _constant(node)
         else:
-            nodes.append(modern(node, opset, constants))
+            nodes.append(_trimmed(modern(node, opset, constants)))
     inputs = tuple(_port(info) for info in proto.input if info.name not in constants)
     return Graph(tuple(nodes), constants, inputs, tuple(o.name for o in proto.output))
 
@@ -97,6 +99,12 @@ def _node(raw: onnx.NodeProto, index: int) -> Node:
         ) from error
     domain = "" if raw.domain in ("", "ai.onnx") else f"{raw.domain}."
     return Node(f"{domain}{raw.op_type}", tuple(raw.input), tuple(raw.output), attributes, name)
+
+
+def _trimmed(node: Node) -> Node:
+    """Leave out absent outputs behind the last one that there is, which are the same as none."""
+    last = max((i for i, name in enumerate(node.outputs) if name), default=0)
+    return replace(node, outputs=node.outputs[: last + 1])
 
 
 def _constant(node: Node) -> Array:

@@ -39,9 +39,9 @@ def model(
 
 
 def node(op: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
-    """Build a node from names separated by blanks; ``_`` is an absent input."""
-    names = ["" if name == "_" else name for name in inputs.split()]
-    return helper.make_node(op, names, outputs.split(), name=f"the {op} of {outputs.split()[0]}", **attributes)
+    """Build a node from names separated by blanks; ``_`` is an absent one."""
+    read, written = (["" if name == "_" else name for name in names.split()] for names in (inputs, outputs))
+    return helper.make_node(op, read, written, name=f"the {op} of {outputs.split()[0]}", **attributes)
 
 
 def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:

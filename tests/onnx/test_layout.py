@@ -47,6 +47,14 @@ def test_reorders_stand_at_the_edges_only() -> None:
     assert graph.shapes[derived("c", "nhwc")] == (2, 7, 9, 6)
 
 
+def test_absent_outputs_are_none() -> None:
+    proto = two_convolutions(node("MaxPool", "c", "d _", kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+    assert ops(chosen(proto)) == ["Transpose", "Conv NHWC", "MaxPool NHWC", "Conv NHWC", "Transpose"]
+    x = numbers(*SHAPE)
+    want = exact(two_convolutions(node("MaxPool", "c", "d", kernel_shape=[3, 3], pads=[1, 1, 1, 1])), {"x": x})[0]
+    np.testing.assert_allclose(clconv.onnx.load(proto)(x), want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
 def test_a_gain_smaller_than_the_reorders_changes_nothing() -> None:
     moved = 2 * 4 * (2 * 4 * 7 * 9 + 2 * 4 * 7 * 9) / BANDWIDTH  # input and output, read and written
     assert ops(chosen(two_convolutions(), 0.45 * moved)) == ["Conv", "Conv"]
