@@ -143,3 +143,10 @@ def test_of_images_they_are_refused(op: str) -> None:
     spec = node(op, read, written, **({"equation": "ij->ji"} if op == "Einsum" else {}))
     with pytest.raises(clconv.UnsupportedError, match=rf"\({op}, which only works on sizes and constants\)$"):
         clconv.onnx.load(model([spec], {"x": [3, 3]}, ["y"], {"k": np.array([1])}))
+
+
+def test_an_absent_output_between_others() -> None:
+    nodes = [node("LayerNormalization", "c s", "n _ d"), node("Add", "x d", "y")]
+    c = numbers(2, 5)
+    net = clconv.onnx.load(model(nodes, {"x": [2, 1]}, ["y"], {"c": c, "s": np.ones(5, np.float32)}))
+    np.testing.assert_allclose(net(np.zeros((2, 1), np.float32)), 1 / c.std(1, keepdims=True), rtol=1e-3)
