@@ -26,6 +26,11 @@ def derived(name: str, what: str) -> str:
     return f"{name}{MARK}{what}"
 
 
+def fits(shape: Shape, whole: Shape) -> bool:
+    """Whether a shape is repeated to the whole one without changing that."""
+    return len(shape) <= len(whole) and all(s in (1, w) for s, w in zip(shape[::-1], whole[::-1], strict=False))
+
+
 @dataclass(frozen=True)
 class Node:
     """One operation.

@@ -10,7 +10,7 @@ import numpy as np
 from clconv.activation import ACTIVATIONS
 from clconv.device import DeviceInfo
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Node, Shape
+from clconv.onnx.graph import Array, Node, fits
 from clconv.onnx.lower.convolution import emit_convolution
 from clconv.onnx.lower.elementwise import fused, joined
 from clconv.onnx.lower.movement import emit_copy, strides_of
@@ -66,7 +66,7 @@ def lower_gemm(node: Node, to: Lowering) -> None:
         c = ""
     m, k = to.shapes[a][::-1] if trans_a else to.shapes[a]
     n = to.shapes[b][0 if trans_b else 1]  # the output may be another view
-    if c and not _fits(to.shapes[c], (m, n)):
+    if c and not fits(to.shapes[c], (m, n)):
         raise ShapeError(f"the node {node.name!r} (Gemm) adds {to.shapes[c]} to {(m, n)}; its sizes must be the same or 1")
     constant, bias = to.constants.get(b), to.constants.get(c) if c else None
     row = bias is None or bias.size == 1 or (bias.shape[-1:] == (n,) and bias.size == n)
@@ -82,11 +82,6 @@ def lower_gemm(node: Node, to: Lowering) -> None:
     _emit_product(
         node, to, a, b, c, (m, n, k), a_strides=(0, 0, 1 if trans_a else k, m if trans_a else 1), alpha=alpha, beta=beta
     )
-
-
-def _fits(shape: Shape, whole: Shape) -> bool:
-    """Whether a shape is repeated to the whole one without changing that."""
-    return len(shape) <= len(whole) and all(s in (1, w) for s, w in zip(shape[::-1], whole[::-1], strict=False))
 
 
 def lower_matmul(node: Node, to: Lowering) -> None:

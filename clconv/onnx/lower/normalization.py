@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Node, Shape
+from clconv.onnx.graph import Array, Node, Shape, fits
 from clconv.onnx.lower.pooling import REDUCE, emit_reduce, shares
 from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
 
@@ -97,8 +97,7 @@ def _as_large(node: Node, to: Lowering, index: int, shape: Shape) -> str:
     if not name or to.shapes[name] == tuple(shape):
         return name
     own: Shape = to.shapes[name]
-    fits = len(own) <= len(shape) and all(a in (1, b) for a, b in zip(own[::-1], shape[::-1], strict=False))
-    if not fits:
+    if not fits(own, shape):
         raise ShapeError(f"{name!r} has the shape {own}; for {node.name!r} ({node.op}) it must be {tuple(shape)}")
     if math.prod(own) == math.prod(shape):
         return name
