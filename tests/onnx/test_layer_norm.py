@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import pytest
 
 import clconv.onnx
+from clconv.errors import ShapeError
+from clconv.onnx import passes
 from clconv.onnx.graph import Graph
 from clconv.onnx.infer import specialise
 from clconv.onnx.layer_norm import fuse_layer_norm
@@ -112,3 +116,40 @@ def test_what_is_left_alone(proto: onnx.ModelProto, kinds: str) -> None:
     got = ops(graph(proto))
     assert [op for op in got if op in kinds.split()] == kinds.split()
     check(proto, within=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "behind"),
+    [
+        ((1, 1, 1, 7), (1, 1, 1, 7), []),
+        ((1, 1, 7), (7,), []),
+        ((1, 1, 1, 1), None, []),
+        ((7,), (6, 1, 1), ["Add"]),
+        ((2, 1, 1, 7), (1, 7), ["Mul", "Add"]),
+        ((2, 6, 5, 7), None, ["Mul"]),
+        ((6, 1, 1), (2, 1, 5, 1), ["Mul", "Add"]),
+    ],
+)
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("axis", [-1, 2, 0])
+def test_scales_of_other_axes_than_are_normalised(
+    scale: tuple[int, ...], shift: tuple[int, ...] | None, behind: list[str], constant: bool, axis: int
+) -> None:
+    parts = {"s": numbers(*scale, seed=1), **({"b": numbers(*shift, seed=2)} if shift else {})}
+    feeds = {"x": 3 + numbers(*SHAPE, seed=5), **({} if constant else parts)}
+    spec = node("LayerNormalization", " ".join(["x", *parts]), "y m d", axis=axis)
+    inputs: dict[str, list[int | str | None]] = {name: [*value.shape] for name, value in feeds.items()}
+    proto = model([spec], inputs, ["y", "m", "d"], parts if constant else {})
+    if axis == -1 and constant:
+        known = passes.run(specialise(graph_of(proto), {"x": SHAPE}), passes.AFTER)
+        assert ops(known) == ["LayerNormalization", *behind]
+    for y, want in zip(clconv.onnx.load(proto)(feeds), exact(proto, feeds), strict=True):
+        assert y.shape == want.shape
+        np.testing.assert_allclose(y, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 7), (2, 2, 1, 7), (1, 1, 1, 6)])
+def test_scales_that_are_not_repeated_to_the_tensor_are_refused(shape: tuple[int, ...]) -> None:
+    proto = model([node("LayerNormalization", "x s", "y")], {"x": [*SHAPE]}, ["y"], {"s": numbers(*shape)})
+    with pytest.raises(ShapeError, match=rf"^'s' has the shape {re.escape(str(shape))}; for .* it must be \(7,\)$"):
+        clconv.onnx.load(proto)(numbers(*SHAPE))

@@ -85,6 +85,8 @@ def norm_between(before: list[int], after: list[int], **attributes: Any) -> list
 def test_a_normalisation_of_channels_is_one_node() -> None:
     assert left(norm_between(LAST, FIRST), constants=NORM) == ["ChannelNormalization"]
     assert left(norm_between(LAST, FIRST, axis=3, epsilon=0.1), constants=NORM) == ["ChannelNormalization"]
+    whole = {name: value.reshape(1, 1, 1, -1) for name, value in NORM.items()}
+    assert left(norm_between(LAST, FIRST), constants=whole) == ["ChannelNormalization"]
     assert left(norm_between(LAST, LAST), constants=NORM) == ["Transpose", "LayerNormalization", "Transpose"]
     all_axes = {"s": numbers(6, 7, 5, seed=1), "b": numbers(6, 7, 5, seed=2)}
     assert "LayerNormalization" in left(norm_between(LAST, FIRST, axis=1), constants=all_axes)
