@@ -159,12 +159,11 @@ def _picture(path: Path, port: Port, normalise: str, batch: int) -> Array:
 
 def _show(name: str, value: Array, labels: list[str]) -> None:
     """Print the likeliest classes of a vector of scores, the extent of anything else."""
-    flat = value.reshape(value.shape[0], -1) if value.ndim else value.reshape(1, 1)
-    if value.ndim < 2 or value.size != value.shape[0] * value.shape[1] or value.shape[1] < 2:
+    if value.ndim < 2 or not value.size or value.size != value.shape[0] * value.shape[1] or value.shape[1] < 2:
         extent = f", from {value.min():.4g} to {value.max():.4g}" if value.size else ""
         click.echo(f"{name} {value.shape}{extent}")
         return
-    for index, scores in enumerate(flat.astype(np.float64)):
+    for index, scores in enumerate(value.reshape(value.shape[0], -1).astype(np.float64)):
         if scores.min() < 0 or abs(scores.sum() - 1) > 1e-2:
             scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
         best = np.argsort(-scores)[:5]

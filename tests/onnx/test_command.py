@@ -51,6 +51,13 @@ def test_arrays(model: Path, tmp_path: Path) -> None:
     assert "no input 'z'" in run(model, "--input", tmp_path / "b.npz").output
 
 
+def test_a_batch_of_none(model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((0, 3, 32, 32), np.float32))
+    result = run(model, "--input", tmp_path / "a.npz")
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith("\ny (0, 10)\n")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
 def test_against_onnxruntime(model: Path) -> None:
     result = run(model, "--against", "onnxruntime")
