@@ -176,14 +176,19 @@ def _compare(model: Path, inputs: dict[str, Array], outputs: tuple[Array, ...], 
         import onnxruntime
     except ImportError as error:
         raise UnsupportedError("onnxruntime is not installed; install it with pip install onnxruntime") from error
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    except Exception as error:  # of classes that onnxruntime keeps to itself: an operator set that it does not know, say
+        raise UnsupportedError(
+            f"onnxruntime does not load the model ({' '.join(str(error).split())}); leave --against out"
+        ) from error
     feeds = {
         i.name: inputs[i.name].astype(np.float32 if i.type == "tensor(float)" else inputs[i.name].dtype)
         for i in session.get_inputs()
     }
     try:
         theirs, other = _timed(lambda: session.run(None, feeds))
-    except Exception as error:  # of classes that onnxruntime keeps to itself: a batch that the model does not leave open, say
+    except Exception as error:  # a batch that the model does not leave open, say
         raise ShapeError(f"onnxruntime does not run the model on these inputs ({' '.join(str(error).split())})") from error
     off = max(_off(a, b) for a, b in zip(outputs, theirs, strict=True))
     click.echo(f"onnxruntime: {1e3 * other:.2f} ms, {other / seconds:.2f} times ours")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,6 +65,16 @@ def test_against_onnxruntime(model: Path) -> None:
     result = run(model, "--against", "onnxruntime")
     assert result.exit_code == 0, result.output
     assert float(result.output.split("differ by ")[1].split()[0]) < 1e-4
+
+
+def test_a_model_that_onnxruntime_does_not_load(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def session(path: str, providers: list[str]) -> None:
+        raise RuntimeError("unknown\noperator set")
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=session))
+    result = run(model, "--against", "onnxruntime")
+    assert result.exit_code == 1
+    assert result.output.endswith("\nError: onnxruntime does not load the model (unknown operator set); leave --against out\n")
 
 
 def test_mistakes_end_in_a_sentence(model: Path, tmp_path: Path) -> None:
