@@ -35,7 +35,9 @@ _FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--normalise", type=click.Choice(list(_NORMAL)), default="imagenet", show_default=True, help="What a pixel becomes."
 )
 @click.option("--labels", type=_FILE, help="A class name per line.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Repeat the picture, or draw as many.")
+@click.option(
+    "--batch", type=click.IntRange(1, 2**31 - 1), default=1, show_default=True, help="Repeat the picture, or draw as many."
+)
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Element type of the images in memory.")
 @click.option(
     "--algorithm", type=click.Choice(["auto", "direct"]), default="auto", show_default=True, help="direct: least rounding."
@@ -81,6 +83,8 @@ def run_command(
             _compare(model, inputs, outputs, seconds)
     except ClconvError as error:
         raise click.ClickException(str(error)) from error
+    except MemoryError as error:
+        raise click.ClickException(f"the arrays do not fit into memory ({error}); give a smaller batch") from error
 
 
 def _timed(call: Callable[[], Any], least: int = 3, limit: float = 1.0) -> tuple[Any, float]:

@@ -16,6 +16,8 @@ import clconv.onnx
 from clconv import networks
 from clconv.onnx.command import run_command
 from clconv.onnx.network import Network
+from tests.onnx import models
+from tests.onnx.models import node
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,15 @@ def test_a_model_that_onnxruntime_does_not_load(model: Path, monkeypatch: pytest
     result = run(model, "--against", "onnxruntime")
     assert result.exit_code == 1
     assert result.output.endswith("\nError: onnxruntime does not load the model (unknown operator set); leave --against out\n")
+
+
+def test_batches_that_no_memory_holds_end_in_a_sentence(tmp_path: Path) -> None:
+    proto = models.model([node("Relu", "x", "y")], {"x": ["N", 1 << 20]}, ["y"])
+    (tmp_path / "wide.onnx").write_bytes(proto.SerializeToString())
+    result = run(tmp_path / "wide.onnx", "--batch", 2**31 - 1)
+    assert result.exit_code == 1
+    assert re.fullmatch(r"Error: the arrays do not fit into memory \(.*\); give a smaller batch\n", result.output)
+    assert run(tmp_path / "wide.onnx", "--batch", 2**31).exit_code == 2  # no size is larger
 
 
 def test_mistakes_end_in_a_sentence(model: Path, tmp_path: Path) -> None:
