@@ -168,6 +168,10 @@ def _show(name: str, value: Array, labels: list[str]) -> None:
         click.echo(f"{name} {value.shape}{extent}")
         return
     for index, scores in enumerate(value.reshape(value.shape[0], -1).astype(np.float64)):
+        if not np.isfinite(scores.max()):  # which is nan where any score is
+            count = scores.size - np.count_nonzero(np.isfinite(scores))
+            click.echo(f"{name}[{index}]: no scores, {count} of {scores.size} are infinite or nan")
+            continue
         if scores.min() < 0 or abs(scores.sum() - 1) > 1e-2:
             scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
         best = np.argsort(-scores)[:5]
@@ -200,5 +204,10 @@ def _compare(model: Path, inputs: dict[str, Array], outputs: tuple[Array, ...], 
 
 
 def _off(ours: Array, theirs: Array) -> float:
-    largest = float(np.abs(theirs).max()) if theirs.size else 0.0
-    return float(np.abs(ours.astype(np.float64) - theirs).max()) / largest if largest else 0.0
+    """Return the largest difference as a share of the largest finite output; infinity if others differ at all."""
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    finite = np.isfinite(b)
+    if not np.isfinite(a[finite]).all() or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return float("inf")
+    largest = float(np.abs(b[finite]).max(initial=0))
+    return float(np.abs(a[finite] - b[finite]).max(initial=0)) / largest if largest else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import clconv.onnx
 from clconv import networks
-from clconv.onnx.command import run_command
+from clconv.onnx.command import _off, run_command
 from clconv.onnx.network import Network
 from tests.onnx import models
 from tests.onnx.models import node
@@ -60,6 +61,39 @@ def test_a_batch_of_none(model: Path, tmp_path: Path) -> None:
     result = run(model, "--input", tmp_path / "a.npz")
     assert result.exit_code == 0, result.output
     assert result.output.endswith("\ny (0, 10)\n")
+
+
+def test_scores_that_are_no_numbers(tmp_path: Path) -> None:
+    proto = models.model([node("Add", "x x", "y"), node("Neg", "x", "z")], {"x": ["N", 3]}, ["y", "z"])
+    (tmp_path / "add.onnx").write_bytes(proto.SerializeToString())
+    rows = [[0.2, np.nan, 0.8], [0, np.inf, -np.inf], [-np.inf] * 3, [0, 0, -np.inf]]
+    np.savez(tmp_path / "a.npz", x=np.array(rows, np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = run(tmp_path / "add.onnx", "--input", tmp_path / "a.npz")
+    assert result.exit_code == 0, result.output
+    assert [line.split(": ")[1] for line in result.output.splitlines() if line.startswith("y")] == [
+        "no scores, 1 of 3 are infinite or nan",
+        "no scores, 2 of 3 are infinite or nan",
+        "no scores, 3 of 3 are infinite or nan",
+        "0 50.0 %, 1 50.0 %, 2 0.0 %",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "off"),
+    [
+        ([np.nan, np.inf, 2, 3], [np.nan, np.inf, 2, 4], 0.25),
+        ([np.nan, 2], [1, 2], np.inf),
+        ([np.inf, 2], [-np.inf, 2], np.inf),
+        ([np.nan], [np.nan], 0),
+        ([], [], 0),
+    ],
+)
+def test_differences_of_what_is_no_number(ours: list[float], theirs: list[float], off: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _off(np.array(ours, np.float32), np.array(theirs, np.float32)) == off
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
