@@ -122,7 +122,6 @@ def figure_4(groups: int = 3) -> None:
     block(ax, 0, 0, 2.6, 2.6, 6, "input", r"$H \times W \times c_1$", slices=6)
     sign(ax, 6.9, 1, r"$\otimes$")
     block(ax, 8, 0.7, 1.1, 1.1, 6, "filter", r"$c_2 \; (h_1 \times w_1 \times c_1)$", slices=6)
-    ax.text(8.55, 1.25, r"$c_2$", ha="center", va="center")
     sign(ax, 13.2, 1, "=")
     block(ax, 14.2, 0, 2.6, 2.6, 6, "output", r"$H \times W \times c_2$", slices=6)
     top, hatches = 5.6, ["", "..", "xx", "//"]
@@ -181,8 +180,8 @@ def figure_5() -> None:
     """Draw the filters of a standard convolution, and of the depthwise and the pointwise one that replace it."""
     _, ax = figure = canvas(9, 6)
     rows: list[tuple[str, float, float, float, str, str]] = [
-        ("(a)", 1.5, 1.5, 4, "N", r"$D_K \times D_K \times M$"),
-        ("(b)", 1.5, 1.5, 0.8, "M", r"$D_K \times D_K \times 1$"),
+        ("(a)", 1.5, 1.5, 4, "N", r"$D_k \times D_k \times M$"),
+        ("(b)", 1.5, 1.5, 0.8, "M", r"$D_k \times D_k \times 1$"),
         ("(c)", 0.55, 0.55, 4, "N", r"$1 \times 1 \times M$"),
     ]
     for r, (name, width, height, depth, count, label) in enumerate(rows):
@@ -203,8 +202,8 @@ def figure_5() -> None:
                 label if i == 0 else "",
                 slices=4 if depth == 4 else 1,
             )
-        ax.plot([2.6, 15.2], [y + 2.2, y + 2.2], color=INK, lw=1, marker="|", ms=9)
-        ax.text(9, y + 2.65, count, ha="center", va="center", fontsize=13)
+        ax.plot([0, 15.1], [y + 2.5, y + 2.5], color=INK, lw=1, marker="|", ms=9)
+        ax.text(7.55, y + 2.95, count, ha="center", va="center", fontsize=13)
     fit(ax)
     show(
         figure[0],

@@ -38,7 +38,9 @@ warnings.filterwarnings("ignore", category=cl.CompilerWarning)  # drivers chatte
 def where() -> str:
     """Say on which device, with which driver, and on which day a notebook measures."""
     device = clconv.default_queue().device
-    driver, units = f"{device.platform.name} {device.driver_version}", f"{device.max_compute_units} compute units"
+    driver = f"{device.platform.name} {device.driver_version}"
+    lanes = DeviceInfo.of(device).lanes(4)
+    units = f"{device.max_compute_units} compute units, {device.max_clock_frequency} MHz, vectors of {lanes} floats"
     return " | ".join((device.name.strip(), driver, units, f"clconv {clconv.__version__}", f"{date.today()}"))
 
 
