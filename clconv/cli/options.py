@@ -40,7 +40,7 @@ def listed(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 def require_found(only: Iterable[str], names: Collection[str], what: str) -> None:
     """Raise a ShapeError where a part of a name, of those that were asked for, is in none of the names found."""
     missing = [part for part in only if not any(part in name for name in names)]
-    if missing or not names:
+    if missing:
         raise ShapeError(f"no {what} contains {' or '.join(map(repr, missing))} in its name")
 
 
