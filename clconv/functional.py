@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, Unpack, overload
 
 import pyopencl as cl
 
@@ -227,7 +227,7 @@ def _prepared(
         return problem, Limits(*limits)
 
     try:
-        meant: object = (x_shape, w_shape, dtype, _plain(options), bias, residual, _plain(limits))
+        meant: object = (x_shape, w_shape, dtype, bias, residual, _plain((*options, *limits)))
     except TypeError:  # what equals it, or is it, may mean something else the next time
         meant = described()
     key = (queue.int_ptr, on_host, meant)
@@ -257,19 +257,20 @@ def plan_of_a_call(problem: ConvProblem, device: DeviceInfo, limits: Limits) -> 
 
 
 _PLAIN = frozenset((int, float, bool, str, type(None)))
+_NESTED = _PLAIN | {tuple, list}
 
 
-def _plain(value: object) -> object:
+def _plain(values: Sequence[Any]) -> object:
     """Return what options have in common that mean the same: values with their types, for True equals 1 and is refused.
 
     A TypeError is raised for values of other types than Python's own.
     """
-    kind = type(value)
-    if kind in (tuple, list):
-        return tuple(map(_plain, cast("Sequence[object]", value)))
-    if kind not in _PLAIN:
+    kinds = tuple(map(type, values))
+    if _PLAIN.issuperset(kinds):
+        return kinds, tuple(values)
+    if not _NESTED.issuperset(kinds):
         raise TypeError
-    return kind, value
+    return kinds, tuple(_plain(v) if type(v) in (tuple, list) else v for v in values)
 
 
 def _on_device(tensors: dict[str, Tensor], queue: cl.CommandQueue, later: bool) -> tuple[dict[str, Any], list[cl.Event]]:
