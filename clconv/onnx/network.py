@@ -21,6 +21,7 @@ from clconv.discovery import default_queue
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.fork import require_own_process
 from clconv.onnx.call import outputs_of, run_on_device, run_on_host
+from clconv.onnx.gates import gate_filters
 from clconv.onnx.graph import Array, Graph, Port, Shape, without_dead
 from clconv.onnx.infer import specialise
 from clconv.onnx.inputs import Inputs
@@ -273,7 +274,7 @@ class Network:
             graph = fuse_residual(graph)  # transpositions may have been in between
             graph = fuse_inverted(graph, info, plans.seconds, direct=plans.direct)
             graph = fuse_separable(graph, info, plans.seconds, direct=plans.direct)
-            graph = read_planes(graph, plans.of)
+            graph = gate_filters(read_planes(graph, plans.of), info)
         return Program(graph, self._graph.constants, self._store, stay_awake=self._stay_awake)
 
 

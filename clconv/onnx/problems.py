@@ -11,6 +11,9 @@ from clconv.problem import ConvProblem
 TO_LAST = (0, 2, 3, 1)
 """Where the axes of an image in N H W C come from."""
 
+LAST_FILTER = (2, 3, 1, 0)
+"""Where the axes of its filter, KH KW IC/G OC, come from."""
+
 
 def window_padding(
     node: Node, size: Sequence[int], filt: Sequence[int], stride: Sequence[int], dilation: Sequence[int]

@@ -15,13 +15,13 @@ from clconv.buffers import host_buffer
 from clconv.codes import told
 from clconv.onnx.arena import Arena
 from clconv.onnx.graph import Array
+from clconv.onnx.problems import LAST_FILTER
 from clconv.onnx.spill import Spill
 from clconv.onnx.step import Plans
 from clconv.plan import Packing
 from clconv.runtime import Runtime, failed
 
 _COPIED = 1 << 20  # bytes of a filter at a time
-_TURN = (2, 3, 1, 0)  # OC IC KH KW to KH KW IC OC
 
 
 class Store:
@@ -50,14 +50,14 @@ class Store:
         """Return the buffer of a constant; one that may differ between programs is told apart by its contents."""
         key = (self._key(name, array, lasting), turned)
         if key not in self._buffers:
-            self._buffers[key] = self._upload(array.transpose(_TURN) if turned else array)
+            self._buffers[key] = self._upload(array.transpose(LAST_FILTER) if turned else array)
         return self._buffers[key]
 
     def packed(self, packing: Packing, name: str, array: Array, lasting: bool, turned: bool) -> cl.Buffer:
         """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
         key = (packing, self._key(name, array, lasting))
         if key not in self._buffers:
-            filt = array.transpose(_TURN) if turned else array
+            filt = array.transpose(LAST_FILTER) if turned else array
             if not filt.flags.c_contiguous:
                 filt = self._in_place(filt)
             source = host_buffer(self.runtime, filt)

@@ -7,7 +7,7 @@ import math
 from clconv.algorithms.standard.run_simd import reading_planes
 from clconv.errors import ShapeError
 from clconv.onnx.graph import Node
-from clconv.onnx.problems import TO_LAST, conv_problem
+from clconv.onnx.problems import LAST_FILTER, TO_LAST, conv_problem
 from clconv.onnx.step import Lowering
 from clconv.problem import ConvProblem
 
@@ -17,8 +17,10 @@ def lower_conv(node: Node, to: Lowering) -> None:
     x, w, bias, residual = (node.input(i) for i in range(4))
     planes = bool(node.get("planes"))  # of the pass read_planes: the image is still N C H W
     shape = tuple(to.shapes[x][axis] for axis in TO_LAST) if planes else to.shapes[x]
-    problem = conv_problem(node, shape, to.shapes[w], to.floating(node, x))
-    turned = problem.layout == "NHWC"
+    last = bool(node.get("filter_last"))  # of the pass gate_filters: the filter is KH KW IC OC
+    filt = tuple(to.shapes[w][LAST_FILTER.index(axis)] for axis in range(4)) if last else to.shapes[w]
+    problem = conv_problem(node, shape, filt, to.floating(node, x))
+    turned = problem.layout == "NHWC" and not last
     emit_convolution(to, problem, x=x, w=w, bias=bias, residual=residual, y=node.output, turned=turned, planes=planes)
 
 
