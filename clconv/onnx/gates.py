@@ -29,7 +29,7 @@ def gate_filters(graph: Graph, device: DeviceInfo) -> Graph:
     graph : Graph
         With every shape and layout known.
     device : DeviceInfo
-        That of a CPU; on others nothing is changed, for they have the image multiplied in less time than two steps take.
+        That of a CPU; for others, where a step more costs more, nothing is changed.
     """
     if not device.is_cpu:
         return graph

@@ -26,7 +26,7 @@ class Builder:
 
     draw: st.DrawFn
     images: list[tuple[str, Shape]] = field(default_factory=list)
-    """Names and shapes of what has N C H W; the first axis is written as the exported batch of one."""
+    """Names and shapes of what has N C H W; the first axis, which may be of any length, is 1 here."""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
     count: int = 0
@@ -36,17 +36,17 @@ class Builder:
         return self.draw(st.sampled_from(choices))
 
     def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Add a node, at times with an Identity behind it, and return the names of what it gives."""
+        """Add a node and return the name of what it gives, or the names."""
         names = [f"{op.lower()}{self.count}_{i}" for i in range(outputs)]
         self.count += 1
         self.nodes.append(helper.make_node(op, list(inputs), names, name=names[0], **attributes))
         return names[0] if outputs == 1 else names
 
-    def constant(self, *shape: int, low: float = -1.0, high: float = 1.0, share: bool = True) -> str:
+    def constant(self, *shape: int, low: float = -1.0, high: float = 1.0) -> str:
         """Return the name of numbers of a shape, which others may have asked for before."""
         kind = f"{low} {high}"
         same = [n for n, a in self.constants.items() if a.shape == shape and n.endswith(kind)]
-        if share and same and self.some(False, False, True):
+        if same and self.some(False, False, True):
             return str(self.some(*same))
         name = f"c{len(self.constants)} {kind}"
         random = np.random.default_rng(len(self.constants))
@@ -264,9 +264,7 @@ def resized(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
         size = tuple(s + int(p) + int(q) for s, p, q in zip(shape, *np.split(b.constants[amounts], 2), strict=True))
         return str(b.node("Pad", x, amounts)), size
     if kind == "mean":
-        axis = b.some(1, 2, 3)
-        size = tuple(1 if i == axis else s for i, s in enumerate(shape))
-        return b.pair("Sub", x, b.node(b.some("ReduceMean", "ReduceMax"), x, b.integers(axis))) if size else x, shape
+        return b.pair("Sub", x, b.node(b.some("ReduceMean", "ReduceMax"), x, b.integers(b.some(1, 2, 3)))), shape
     stride = b.some(1, 2)
     y = b.node(kind, x, kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4)
     return str(y), (n, c, (h - 1) // stride + 1, (w - 1) // stride + 1)
