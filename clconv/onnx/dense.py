@@ -76,10 +76,10 @@ def scale_columns(graph: Graph) -> Graph:
         chain = chains.pop(x, None)
         if chain is not None and node.op == "Mul":
             scale = _each_column(nodes[chain.product], _other(node, x), chain, constants)
-            at, columns = chain.product, derived(node.output, "columns")
-            product = None if scale is None else _scaled(graph, nodes[at], columns, constants, scale)
+            columns = derived(node.output, "columns")
+            product = None if scale is None else _scaled(graph, nodes[chain.product], columns, constants, scale)
             if scale is not None and product is not None:
-                nodes[at] = product
+                nodes[chain.product] = product
                 for at in chain.sums:
                     nodes[at] = _scaled_sum(nodes[at], constants, scale)
                 nodes[chain.last] = replace(nodes[chain.last], outputs=node.outputs)

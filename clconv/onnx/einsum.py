@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clconv.errors import ShapeError
-from clconv.onnx.graph import MARK, Array, Graph, Node, Shape, derived, without_dead
+from clconv.onnx.graph import MARK, Change, Graph, Node, Shape, derived
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def product_shape(node: Node, shapes: Mapping[str, Shape]) -> Shape | None:
 
 def multiply_einsums(graph: Graph) -> Graph:
     """Make a MatMul of each Einsum of two tensors, with their axes in its order before it and those of the result behind it."""
-    change = _Change(graph)
+    change = _Products(graph)
     count = 0
     for node in graph.nodes:
         equation = _Equation.of(node) if node.op == "Einsum" else None
@@ -106,17 +106,11 @@ def multiply_einsums(graph: Graph) -> Graph:
     if not count:
         return graph
     note = f"multiply einsums: {count} made products of matrices"
-    own = {"constants": change.constants, "shapes": change.shapes, "dtypes": change.dtypes}
-    return without_dead(graph.with_nodes(change.nodes, note, **own))
+    return change.done(note)
 
 
-class _Change:
-    """A graph while nodes are added."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.nodes: list[Node] = []
-        self.constants = dict(graph.constants)
-        self.shapes, self.dtypes = dict(graph.shapes), dict(graph.dtypes)
+class _Products(Change):
+    """A graph while Einsums are made products."""
 
     def product(self, node: Node, equation: _Equation) -> None:
         """Add the nodes of one."""
@@ -141,11 +135,11 @@ class _Change:
         whole = tuple(sizes[c] for c in own)
         if x in self.constants:
             value = np.broadcast_to(self.constants[x], whole).transpose(_perm(own, order)).reshape(_joined(parts, sizes))
-            self._constant(matrices, value)
+            self.constant(matrices, value)
             return matrices
         if self.shapes[x] != whole:
             repeated, shape = derived(node.output, f"repeated{index}"), derived(node.output, f"shape{index}")
-            self._constant(shape, np.array(whole))
+            self.constant(shape, np.array(whole))
             self._add("Expand", (x, shape), repeated, whole)
             x = repeated
         if own != order:
@@ -153,10 +147,6 @@ class _Change:
             x = turned
         self._add("Reshape", (x,), matrices, _joined(parts, sizes))
         return matrices
-
-    def _constant(self, name: str, value: Array) -> None:
-        self.constants[name] = np.ascontiguousarray(value)
-        self.shapes[name], self.dtypes[name] = value.shape, value.dtype.name
 
     def _add(self, op: str, inputs: tuple[str, ...], output: str, shape: Sequence[int], **attributes: list[int]) -> None:
         self.nodes.append(Node(op, inputs, (output,), attributes, output.replace(MARK, " ")))

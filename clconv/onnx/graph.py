@@ -132,7 +132,7 @@ class Graph:
     def stored(self, values: Array, dtype: str, *, added: bool = False) -> Array | None:
         """Return numbers, computed in float64, as constants of a type; None if that, or the target, does not hold them.
 
-        None may be infinite. Nor may the largest be so small that the others lose digits for that, unless they are ``added``.
+        It does not where one would be infinite, or the largest is so small that others lose digits, unless they are ``added``.
         """
         largest = np.abs(values).max(initial=0.0)
         for info in (np.finfo(dtype), np.finfo(self.target or dtype)):
@@ -194,3 +194,23 @@ def without_dead(graph: Graph) -> Graph:
                 want(name)
     constants = {name: array for name, array in graph.constants.items() if name in wanted}
     return replace(graph, nodes=tuple(reversed(kept)), constants=constants)
+
+
+class Change:
+    """A graph while a pass adds nodes: with constants, shapes and types of its own."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.nodes: list[Node] = []
+        self.constants = dict(graph.constants)
+        self.shapes, self.dtypes = dict(graph.shapes), dict(graph.dtypes)
+
+    def constant(self, name: str, value: Array) -> None:
+        """Add a constant."""
+        self.constants[name] = np.ascontiguousarray(value)
+        self.shapes[name], self.dtypes[name] = value.shape, value.dtype.name
+
+    def done(self, note: str) -> Graph:
+        """Return the new graph, with a note if there is one."""
+        own = {"constants": self.constants, "shapes": self.shapes, "dtypes": self.dtypes}
+        return without_dead(self._graph.with_nodes(self.nodes, note, **own))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clconv.onnx.graph import MARK, Graph, Node, Shape, derived, fits, without_dead
+from clconv.onnx.graph import MARK, Change, Graph, Node, Shape, derived, fits
 
 
 def scale_behind_norms(graph: Graph) -> Graph:
@@ -15,7 +15,7 @@ def scale_behind_norms(graph: Graph) -> Graph:
 
     ONNX lets both be whatever is repeated to the shape of the tensor. What is not stays, and is refused when it is lowered.
     """
-    change = _Change(graph)
+    change = _Norms(graph)
     for node in graph.nodes:
         whole = graph.shapes.get(node.input(0), ())
         if node.op == "LayerNormalization" and all(fits(graph.shapes[name], whole) for name in node.inputs[1:3] if name):
@@ -25,18 +25,13 @@ def scale_behind_norms(graph: Graph) -> Graph:
     note = (
         f"scale behind norms: {change.count} that scale or shift along other axes than they normalise" if change.count else ""
     )
-    own = {"constants": change.constants, "shapes": change.shapes, "dtypes": change.dtypes}
-    return without_dead(graph.with_nodes(change.nodes, note, **own))
+    return change.done(note)
 
 
-class _Change:
-    """A graph while nodes are added."""
+class _Norms(Change):
+    """A graph while scales and shifts are put behind its normalisations."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.nodes: list[Node] = []
-        self.constants = dict(graph.constants)
-        self.shapes, self.dtypes = dict(graph.shapes), dict(graph.dtypes)
-        self.count = 0
+    count = 0
 
     def norm(self, node: Node) -> None:
         """Add a layer normalisation, and the products and sums behind it."""
@@ -48,8 +43,7 @@ class _Change:
             del behind[0]
         if ("Mul", scale) in behind:
             own = derived(node.output, "ones")
-            self.constants[own] = np.ones(inner, self.dtypes[scale])
-            self.shapes[own], self.dtypes[own] = inner, self.dtypes[scale]
+            self.constant(own, np.ones(inner, self.dtypes[scale]))
         else:
             own = self._short(derived(node.output, "scale"), scale, inner)
         inputs = (x, own) if behind or not shift else (x, own, self._short(derived(node.output, "shift"), shift, inner))
