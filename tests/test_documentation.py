@@ -70,6 +70,29 @@ def test_the_readme_s_summary_is_that_of_the_tables() -> None:
 
 
 @pytest.mark.slow  # a whole ResNeXt-50 is built and compiled
+def ratios(file: str) -> dict[str, list[float]]:
+    """The ratios of all layers of a file's tables, by layout."""
+    found: dict[str, list[float]] = {}
+    for part in (ROOT / file).read_text(encoding="utf-8").split("Every layer in ")[1:]:
+        rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("| `")]
+        found[part[:4]] = [float(row[5].strip(" *")) for row in rows if row[0].count("_") >= 2 and row[5].strip() != "-"]
+    return found
+
+
+def test_the_readme_says_where_it_is_slower_as_the_tables_do() -> None:
+    wide = [*map(ratios, ("README.md", ".github/XEON.md", ".github/EPYC_ZEN5.md", ".github/EPYC.md"))]
+    eight = [ratios(f".github/{name}8.md") for name in ("BATCH", "XEON", "EPYC_ZEN5_", "EPYC")]
+    avx2, gpu = ratios(".github/EPYC_AVX2.md"), ratios(".github/GPU.md")
+    assert all(len(table[layout]) == 66 for table in (*wide, *eight, avx2, gpu) for layout in ("NCHW", "NHWC"))
+    assert min(min(table["NCHW"]) for table in (*wide, *eight)) >= 1
+    slower = [round(100 * (1 - min(min(table["NHWC"]) for table in tables))) for tables in (wide, eight)]
+    behind = [sum(ratio < 1 for ratio in gpu[layout]) for layout in ("NCHW", "NHWC")]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"by up to {slower[0]} % with one image, {slower[1]} % with eight" in text
+    assert f"(down to {min(avx2['NHWC'])})" in text
+    assert f"in {behind[0]} of 66 layers in N C H W and {behind[1]} in N H W C ({min(gpu['NCHW'])} to " in text
+
+
 def test_the_readme_s_network() -> None:
     y = lines_of_use(2)["y"]
     assert y.shape == (1, 1000)

@@ -30,7 +30,6 @@ CONSTANTS: dict[str, Array] = {
     "half": numbers(18, 12, 1, 1, seed=6, scale=0.3),
     "wide": numbers(400, 24, 1, 1, seed=7, scale=0.3),
     "b": numbers(17, seed=8),
-    "number": np.array([0.3], np.float32),
 }
 
 
