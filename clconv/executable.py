@@ -14,7 +14,7 @@ from clconv.algorithms.base import accumulator
 from clconv.buffers import allocate
 from clconv.codes import told
 from clconv.errors import DeviceError
-from clconv.plan import BUFFERS, Argument, Float, Int, Launch, Local, Plan
+from clconv.plan import BUFFERS, Argument, Channels, Float, Int, Launch, Local, Plan
 from clconv.runtime import QueueState, Runtime, require_own_turn
 
 _enqueue = cl.enqueue_nd_range_kernel
@@ -80,11 +80,11 @@ def constant(argument: Argument, float_type: type) -> Any:
 
     Parameters
     ----------
-    argument : Int, Float or Local
+    argument : Int, Channels, Float or Local
     float_type : type
         NumPy's, of the kernel's numbers.
     """
-    if isinstance(argument, Int):
+    if isinstance(argument, Int | Channels):
         return np.int32(argument.value)
     if isinstance(argument, Float):
         with np.errstate(over="ignore"):  # what is beyond the element type's range is no limit and becomes infinite

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from clconv.problem import ConvProblem
@@ -12,6 +13,16 @@ class Int(NamedTuple):
     """A 32-bit integer argument, fixed when the plan is made."""
 
     value: int
+
+
+class Channels(NamedTuple):
+    """Channels of the tensor in memory that ``of`` (``x`` or ``y``) lies in: of N H W C, elements from pixel to pixel.
+
+    They are the image's own, unless it is a part of a larger tensor's; see :meth:`Launch.within`.
+    """
+
+    value: int
+    of: str
 
 
 class Float(NamedTuple):
@@ -26,7 +37,7 @@ class Local(NamedTuple):
     bytes: int
 
 
-Argument: TypeAlias = str | Int | Float | Local
+Argument: TypeAlias = str | Int | Channels | Float | Local
 """A kernel argument: the name of a buffer (see :data:`BUFFERS`), a number, or local memory."""
 
 BUFFERS = ("x", "w", "packed", "bias", "residual", "y", "scratch0", "scratch1", "scratch2")
@@ -59,6 +70,11 @@ class Launch:
     arguments: tuple[Argument, ...]
     global_size: tuple[int, ...]
     local_size: tuple[int, ...]
+
+    def within(self, channels: Mapping[str, int]) -> Launch:
+        """Return the same for images that are parts of tensors with more channels, by the names of their buffers."""
+        changed = (a._replace(value=channels.get(a.of, a.value)) if isinstance(a, Channels) else a for a in self.arguments)
+        return replace(self, arguments=tuple(changed))
 
     @property
     def local_bytes(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyopencl as cl
 from clconv.algorithms import ALGORITHMS
 from clconv.device import DeviceInfo
 from clconv.executable import Executable
-from clconv.plan import Launch, Plan
+from clconv.plan import Channels, Launch, Plan
 from clconv.problem import ConvProblem
 from clconv.reference import error_bound, reference
 from clconv.runtime import runtime_of
@@ -80,9 +80,13 @@ def _guarded(queue: cl.CommandQueue, array: Array | None) -> tuple[cl.Buffer, cl
     raw[guard : guard + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
     whole = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR, hostbuf=raw)
     part = whole.get_sub_region(guard, max(array.nbytes, 1))
+    _keep(queue, whole, part)
+    return whole, part
+
+
+def _keep(queue: cl.CommandQueue, whole: cl.Buffer, part: cl.Buffer) -> None:
     if "oclgrind" in queue.device.platform.name.lower():
         _kept.append((whole, part))
-    return whole, part
 
 
 def run_plan(plan: Plan, queue: cl.CommandQueue, data: Data) -> Array:
@@ -111,6 +115,77 @@ def run_plan(plan: Plan, queue: cl.CommandQueue, data: Data) -> Array:
     assert (raw[:guard] == 0xFF).all(), "something before the output was written"
     assert (raw[guard + out.nbytes :] == 0xFF).all(), "something behind the output was written"
     return np.frombuffer(raw[guard : guard + out.nbytes].tobytes(), out.dtype).reshape(out.shape)
+
+
+def apart(plan: Plan) -> set[str]:
+    """The images of a plan, ``x`` and ``y``, that may be parts of tensors with more channels."""
+    return {a.of for launch in plan.launches for a in launch.arguments if isinstance(a, Channels)}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """An image that is a part of a tensor with more channels, whose other elements are NaN (all bits set)."""
+
+    tensor: Array
+    image: Array
+
+    @classmethod
+    def of(cls, image: Array, layout: str, before: int, behind: int) -> Embedded:
+        """With so many channels before it and behind it."""
+        axis = 3 if layout == "NHWC" else 1
+        shape = list(image.shape)
+        shape[axis] += before + behind
+        tensor = np.full((*shape, image.itemsize), 0xFF, np.uint8).view(image.dtype)[..., 0]
+        part = tensor[(slice(None),) * axis + (slice(before, -behind),)]
+        part[...] = image
+        return cls(tensor, part)
+
+    @property
+    def first(self) -> int:
+        """Bytes before the image."""
+        return int(self.image.ctypes.data - self.tensor.ctypes.data)
+
+    @property
+    def raw(self) -> Array:
+        """Bytes up to the image's last."""
+        span = sum((n - 1) * step for n, step in zip(self.image.shape, self.image.strides, strict=True)) + self.image.itemsize
+        return self.tensor.reshape(-1).view(np.uint8)[: self.first + span]
+
+
+def check_within(plan: Plan, queue: cl.CommandQueue, *, behind: int = 5) -> None:
+    """Assert that a plan gives the same bits where its images are parts of larger tensors, and touches nothing but these parts.
+
+    Memory ends with the part's last element.
+    """
+    problem = plan.problem
+    data = make_data(problem)
+    want = run_plan(plan, queue, data)
+    images = apart(plan)
+    before = -(-queue.device.mem_base_addr_align // 8 // want.itemsize)
+    more = {"x": problem.IC + before + behind, "y": problem.OC + before + behind}
+    wide = replace(plan, launches=tuple(launch.within({of: more[of] for of in images}) for launch in plan.launches))
+    executable = Executable(wide, runtime_of(queue))
+    buffers: dict[str, Any] = {}
+    y = None
+    for name, array in {**vars(data), "y": np.full_like(want, np.nan)}.items():
+        if array is None or ("y" if name == "residual" else name) not in images:
+            buffers[name] = _guarded(queue, array)[1]
+            continue
+        embedded = Embedded.of(array, problem.layout, before, behind)
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+        whole = cl.Buffer(queue.context, flags, hostbuf=embedded.raw)
+        buffers[name] = whole.get_sub_region(embedded.first, embedded.raw.size - embedded.first)
+        _keep(queue, whole, buffers[name])
+        if name == "y":
+            y = embedded, whole
+    buffers["packed"] = executable.pack(queue, buffers["w"])
+    executable.run(queue, buffers).wait()
+    assert y is not None
+    embedded, whole = y
+    cl.enqueue_copy(queue, embedded.raw, whole)
+    np.testing.assert_array_equal(embedded.image, want)
+    embedded.image[...] = np.full((*want.shape, want.itemsize), 0xFF, np.uint8).view(want.dtype)[..., 0]
+    assert (embedded.raw == 0xFF).all(), "something beside the output was written"
 
 
 @lru_cache(maxsize=4)

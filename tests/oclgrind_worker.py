@@ -18,7 +18,7 @@ from clconv.plan import Launch, Macro, Plan
 from clconv.problem import ConvProblem
 from clconv.select import over_limit
 from tests.conftest import find_devices, queue_on
-from tests.harness import check_plan
+from tests.harness import apart, check_plan, check_within
 from tests.shapes import EPILOGUES, NASTY, SMALL, problem_of
 
 MOST_FLOPS = 100_000
@@ -129,6 +129,8 @@ def main(name: str, which: str = "") -> None:
     ran = 0
     for plan in plans(algorithm, DeviceInfo.of(device), avx512=which == "avx512", every=which == "every"):
         check_plan(plan, queue_on(device))
+        if apart(plan) and ran % 4 == 0:
+            check_within(plan, queue_on(device))
         ran += 1
     print(f"{ran} plans ran")  # noqa: T201 - the test reads this line
 

@@ -22,7 +22,7 @@ from clconv.device import DeviceInfo
 from clconv.errors import DeviceError, ShapeError, UnsupportedError
 from clconv.explain import explain
 from clconv.notation import parse
-from clconv.plan import BUFFERS, Float, Int, Local, Plan
+from clconv.plan import BUFFERS, Channels, Float, Int, Local, Plan
 from clconv.problem import ConvProblem
 from clconv.select import Limits, _too_large, batch_parts, over_limit, select
 from clconv.source import KERNEL_DIR
@@ -64,7 +64,7 @@ def test_plans_are_well_formed(device: str, layout: str) -> None:
                 assert total > 0
                 assert total % group == 0, (plan.algorithm, launch.global_size, launch.local_size)
             for argument in launch.arguments:
-                assert isinstance(argument, (str, Int, Float, Local))
+                assert isinstance(argument, (str, Int, Channels, Float, Local))
                 assert not isinstance(argument, Int) or -(2**31) <= argument.value < 2**31
 
 

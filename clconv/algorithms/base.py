@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from clconv.activation import ACTIVATIONS
 from clconv.caller import CLOSE
 from clconv.device import DeviceInfo
-from clconv.plan import Argument, Float, Int, Macro, Plan
+from clconv.plan import Argument, Channels, Float, Int, Macro, Plan
 from clconv.problem import DTYPES, ConvProblem
 
 FEW_PIXELS = 512
@@ -132,9 +132,13 @@ def epilogue_arguments(problem: ConvProblem) -> tuple[Argument, ...]:
     return (Float(problem.activation.a), Float(problem.activation.b))
 
 
-def size_arguments(problem: ConvProblem, *names: str) -> tuple[Int, ...]:
-    """Sizes of the problem by their names: ``size_arguments(p, "IC", "IH", "IW")``."""
-    return tuple(Int(getattr(problem, name)) for name in names)
+def size_arguments(problem: ConvProblem, *names: str) -> tuple[Int | Channels, ...]:
+    """Sizes of the problem by their names: ``size_arguments(p, "IC", "IH", "IW")``.
+
+    ``XC`` and ``YC`` are the channels of the tensors that ``x`` and ``y`` lie in, which need not be all theirs.
+    """
+    of = {"XC": Channels(problem.IC, "x"), "YC": Channels(problem.OC, "y")}
+    return tuple(of[name] if name in of else Int(getattr(problem, name)) for name in names)
 
 
 def direct_error_factor(problem: ConvProblem) -> float:

@@ -149,7 +149,7 @@ def plan_of(name: str, entry: str, problem: ConvProblem, device: DeviceInfo, cut
     grouped = name.startswith("grouped")
     packing = pack_filter(p, device, cut.oc_block)
     panel = panel_of(p, cut)
-    sizes = ("N", "IC", "IH", "IW", "OC", "OH", "OW", *(("ICG", "OCG") if grouped else ()), "PT", "PL")
+    sizes = ("N", "IC", "IH", "IW", "OC", "OH", "OW", *(("ICG", "OCG") if grouped else ()), "PT", "PL", "XC", "YC")
     launch = Launch(
         kernel=f"{name}.cl",
         entry=entry,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clconv.algorithms.base import accumulator_bytes, ceil_div, size_arguments
 from clconv.algorithms.wide import matrix_lanes
 from clconv.device import DeviceInfo
-from clconv.plan import Int, Launch, Local, Macro, Packing, Plan
+from clconv.plan import Argument, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 
 ROWS = 64
@@ -169,7 +169,7 @@ def _pack_tiles(
     device: DeviceInfo,
     parts: int,
     macros: tuple[Macro, ...],
-    sizes: tuple[Int, ...],
+    sizes: tuple[Argument, ...],
     grid: tuple[int, int],
     tiles: int,
     gathered: int,

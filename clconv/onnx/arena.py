@@ -31,9 +31,14 @@ class Arena:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._pieces = hasattr(mmap, "MADV_HUGEPAGE") and runtime.info.is_pocl and runtime.info.unified_memory
+        self._pieces = self.cuts(runtime)
         self._free: Any = np.empty(0, np.uint8)
         self._map: mmap.mmap | None = None  # the piece that the free memory is the end of
+
+    @staticmethod
+    def cuts(runtime: Runtime) -> bool:
+        """Whether buffers are cut from larger pieces, so that one may be a part of another."""
+        return hasattr(mmap, "MADV_HUGEPAGE") and runtime.info.is_pocl and runtime.info.unified_memory
 
     def allocate(self, size: int) -> cl.Buffer:
         """Return a buffer of ``size`` bytes, whose contents are not defined."""
@@ -48,6 +53,11 @@ class Arena:
             self._free, self._map = fresh, memory
         given, self._free = self._free[:size], self._free[need:]
         return self._buffer(given)
+
+    def within(self, buffer: cl.Buffer, at: int, size: int) -> cl.Buffer:
+        """Return the buffer of ``size`` bytes behind the first ``at`` of another one, if buffers are cut."""
+        memory: Any = buffer.hostbuf
+        return self._buffer(memory[at : at + size])
 
     def settle(self) -> None:
         """Take no memory for what is left of the last huge page, 1 MiB on average. More may still be allocated there."""

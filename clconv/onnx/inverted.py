@@ -147,6 +147,7 @@ def _plan(
         *size_arguments(first, "IC", "IH", "IW", "OC"),
         *size_arguments(p, "OC", "OH", "OW"),
         *size_arguments(middle, "PT", "PL"),
+        *size_arguments(p, "YC"),
         *(Int(bands), Int(width), Int(tap_pitch), Int(pitch)),
         *map(Float, limits),
         *epilogue_arguments(p),

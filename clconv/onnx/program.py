@@ -21,7 +21,8 @@ from clconv.onnx.bell import Bell, ringing
 from clconv.onnx.graph import Array, Graph
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
-from clconv.onnx.step import Lowering, Step
+from clconv.onnx.parts import Place, place_parts
+from clconv.onnx.step import Lowering, Step, itemsize
 from clconv.onnx.store import Store
 from clconv.persistent import EXTERNAL, Persistent
 from clconv.plan import Launch
@@ -47,16 +48,16 @@ class Program:
         self.store = store
         self.runtime = store.runtime
         lowering = lower(graph, store.plans)
-        self.steps: tuple[Step, ...] = tuple(lowering.steps)
+        self.external = [port.name for port in graph.inputs] + [graph.root(name) for name in graph.outputs]
+        self.steps, self._places = self._placed(lowering)
         self.output_shapes = [lowering.shapes[name] for name in graph.outputs]
         self.output_dtypes = [np.dtype(lowering.dtypes[name]) for name in graph.outputs]
         self._lowering = lowering
-        self.external = [port.name for port in graph.inputs] + [graph.root(name) for name in graph.outputs]
-        self.lifetimes = _lifetimes(graph, lowering, set(self.external))
+        self.lifetimes = self._lifetimes()
         self.memory: MemoryPlan = plan_memory(self.lifetimes)
-        arena = Arena(self.runtime)
-        self._buffers = [arena.allocate(size) for size in self.memory.sizes]
-        arena.settle()
+        self._arena = Arena(self.runtime)
+        self._buffers = [self._arena.allocate(size) for size in self.memory.sizes]
+        self._arena.settle()
         self.lock = threading.RLock()
         self._last: Any = None  # the event of the last call
         self._persistent = stay_awake and helps(self.runtime.info) and len(self.external) <= EXTERNAL
@@ -72,6 +73,47 @@ class Program:
             with contextlib.suppress(OSError):  # as in _sequence
                 self._led = Led(self.crew, self.sequence[0], self._least_seconds())
         store.finish()  # filters are packed before the first call, which may run on another queue
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the passes did, and what was done to the steps."""
+        note = f"place parts: {len(self._places)} parts of concatenations computed where they belong"
+        return (*self.graph.notes, note) if self._places else self.graph.notes
+
+    def _placed(self, lowering: Lowering) -> tuple[tuple[Step, ...], Mapping[str, Place]]:
+        """Return the steps, and where values lie that are part of others, which memory that is cut allows."""
+        if not Arena.cuts(self.runtime):
+            return tuple(lowering.steps), {}
+        return place_parts(lowering.steps, self.graph.root, {*self.external, *lowering.constants})
+
+    def _lifetimes(self) -> list[Lifetime]:
+        """Return from which step to which each piece of memory is needed that is the network's own."""
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        size: dict[str, int] = {}
+        for index, step in enumerate(self.steps):
+            for name in step.values.values():
+                root = self.graph.root(name) if name else ""
+                if not root or root in self._lowering.constants or root in self.external:
+                    continue
+                home = self._places[root].whole if root in self._places else root
+                first.setdefault(home, index)
+                last[home] = index
+                size[home] = max(size.get(home, 1), self._lowering.size(home))
+            for argument, count in step.scratch.items():
+                name = _scratch_name(index, argument)
+                first[name] = last[name] = index
+                size[name] = count
+        return [Lifetime(name, size[name], first[name], last[name]) for name in first]
+
+    def _buffer(self, root: str) -> cl.Buffer:
+        """Return the memory of a value of the network's own."""
+        place = self._places.get(root)
+        if place is None:
+            return self._buffers[self.memory.place[root]]
+        unit = itemsize(self._lowering.dtypes[root])
+        whole = self._buffers[self.memory.place[place.whole]]
+        return self._arena.within(whole, place.part.at * unit, place.part.span * unit)
 
     def _launches(self) -> Iterator[Launch]:
         """Iterate over all that kernels will be asked for."""
@@ -104,7 +146,7 @@ class Program:
             elif root in self.external:
                 external[argument] = self.external.index(root)
             else:
-                buffers[argument] = self._buffers[self.memory.place[root]]
+                buffers[argument] = self._buffer(root)
         for argument, (packing, name) in step.packs.items():
             root = self.graph.root(name)
             constant = self._lowering.constants[root]
@@ -223,22 +265,3 @@ class Program:
 
 def _scratch_name(index: int, argument: str) -> str:
     return f"step {index} {argument}"
-
-
-def _lifetimes(graph: Graph, lowering: Lowering, external: set[str]) -> list[Lifetime]:
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    size: dict[str, int] = {}
-    for index, step in enumerate(lowering.steps):
-        for name in step.values.values():
-            root = graph.root(name) if name else ""
-            if not root or root in lowering.constants or root in external:
-                continue
-            first.setdefault(root, index)
-            last[root] = index
-            size[root] = max(size.get(root, 1), lowering.size(root))
-        for argument, count in step.scratch.items():
-            name = _scratch_name(index, argument)
-            first[name] = last[name] = index
-            size[name] = count
-    return [Lifetime(name, size[name], first[name], last[name]) for name in first]

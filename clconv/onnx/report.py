@@ -21,7 +21,7 @@ class Report:
     """
 
     def __init__(self, program: Program, store: Store) -> None:
-        self.passes: tuple[str, ...] = program.graph.notes
+        self.passes: tuple[str, ...] = program.notes
         self.steps: tuple[Step, ...] = program.steps
         self.device = program.runtime.info
         self.shapes: tuple[tuple[int, ...], ...] = tuple(map(program.shape_of, program.steps))  # names may repeat

@@ -94,6 +94,31 @@ def chain_concats(graph: Graph) -> Graph:
     return graph.with_nodes(nodes, note)
 
 
+def join_splits(graph: Graph) -> Graph:
+    """Let a Concat take what a Split has cut in place of all the parts in their order, as stages of YOLO's networks do."""
+    made = graph.producers()
+    nodes: list[Node] = []
+    joined = 0
+    for node in graph.nodes:
+        if node.op == "Concat":
+            rank = len(graph.shapes[node.output])
+            inputs, parts = [], list(node.inputs)
+            while parts:
+                split = made.get(parts[0])
+                count = len(split.outputs) if split is not None and split.op == "Split" else 0
+                whole = split is not None and tuple(parts[:count]) == split.outputs
+                if split is not None and whole and (int(split.get("axis", 0)) - int(node.attributes["axis"])) % rank == 0:
+                    inputs.append(split.inputs[0])
+                    del parts[:count]
+                    joined += 1
+                else:
+                    inputs.append(parts.pop(0))
+            node = replace(node, inputs=tuple(inputs))
+        nodes.append(node)
+    note = f"join splits: {joined} tensors put together whole that had been cut" if joined else ""
+    return without_dead(graph.with_nodes(nodes, note))
+
+
 def normalise_channels(graph: Graph) -> Graph:
     """Make one node of a layer normalisation between the Transpose to N H W C and the one back, as in ConvNeXt."""
     made, uses = graph.producers(), graph.uses()

@@ -258,6 +258,7 @@ def _together(
         *size_arguments(first, "IC", "IH", "IW"),
         *size_arguments(p, "OC", "OH", "OW"),
         *size_arguments(first, "PT", "PL"),
+        *size_arguments(p, "YC"),
         *(Int(bands), Int(part.blocks), Int(blocks_item), Int(tap_pitch), Int(pitch)),
         *(Float(clamp[0]), Float(clamp[1])),
         *epilogue_arguments(p),

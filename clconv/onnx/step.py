@@ -11,12 +11,36 @@ from clconv.algorithms.base import round_up
 from clconv.device import DeviceInfo
 from clconv.errors import UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived
-from clconv.plan import Argument, Float, Int, Launch, Local, Macro, Packing, Plan
+from clconv.plan import Argument, Channels, Float, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
 from clconv.select import Limits, select
 from clconv.tuning import recall
 
-__all__ = ["Argument", "Float", "Int", "Launch", "Local", "Lowering", "Macro", "Plans", "Step"]
+__all__ = ["Argument", "Channels", "Float", "Int", "Launch", "Local", "Lowering", "Macro", "Part", "Plans", "Step"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a value lies in a larger one: ``rows`` rows of ``size`` elements, ``pitch`` apart, the first behind ``at``.
+
+    Of a step that moves it, ``of`` is the argument that lies in the other: ``x`` or ``y``.
+    """
+
+    rows: int
+    size: int
+    at: int
+    pitch: int
+    of: str
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Elements from row to row of ``x`` and of ``y``, of a step that moves it."""
+        return (self.size, self.pitch) if self.of == "x" else (self.pitch, self.size)
+
+    @property
+    def span(self) -> int:
+        """Elements from the first to the last."""
+        return (self.rows - 1) * self.pitch + self.size
 
 
 @dataclass(frozen=True)
@@ -46,6 +70,8 @@ class Step:
         Buffer arguments that hold a packed constant filter: what packs it, and the filter's value.
     turned : bool
         Filters are stored as ONNX has them, OC IC KH KW, and plans take KH KW IC OC.
+    part : Part, optional
+        All that the step does is to move it: ``x`` into ``y``, or out of ``x`` into ``y``.
     """
 
     name: str
@@ -60,6 +86,7 @@ class Step:
     plan: Plan | None = None
     packs: Mapping[str, tuple[Packing, str]] = field(default_factory=dict)
     turned: bool = False
+    part: Part | None = None
 
 
 GROUP = 64
@@ -186,6 +213,7 @@ class Lowering:
         scratch: Mapping[str, int] | None = None,
         packs: Mapping[str, tuple[Packing, str]] | None = None,
         turned: bool = False,
+        part: Part | None = None,
     ) -> None:
         """Add a step to the node that was started; its traffic is each value once."""
         assert self._node is not None  # steps belong to a node
@@ -204,6 +232,7 @@ class Lowering:
             plan,
             packs or {},
             turned,
+            part,
         )
         self.steps.append(step)
 

@@ -77,9 +77,9 @@ static inline void store_strided(__global real *p, const vec v, const int M, con
 ITEM void item(__global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
                __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int oh0,
                const int oh1, const int c0, const int n, const int C, const int IH, const int IW, const int OH, const int OW,
-               const int M, const int PT, const int PL, const int WIDTH, const acc_t act_a, const acc_t act_b) {
-  __global const real *image = x + (long)n * IH * IW * C + c0;
-  ring_t in = {ring, image, C - c0, C, IH, IW, PT, PL, WIDTH, 0, 0, 0, image, ring};
+               const int M, const int PT, const int PL, const int XC, const int YC, const int WIDTH, const acc_t act_a, const acc_t act_b) {
+  __global const real *image = x + (long)n * IH * IW * XC + c0;
+  ring_t in = {ring, image, C - c0, XC, IH, IW, PT, PL, WIDTH, 0, 0, 0, image, ring};
 
   for (int oh = oh0; oh < oh1; oh++) {
     fill_ring(&in, oh);
@@ -97,19 +97,19 @@ ITEM void item(__global const real *restrict x, __global const acc_t *restrict p
         if (HAS_BIAS) b = load_strided(bias, oc, M, lanes);
         for (int ows = 0; ows < OW; ows += TILE_OW) {
           const int ow = LESSER(ows, OW - TILE_OW); /* the last tile overlaps the one before */
-          const long at = (((long)n * OH + oh) * OW + ow) * C * M + oc;
+          const long at = (((long)n * OH + oh) * OW + ow) * YC + oc;
           vec acc[TILE_OW];
           UNROLL for (int i = 0; i < TILE_OW; i++) acc[i] = b;
           tile(acc, row, ow * SW * CHANNELS, w);
           if (M == 1 && lanes >= VEC) {
             UNROLL for (int i = 0; i < TILE_OW; i++) {
-              if (HAS_RESIDUAL) acc[i] += LOAD_VEC(residual + at + (long)i * C);
-              STORE_VEC(y + at + (long)i * C, activate_vec(acc[i], act_a, act_b));
+              if (HAS_RESIDUAL) acc[i] += LOAD_VEC(residual + at + (long)i * YC);
+              STORE_VEC(y + at + (long)i * YC, activate_vec(acc[i], act_a, act_b));
             }
           } else {
             UNROLL for (int i = 0; i < TILE_OW; i++) {
-              if (HAS_RESIDUAL) acc[i] += load_strided(residual, at + (long)i * C * M, M, lanes);
-              store_strided(y + at + (long)i * C * M, activate_vec(acc[i], act_a, act_b), M, lanes);
+              if (HAS_RESIDUAL) acc[i] += load_strided(residual, at + (long)i * YC, M, lanes);
+              store_strided(y + at + (long)i * YC, activate_vec(acc[i], act_a, act_b), M, lanes);
             }
           }
         }
@@ -120,14 +120,14 @@ ITEM void item(__global const real *restrict x, __global const acc_t *restrict p
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_channel_simd(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
-    const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL, const int BANDS,
-    const int WIDTH, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+    const int IH, const int IW, const int OH, const int OW, const int M, const int PT, const int PL, const int XC, const int YC,
+    const int BANDS, const int WIDTH, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int oh0 = (long)get_global_id(1) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(1) + 1) * OH / BANDS; /* first row behind it */
   const int c0 = get_global_id(0) * CHANNELS;                /* 0 .. C-1 */
   const int n = get_global_id(2);                            /* 0 .. N-1 */
-  item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, M, PT, PL, WIDTH, act_a, act_b);
+  item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, M, PT, PL, XC, YC, WIDTH, act_a, act_b);
 }
 
 /* packed[cb, m, kh, kw, i] = w[kh, kw, (cb*VEC + i)*M + m], 0 behind the last channel.

@@ -52,18 +52,19 @@
 /* A vector of channels of a tile; residual and y point at its first output. */
 INLINE void tile(const bool inside, const bool whole, __global const real *p, __global const acc_t *w, __global const real *bias,
                  __global const real *residual, __global real *y, const lanes_t channels, const int ih0, const int iw0,
-                 const int PITCH, const int C, const int IH, const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
+                 const int PITCH, const int XC, const int YC, const int IH, const int IW, const int OW, const acc_t act_a,
+                 const acc_t act_b) {
   vec b = VEC_OF(0);
   if (HAS_BIAS) b = whole ? LOAD_VEC(bias) : LOAD_LANES(bias, channels);
   vec acc[TILE_OH][TILE_OW];
   UNROLL for (int i = 0; i < TILE_OH; i++)
     UNROLL for (int j = 0; j < TILE_OW; j++) acc[i][j] = b;
-  add_taps(acc, inside, whole, p, w, channels, ih0, iw0, PITCH, C, IH, IW);
-  UNROLL for (int i = 0; i < TILE_OH; i++, y += (long)OW * C, residual += (long)OW * C) {
+  add_taps(acc, inside, whole, p, w, channels, ih0, iw0, PITCH, XC, IH, IW);
+  UNROLL for (int i = 0; i < TILE_OH; i++, y += (long)OW * YC, residual += (long)OW * YC) {
     ADDRESS_ANEW(y);
     if (HAS_RESIDUAL) ADDRESS_ANEW(residual);
     UNROLL for (int j = 0; j < TILE_OW; j++) {
-      const long at = (long)j * C;
+      const long at = (long)j * YC;
       if (HAS_RESIDUAL) acc[i][j] += whole ? LOAD_VEC(residual + at) : LOAD_LANES(residual + at, channels);
       const vec v = activate_vec(acc[i][j], act_a, act_b);
       if (whole) STORE_VEC(y + at, v);
@@ -75,9 +76,9 @@ INLINE void tile(const bool inside, const bool whole, __global const real *p, __
 /* Vectors of channels of a tile that are whole: from channel c0 on, each `step` further, until c1. */
 ITEM void whole_vectors(__global const real *p, __global const acc_t *w, __global const real *bias, __global const real *residual,
                         __global real *y, const int c0, const int c1, const int step, const int ih0, const int iw0, const int PITCH,
-                        const int C, const int IH, const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
+                        const int XC, const int YC, const int IH, const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
 #define TILE(INSIDE) \
-  tile(INSIDE, true, p + c, w + c, bias + c, residual + c, y + c, ALL_LANES, ih0, iw0, PITCH, C, IH, IW, OW, act_a, act_b)
+  tile(INSIDE, true, p + c, w + c, bias + c, residual + c, y + c, ALL_LANES, ih0, iw0, PITCH, XC, YC, IH, IW, OW, act_a, act_b)
   if (is_inside(iw0, IW)) {
     for (int c = c0; c != c1; c += step) TILE(true);
   } else {
@@ -87,16 +88,16 @@ ITEM void whole_vectors(__global const real *p, __global const acc_t *w, __globa
 
 /* A vector that begins before the first channel, or ends behind the last. */
 ITEM void cut_vector(__global const real *p, __global const acc_t *w, __global const real *bias, __global const real *residual,
-                     __global real *y, const int c, const int ih0, const int iw0, const int PITCH, const int C, const int IH,
-                     const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
-  tile(false, false, p + c, w + c, bias + c, residual + c, y + c, lanes_between(-c, C - c), ih0, iw0, PITCH, C, IH, IW, OW, act_a,
-       act_b);
+                     __global real *y, const int c, const int C, const int ih0, const int iw0, const int PITCH, const int XC,
+                     const int YC, const int IH, const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
+  tile(false, false, p + c, w + c, bias + c, residual + c, y + c, lanes_between(-c, C - c), ih0, iw0, PITCH, XC, YC, IH, IW, OW,
+       act_a, act_b);
 }
 
 /* Whether vectors of y lie ahead of those of x in the bits of an address that are compared, and overlap two of them, or are one of the
  * next two. */
-INLINE bool stores_are_ahead(__global const real *x, __global const real *y, const int C) {
-  const int pixel = C * (int)sizeof(real), same = LESSER(pixel & -pixel, 4096); /* bits below agree for all pixels */
+INLINE bool stores_are_ahead(__global const real *x, __global const real *y, const int XC, const int YC) {
+  const int pixel = (XC | YC) * (int)sizeof(real), same = LESSER(pixel & -pixel, 4096); /* bits below agree for all pixels */
   const int distance = (int)((size_t)y - (size_t)x) & (same - 1);
   return distance > 0 && distance < (distance % (int)sizeof(vec) ? same / 2 : 3 * (int)sizeof(vec));
 }
@@ -104,26 +105,26 @@ INLINE bool stores_are_ahead(__global const real *x, __global const real *y, con
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
                __global const real *residual, __global real *y, const int row0, const int row1, const int block, const int BLOCKS,
                const int n, const int C, const int IH, const int IW, const int OH, const int OW, const int PT, const int PL,
-               const int PITCH, const int ALIGN, const acc_t act_a, const acc_t act_b) {
+               const int XC, const int YC, const int PITCH, const int ALIGN, const acc_t act_a, const acc_t act_b) {
   const size_t aligned = SH * SW > 1 ? (size_t)x : (size_t)y;
   const int before = ALIGN ? aligned / sizeof(real) % VEC : 0; /* lanes of the first vector without a channel */
   const int vectors = (before + C + VEC - 1) / VEC;
   const int c0 = (long)vectors * block / BLOCKS * VEC - before, c1 = (long)vectors * (block + 1) / BLOCKS * VEC - before;
   const int whole0 = c0 < 0 ? c0 + VEC : c0, whole1 = c1 > C ? c1 - VEC : c1; /* without vectors that are cut */
   const bool first = c0 < whole0, last = whole1 < c1 && (!first || whole1 > c0);
-  const bool back = stores_are_ahead(x, y, C);
+  const bool back = stores_are_ahead(x, y, XC, YC);
   for (int row = row0; row < row1; row += TILE_OH) {
     const int oh = row < row1 - TILE_OH ? row : row1 - TILE_OH; /* the last tile overlaps the one before, in the same item */
     const int ih0 = oh * SH - PT;
     for (int column = 0; column < OW; column += TILE_OW) {
       const int ow = column < OW - TILE_OW ? column : OW - TILE_OW;
       const int iw0 = ow * SW - PL;
-      __global const real *p = x + (((long)n * IH + ih0) * IW + iw0) * C; /* may lie outside the tensor */
-      const long to = (((long)n * OH + oh) * OW + ow) * C;
+      __global const real *p = x + (((long)n * IH + ih0) * IW + iw0) * XC; /* may lie outside the tensor */
+      const long to = (((long)n * OH + oh) * OW + ow) * YC;
 #define CUT(C0) \
-  cut_vector(p, packed + VEC, bias, residual + to, y + to, C0, ih0, iw0, PITCH, C, IH, IW, OW, act_a, act_b)
+  cut_vector(p, packed + VEC, bias, residual + to, y + to, C0, C, ih0, iw0, PITCH, XC, YC, IH, IW, OW, act_a, act_b)
 #define WHOLE(C0, C1, STEP) \
-  whole_vectors(p, packed + VEC, bias, residual + to, y + to, C0, C1, STEP, ih0, iw0, PITCH, C, IH, IW, OW, act_a, act_b)
+  whole_vectors(p, packed + VEC, bias, residual + to, y + to, C0, C1, STEP, ih0, iw0, PITCH, XC, YC, IH, IW, OW, act_a, act_b)
       if (back ? last : first) CUT(back ? whole1 : c0);
       if (whole0 < whole1) WHOLE(back ? whole1 - VEC : whole0, back ? whole0 - VEC : whole1, back ? -VEC : VEC);
       if (back ? first : last) CUT(back ? c0 : whole1);
@@ -135,8 +136,8 @@ WIDE_END
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_simd(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
-    const int OH, const int OW, const int PT, const int PL, const int BANDS, const int BLOCKS, const int PITCH, const int ALIGN,
-    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+    const int OH, const int OW, const int PT, const int PL, const int XC, const int YC, const int BANDS, const int BLOCKS, const int PITCH,
+    const int ALIGN, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int band = get_global_id(1); /* 0 .. BANDS-1 */
   const int rows = OH / TILE_OH;     /* of whole tiles */
@@ -144,7 +145,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_pixel_sim
   const int row1 = band + 1 < BANDS ? (int)((long)(band + 1) * rows / BANDS * TILE_OH) : OH; /* and behind the last */
   const int block = get_global_id(0); /* 0 .. BLOCKS-1 */
   const int n = get_global_id(2);     /* 0 .. N-1 */
-  item(x, packed, bias, residual, y, row0, row1, block, BLOCKS, n, C, IH, IW, OH, OW, PT, PL, PITCH, ALIGN, act_a, act_b);
+  item(x, packed, bias, residual, y, row0, row1, block, BLOCKS, n, C, IH, IW, OH, OW, PT, PL, XC, YC, PITCH, ALIGN, act_a,
+       act_b);
 }
 
 /* packed[kh, kw, VEC + c] = w[kh, kw, c], 0 before and behind. Work-items: (kh*KW + kw). */

@@ -55,45 +55,45 @@ INLINE void add_pixel(vec acc[TILE_OH][TILE_OW], const int r, const int q, const
 }
 
 /* residual and y: channel 0 of the tile's first output. */
-INLINE void finish(vec acc[TILE_OH][TILE_OW], __global const real *residual, __global real *y, const long C, const long ROW,
+INLINE void finish(vec acc[TILE_OH][TILE_OW], __global const real *residual, __global real *y, const long YC, const long ROW,
                    const acc_t act_a, const acc_t act_b) {
   UNROLL for (int i = 0; i < TILE_OH; i++, y += ROW, residual += ROW) {
     READ_ANEW(y);
     UNROLL for (int j = 0; j < TILE_OW; j++) {
-      if (HAS_RESIDUAL) acc[i][j] += LOAD_VEC(residual + j * C);
-      STORE_VEC(y + j * C, activate_vec(acc[i][j], act_a, act_b));
+      if (HAS_RESIDUAL) acc[i][j] += LOAD_VEC(residual + j * YC);
+      STORE_VEC(y + j * YC, activate_vec(acc[i][j], act_a, act_b));
     }
   }
 }
 
 /* A tile inside the image; x: its first pixel. */
 ITEM void tile_inside(__global const real *x, __global const acc_t *w, __global const real *bias,
-                      __global const real *residual, __global real *y, const int C, const int IW, const int OW,
-                      const acc_t act_a, const acc_t act_b) {
+                      __global const real *residual, __global real *y, const int C, const int XC, const int YC, const int IW,
+                      const int OW, const acc_t act_a, const acc_t act_b) {
   for (int from = 0; from < C; from += VEC, w += KH * KW * VEC) {
     const int c = LESSER(from, C - VEC);
     __global const real *row = x + c;
     vec acc[TILE_OH][TILE_OW];
     begin(acc, bias, c);
-    UNROLL for (int r = 0; r < SPAN_H; r++, row += (long)IW * C) {
+    UNROLL for (int r = 0; r < SPAN_H; r++, row += (long)IW * XC) {
       READ_ANEW(row);
       READ_ANEW(w);
-      UNROLL for (int q = 0; q < SPAN_W; q++) add_pixel(acc, r, q, LOAD_VEC(row + (long)q * C), w);
+      UNROLL for (int q = 0; q < SPAN_W; q++) add_pixel(acc, r, q, LOAD_VEC(row + (long)q * XC), w);
     }
-    finish(acc, residual + c, y + c, C, (long)OW * C, act_a, act_b);
+    finish(acc, residual + c, y + c, YC, (long)OW * YC, act_a, act_b);
   }
 }
 
 /* A tile that reaches over the border of the image x; its first pixel would be in row ih0 and column iw0. */
 ITEM void tile_at_border(__global const real *x, __global const acc_t *w, __global const real *zeros, __global const real *bias,
-                         __global const real *residual, __global real *y, const int ih0, const int iw0, const int C, const int IH,
-                         const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
+                         __global const real *residual, __global real *y, const int ih0, const int iw0, const int C, const int XC,
+                         const int YC, const int IH, const int IW, const int OW, const acc_t act_a, const acc_t act_b) {
   __global const real *pixel[SPAN_H][SPAN_W];
   UNROLL for (int r = 0; r < SPAN_H; r++)
     UNROLL for (int q = 0; q < SPAN_W; q++) {
       const int ih = ih0 + r, iw = iw0 + q;
       const bool inside = ih >= 0 && ih < IH && iw >= 0 && iw < IW;
-      pixel[r][q] = inside ? x + ((long)ih * IW + iw) * C : zeros;
+      pixel[r][q] = inside ? x + ((long)ih * IW + iw) * XC : zeros;
     }
   for (int from = 0; from < C; from += VEC, w += KH * KW * VEC) {
     const int c = LESSER(from, C - VEC);
@@ -103,14 +103,14 @@ ITEM void tile_at_border(__global const real *x, __global const acc_t *w, __glob
       READ_ANEW(w);
       UNROLL for (int q = 0; q < SPAN_W; q++) add_pixel(acc, r, q, LOAD_VEC(pixel[r][q] + c), w);
     }
-    finish(acc, residual + c, y + c, C, (long)OW * C, act_a, act_b);
+    finish(acc, residual + c, y + c, YC, (long)OW * YC, act_a, act_b);
   }
 }
 
 /* Rows row0 .. row1-1 of the outputs of an image, TILE_OH of them at least. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, const int row0, const int row1, const int C, const int IH, const int IW, const int OW,
-               const int PT, const int PL, const acc_t act_a, const acc_t act_b) {
+               const int PT, const int PL, const int XC, const int YC, const acc_t act_a, const acc_t act_b) {
   __global const real *zeros = (__global const real *)(packed + (long)((C + VEC - 1) / VEC * VEC) * (KH * KW));
   for (int row = row0; row < row1; row += TILE_OH) {
     const int oh = LESSER(row, row1 - TILE_OH); /* the last tile overlaps the one before, in the same item */
@@ -118,10 +118,10 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
     for (int column = 0; column < OW; column += TILE_OW) {
       const int ow = LESSER(column, OW - TILE_OW);
       const int iw0 = ow * SW - PL;
-      const long to = ((long)oh * OW + ow) * C;
+      const long to = ((long)oh * OW + ow) * YC;
       if (ih0 >= 0 && ih0 + SPAN_H <= IH && iw0 >= 0 && iw0 + SPAN_W <= IW)
-        tile_inside(x + ((long)ih0 * IW + iw0) * C, packed, bias, residual + to, y + to, C, IW, OW, act_a, act_b);
-      else tile_at_border(x, packed, zeros, bias, residual + to, y + to, ih0, iw0, C, IH, IW, OW, act_a, act_b);
+        tile_inside(x + ((long)ih0 * IW + iw0) * XC, packed, bias, residual + to, y + to, C, XC, YC, IW, OW, act_a, act_b);
+      else tile_at_border(x, packed, zeros, bias, residual + to, y + to, ih0, iw0, C, XC, YC, IH, IW, OW, act_a, act_b);
     }
   }
 }
@@ -130,16 +130,17 @@ WIDE_END
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void depthwise_stream_simd(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, const int C, const int IH, const int IW,
-    const int OH, const int OW, const int PT, const int PL, const int BANDS, const acc_t act_a, const acc_t act_b
-    BELL_PARAMETERS) {
+    const int OH, const int OW, const int PT, const int PL, const int XC, const int YC, const int BANDS,
+    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int band = get_global_id(0); /* 0 .. BANDS-1 */
   const int rows = OH / TILE_OH;     /* of whole tiles */
   const int row0 = (long)band * rows / BANDS * TILE_OH; /* first row of outputs */
   const int row1 = band + 1 < BANDS ? (int)((long)(band + 1) * rows / BANDS * TILE_OH) : OH; /* and behind the last */
   const long n = get_global_id(1);   /* 0 .. N-1 */
-  const long to = n * OH * OW * C;
-  item(x + n * IH * IW * C, packed, bias, residual + to, y + to, row0, row1, C, IH, IW, OW, PT, PL, act_a, act_b);
+  const long to = n * OH * OW * YC;
+  item(x + n * IH * IW * XC, packed, bias, residual + to, y + to, row0, row1, C, IH, IW, OW, PT, PL, XC, YC, act_a,
+       act_b);
 }
 
 /* packed[b, kh, kw, i] = w[kh, kw, c + i], where block b begins with channel c, and zeros behind the last block.

@@ -25,7 +25,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_channel_sim
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel,
     __local acc_t *restrict sums, __local int *restrict table, const int N, const int IC,
     const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
-    const int PL, const int GROUPS, const int PIXELS, const int BLOCKS, const int IC_BLOCK, const int TOGETHER,
+    const int PL, const int XC, const int YC, const int GROUPS, const int PIXELS, const int BLOCKS, const int IC_BLOCK, const int TOGETHER,
     const int CS, const int RS, const int PS, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int parts = (OC / OCG + GROUPS - 1) / GROUPS;
@@ -34,5 +34,5 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_channel_sim
   const int n = get_global_id(2) / parts;              /* 0 .. N-1 */
   const int g = get_global_id(2) % parts * GROUPS;     /* 0 .. G-1 */
   convolve(x, packed, bias, residual, y, panel, sums, table, n, g, GROUPS, p0, PIXELS, block0, BLOCKS, N, IC, IH, IW, OC, OH, OW,
-           ICG, OCG, PT, PL, IC_BLOCK, TOGETHER, CS, RS, PS, act_a, act_b);
+           ICG, OCG, PT, PL, XC, YC, IC_BLOCK, TOGETHER, CS, RS, PS, act_a, act_b);
 }

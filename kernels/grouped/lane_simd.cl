@@ -200,9 +200,9 @@ INLINE void tile(vec acc[ABREAST][TILE_OW], __local const acc_t *const *row, con
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias,
                __global const real *residual, __global real *y, __local acc_t *ring, const int oh0, const int oh1,
                const int c0, const int n, const int C, const int IH, const int IW, const int OH, const int OW,
-               const int PT, const int PL, const int WIDTH, const acc_t act_a, const acc_t act_b) {
-  __global const real *image = x + (long)n * IH * IW * C + c0;
-  ring_t in = {ring, image, C - c0, C, IH, IW, PT, PL, WIDTH, 0, 0, 0, image, ring};
+               const int PT, const int PL, const int XC, const int YC, const int WIDTH, const acc_t act_a, const acc_t act_b) {
+  __global const real *image = x + (long)n * IH * IW * XC + c0;
+  ring_t in = {ring, image, C - c0, XC, IH, IW, PT, PL, WIDTH, 0, 0, 0, image, ring};
 
   for (int oh = oh0; oh < oh1; oh++) {
     fill_ring(&in, oh);
@@ -222,7 +222,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
       UNROLL for (int k = 0; k < ABREAST; k++) b[k] = HAS_BIAS ? LOAD_LANES(bias + oc + k * VEC, lanes) : VEC_OF(0);
       for (int ows = 0; ows < OW; ows += TILE_OW) {
         const int ow = LESSER(ows, OW - TILE_OW); /* the last tile overlaps the one before */
-        const long at = (((long)n * OH + oh) * OW + ow) * C + oc;
+        const long at = (((long)n * OH + oh) * OW + ow) * YC + oc;
         vec acc[ABREAST][TILE_OW];
         UNROLL for (int k = 0; k < ABREAST; k++)
           UNROLL for (int i = 0; i < TILE_OW; i++) acc[k][i] = b[k];
@@ -230,14 +230,14 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
         if (whole) {
           UNROLL for (int i = 0; i < TILE_OW; i++)
             UNROLL for (int k = 0; k < ABREAST; k++) {
-              const long to = at + (long)i * C + k * VEC;
+              const long to = at + (long)i * YC + k * VEC;
               if (HAS_RESIDUAL) acc[k][i] += LOAD_VEC(residual + to);
               STORE_VEC(y + to, activate_vec(acc[k][i], act_a, act_b));
             }
         } else {
           UNROLL for (int i = 0; i < TILE_OW; i++) {
-            if (HAS_RESIDUAL) acc[0][i] += LOAD_LANES(residual + at + (long)i * C, lanes);
-            STORE_LANES(y + at + (long)i * C, activate_vec(acc[0][i], act_a, act_b), lanes);
+            if (HAS_RESIDUAL) acc[0][i] += LOAD_LANES(residual + at + (long)i * YC, lanes);
+            STORE_LANES(y + at + (long)i * YC, activate_vec(acc[0][i], act_a, act_b), lanes);
           }
         }
       }
@@ -249,14 +249,14 @@ WIDE_END
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void grouped_lane_simd(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict ring, const int C,
-    const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int BANDS, const int WIDTH,
-    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
+    const int IH, const int IW, const int OH, const int OW, const int PT, const int PL, const int XC, const int YC,
+    const int BANDS, const int WIDTH, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int oh0 = (long)get_global_id(1) * OH / BANDS;       /* first row of the band */
   const int oh1 = (long)(get_global_id(1) + 1) * OH / BANDS; /* first row behind it */
   const int c0 = get_global_id(0) * NV * STEP;               /* 0 .. C-1 */
   const int n = get_global_id(2);                            /* 0 .. N-1 */
-  item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, PT, PL, WIDTH, act_a, act_b);
+  item(x, packed, bias, residual, y, ring, oh0, oh1, c0, n, C, IH, IW, OH, OW, PT, PL, XC, YC, WIDTH, act_a, act_b);
 }
 
 #if PARTS > 1

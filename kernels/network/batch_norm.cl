@@ -40,7 +40,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm(
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm_vectors(
     __global const real *restrict x, __global const real *restrict scale, __global const real *restrict shift,
     __global const real *restrict mean, __global const real *restrict variance, __global real *restrict y, const int N, const int C,
-    const int ROWS, const acc_t epsilon, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
+    const int XC, const int YC, const int ROWS, const acc_t epsilon, const acc_t fa, const acc_t fb BELL_PARAMETERS) {
   RING_BELL;
   const int n0 = (int)get_global_id(0) * ROWS; /* 0 .. N-1 */
   const int end = N - n0 < ROWS ? N : n0 + ROWS;
@@ -49,8 +49,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm_vectors(
     const vec factor = LOAD_VEC(scale + c) / sqrt(LOAD_VEC(variance + c) + VEC_OF(epsilon));
     const vec offset = LOAD_VEC(shift + c) - LOAD_VEC(mean + c) * factor;
     for (int n = n0; n < end; n++) {
-      const long at = (long)n * C + c;
-      STORE_VEC(y + at, function_vec(LOAD_VEC(x + at) * factor + offset, fa, fb));
+      STORE_VEC(y + (long)n * YC + c, function_vec(LOAD_VEC(x + (long)n * XC + c) * factor + offset, fa, fb));
     }
   }
 }

@@ -114,7 +114,7 @@ ITEM void depthwise_row(__local const acc_t *const *rows, __global const acc_t *
 
 /* A row of y from d. residual, y: its first pixel. */
 ITEM void project_row(__local const acc_t *d, __global const acc_t *w, __global const real *bias, __global const real *residual,
-                      __global real *y, const int EC, const int OC, const int OW, const int PITCH, const acc_t act_a,
+                      __global real *y, const int EC, const int OC, const int OW, const int YC, const int PITCH, const acc_t act_a,
                       const acc_t act_b) {
   for (int oc = 0; oc < OC; oc += OCB, w += EC * OCB) {
     long from[PXB];
@@ -122,10 +122,10 @@ ITEM void project_row(__local const acc_t *d, __global const acc_t *w, __global 
     for (int t = 0; t < OW; t += PXB) {
       const int some = LESSER(PXB, OW - t);
       if (some < PXB) SPREAD_PIXELS(from, some, PITCH);
-      const long at = (long)t * OC;
+      const long at = (long)t * YC;
       const ahead_t ahead = ahead_of((long)EC * OCB, EC, OCB, t / PXB, (OW + PXB - 1) / PXB);
 #define TILE(SIZE) \
-  tile(SIZE, some, d + t * PITCH, from, 1, w, ahead, 0, bias, residual + at, y + at, EC, oc, OC, act_a, act_b)
+  tile(SIZE, some, d + t * PITCH, from, 1, w, ahead, 0, bias, residual + at, y + at, EC, oc, OC, YC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else TILE(PXB / 2);
     }
@@ -136,9 +136,9 @@ ITEM void project_row(__local const acc_t *d, __global const acc_t *w, __global 
 ITEM void item(__global const real *x, __global const acc_t *expand, __global const real *lift, __global const acc_t *taps,
                __global const real *shift, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *ring, __local acc_t *d, const int oh0, const int rows, const int IC, const int IH,
-               const int IW, const int EC, const int OC, const int OW, const int PT, const int PL, const int WIDTH,
-               const int TAP_PITCH, const int PITCH, const acc_t low0, const acc_t high0, const acc_t low, const acc_t high,
-               const acc_t act_a, const acc_t act_b) {
+               const int IW, const int EC, const int OC, const int OW, const int PT, const int PL, const int YC,
+               const int WIDTH, const int TAP_PITCH, const int PITCH, const acc_t low0, const acc_t high0, const acc_t low,
+               const acc_t high, const acc_t act_a, const acc_t act_b) {
   const int ring_row = WIDTH * PITCH;
   for (int i = 0; i < (EKH + 1) * ring_row; i += VEC) STORE_ACC_LOCAL(ring + i, VEC_OF(0));
   int next = GREATER(oh0 * SH - PT, 0); /* the first row of e that is not in the ring */
@@ -152,8 +152,8 @@ ITEM void item(__global const real *x, __global const acc_t *expand, __global co
       at[kh] = ring + (ih >= 0 && ih < IH ? ih % EKH : EKH) * ring_row;
     }
     depthwise_row(at, taps + VEC, shift, d, EC, OW, TAP_PITCH, PITCH, low, high);
-    const long to = (long)oh * OW * OC;
-    project_row(d, packed, bias, residual + to, y + to, EC, OC, OW, PITCH, act_a, act_b);
+    const long to = (long)oh * OW * YC;
+    project_row(d, packed, bias, residual + to, y + to, EC, OC, OW, YC, PITCH, act_a, act_b);
   }
 }
 WIDE_END
@@ -163,13 +163,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void inverted_residual(
     __global const acc_t *restrict taps, __global const real *restrict shift, __global const acc_t *restrict packed,
     __global const real *restrict bias, __global const real *restrict residual, __global real *restrict y, __local acc_t *ring,
     __local acc_t *d, const int IC, const int IH, const int IW, const int EC, const int OC, const int OH,
-    const int OW, const int PT, const int PL, const int BANDS, const int WIDTH, const int TAP_PITCH, const int PITCH,
+    const int OW, const int PT, const int PL, const int YC, const int BANDS, const int WIDTH, const int TAP_PITCH, const int PITCH,
     const acc_t low0, const acc_t high0, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
   const int band = get_global_id(0), oh0 = BAND_START(band, BANDS, OH); /* 0 .. OH-1 */
   const int rows = BAND_START(band + 1, BANDS, OH) - oh0;
   const long n = get_global_id(1); /* 0 .. N-1 */
-  item(x + n * IH * IW * IC, expand, lift, taps, shift, packed, bias, residual + n * OH * OW * OC, y + n * OH * OW * OC, ring, d,
-       oh0, rows, IC, IH, IW, EC, OC, OW, PT, PL, WIDTH, TAP_PITCH, PITCH, low0, high0, low, high, act_a, act_b);
+  item(x + n * IH * IW * IC, expand, lift, taps, shift, packed, bias, residual + n * OH * OW * YC, y + n * OH * OW * YC, ring, d,
+       oh0, rows, IC, IH, IW, EC, OC, OW, PT, PL, YC, WIDTH, TAP_PITCH, PITCH, low0, high0, low, high, act_a, act_b);
 }

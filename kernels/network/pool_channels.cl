@@ -29,18 +29,19 @@
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool_channels(
     __global const real *restrict x, __global real *restrict y, const int C, const int IH, const int IW, const int OH,
-    const int OW, const int PT, const int PL, const int PB, const int PR, const int ROWS BELL_PARAMETERS) {
+    const int OW, const int PT, const int PL, const int PB, const int PR, const int XC, const int YC,
+    const int ROWS BELL_PARAMETERS) {
   RING_BELL;
   const int oh0 = (int)get_global_id(0) * ROWS; /* 0 .. OH-1 */
   const long n = get_global_id(1);              /* 0 .. N-1 */
-  __global const real *px = x + n * IH * IW * C;
+  __global const real *px = x + n * IH * IW * XC;
   for (int oh = oh0; oh < oh0 + ROWS && oh < OH; oh++) {
     const int top = oh * SH - PT; /* may be negative */
     const int kh0 = first_tap(top, KH, DH, 0), kh1 = first_tap(top, KH, DH, IH);
     for (int ow = 0; ow < OW; ow++) {
       const int left = ow * SW - PL; /* may be negative */
       const int kw0 = first_tap(left, KW, DW, 0), kw1 = first_tap(left, KW, DW, IW);
-      __global real *py = y + ((n * OH + oh) * OW + ow) * C;
+      __global real *py = y + ((n * OH + oh) * OW + ow) * YC;
 #if MODE == 1
       const acc_t count = (acc_t)((kh1 - kh0) * (kw1 - kw0));
 #elif MODE == 2
@@ -53,7 +54,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool_channels(
         vec v = VEC_OF(NOTHING);
         for (int kh = kh0; kh < kh1; kh++)
           for (int kw = kw0; kw < kw1; kw++) {
-            __global const real *p = px + ((long)(top + kh * DH) * IW + left + kw * DW) * C + c;
+            __global const real *p = px + ((long)(top + kh * DH) * IW + left + kw * DW) * XC + c;
             const vec q = c + VEC <= C ? LOAD_VEC(p) : LOAD_VEC_SOME(p, C - c);
             v = COMBINE(v, q);
           }

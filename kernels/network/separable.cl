@@ -102,7 +102,7 @@ ITEM void depthwise_tile(__global const real *p, __global const acc_t *taps, __g
 /* Blocks b0 .. b1-1 of the output channels of `pixels` pixels, each with its partner. sums: room for those of d. */
 INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_t *packed, __global const real *bias,
                       __global const real *residual, __global real *y, const int pixels, const int b0, const int b1,
-                      const int BLOCKS, const int IC, const int OC, const int PITCH, const acc_t act_a, const acc_t act_b) {
+                      const int BLOCKS, const int IC, const int OC, const int YC, const int PITCH, const acc_t act_a, const acc_t act_b) {
   const int tiles = tiles_of(pixels), small = small_tiles_of(pixels);
   const int ICH = IC / 2, ROW = ICH + VEC; /* rows of 4 KB would share the sets of the first cache, which are few */
   const int step = PXB * ROW;
@@ -121,11 +121,11 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
     for (int t = 0; t < tiles; t++) {
       const int p0 = tile_start(t, tiles, small);
       __local const acc_t *upper = d + p0 * PITCH, *s = sums + t * SUMS * step;
-      const long at = (long)p0 * OC;
+      const long at = (long)p0 * YC;
       const ahead_t ahead = ahead_of((long)STEPS * ICH * OCB, STEPS * ICH, OCB, t, tiles);
 #define QUARTERS(SIZE)                                                                                                \
   quarters(SIZE, pixels - p0, upper, upper + ICH, upper + SIZE * PITCH + ICH, PITCH, s, ROW, step, 1, w, ahead, true, true, sums, 0, bias, \
-           residual + at, y + at, ICH, b * OCB, BLOCKS * OCB, OC, act_a, act_b)
+           residual + at, y + at, ICH, b * OCB, BLOCKS * OCB, OC, YC, act_a, act_b)
       if (t < tiles - small) QUARTERS(PXB);
       else QUARTERS(PXS);
     }
@@ -135,7 +135,7 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
 /* Blocks b0 .. b1-1 of the output channels of `pixels` pixels. */
 INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_t *packed, __global const real *bias,
                       __global const real *residual, __global real *y, const int pixels, const int b0, const int b1,
-                      const int BLOCKS, const int IC, const int OC, const int PITCH, const acc_t act_a, const acc_t act_b) {
+                      const int BLOCKS, const int IC, const int OC, const int YC, const int PITCH, const acc_t act_a, const acc_t act_b) {
   for (int b = b0; b < b1; b++) {
     const int oc = b * OCB; /* 0 .. OC-1 */
     __global const acc_t *w = packed + (long)b * IC * OCB;
@@ -144,9 +144,9 @@ INLINE void pointwise(__local acc_t *d, __local acc_t *sums, __global const acc_
     for (int t = 0; t < pixels; t += PXB) {
       const int some = LESSER(PXB, pixels - t);
       if (some < PXB) SPREAD_PIXELS(from, some, PITCH);
-      const long at = (long)t * OC;
+      const long at = (long)t * YC;
       const ahead_t ahead = ahead_of((long)IC * OCB, IC, OCB, t / PXB, (pixels + PXB - 1) / PXB);
-#define TILE(SIZE) tile(SIZE, some, d + t * PITCH, from, 1, w, ahead, d, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+#define TILE(SIZE) tile(SIZE, some, d + t * PITCH, from, 1, w, ahead, d, bias, residual + at, y + at, IC, oc, OC, YC, act_a, act_b)
       if (some > PXB / 2) TILE(PXB);
       else TILE(PXB / 2);
     }
@@ -159,7 +159,8 @@ ITEM void item(__global const real *x, __global const acc_t *taps, __global cons
                __global const real *bias, __global const real *residual, __global real *y, __local acc_t *d,
                __local acc_t *sums, const int n, const int oh0, const int rows, const int b0, const int b1, const int BLOCKS,
                const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
-               const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b) {
+               const int YC, const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a,
+               const acc_t act_b) {
   for (int row = 0; row < rows; row++) {
     const int ih0 = (oh0 + row) * SH - PT;
     for (int column = 0; column < OW; column += TILE_OW) {
@@ -170,8 +171,8 @@ ITEM void item(__global const real *x, __global const acc_t *taps, __global cons
       depthwise_tile(x + from, taps + VEC, shift, to, ih0, iw0, TAP_PITCH, PITCH, IC, IH, IW, low, high);
     }
   }
-  const long out = ((long)n * OH + oh0) * OW * OC; /* the first pixel's output channel 0 */
-  pointwise(d, sums, packed, bias, residual + out, y + out, rows * OW, b0, b1, BLOCKS, IC, OC, PITCH, act_a, act_b);
+  const long out = ((long)n * OH + oh0) * OW * YC; /* the first pixel's output channel 0 */
+  pointwise(d, sums, packed, bias, residual + out, y + out, rows * OW, b0, b1, BLOCKS, IC, OC, YC, PITCH, act_a, act_b);
 }
 WIDE_END
 
@@ -179,7 +180,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
     __global const real *restrict x, __global const acc_t *restrict taps, __global const real *restrict shift,
     __global const acc_t *restrict packed, __global const real *restrict bias, __global const real *restrict residual,
     __global real *restrict y, __local acc_t *d, __local acc_t *sums, const int IC, const int IH, const int IW, const int OC,
-    const int OH, const int OW, const int PT, const int PL, const int BANDS, const int BLOCKS, const int BLOCKS_ITEM,
+    const int OH, const int OW, const int PT, const int PL, const int YC, const int BANDS, const int BLOCKS, const int BLOCKS_ITEM,
     const int TAP_PITCH, const int PITCH, const acc_t low, const acc_t high, const acc_t act_a, const acc_t act_b
     BELL_PARAMETERS) {
   RING_BELL;
@@ -189,5 +190,5 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void separable(
   const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);
   const int n = get_global_id(2); /* 0 .. N-1 */
   item(x, taps, shift, packed, bias, residual, y, d, sums, n, oh0, rows, b0, b1, BLOCKS, IC, IH, IW, OC, OH, OW, PT, PL,
-       TAP_PITCH, PITCH, low, high, act_a, act_b);
+       YC, TAP_PITCH, PITCH, low, high, act_a, act_b);
 }

@@ -75,19 +75,19 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
                __global const real *residual, __global real *y, __local acc_t *panel, __local acc_t *sums,
                const int n0, const int q0, const int pixels, const int b0, const int b1, const passes_t passes,
                const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int PT, const int PL,
-               const acc_t act_a, const acc_t act_b) {
+               const int XC, const int YC, const acc_t act_a, const acc_t act_b) {
   const int oh0 = q0 / OW % OH, ow0 = q0 % OW;                           /* row and column of the first pixel */
-  const long pixel_step = NHWC ? IC : 1;
+  const long pixel_step = PANEL ? IC : NHWC ? XC : 1;
   const long channel_step = NHWC || PANEL ? 1 : (long)IH * IW;
-  const long image_step = (long)IC * IH * IW;
-  const long out = NHWC ? (long)q0 * OC : (long)n0 * OC * OH * OW + q0;  /* pixel q0 of output channel 0 */
+  const long image_step = (long)XC * IH * IW;
+  const long out = NHWC ? (long)q0 * YC : (long)n0 * YC * OH * OW + q0;  /* pixel q0 of output channel 0 */
 
 #if PANEL
   for (int t = 0, n = n0, oh = oh0, ow = ow0; t < pixels; t++) {
     const int ih = oh * SH - PT, iw = ow * SW - PL;
     const bool inside = ih >= 0 && ih < IH && iw >= 0 && iw < IW;
     for (int ic = 0; ic < IC; ic++)
-      panel[t * IC + ic] = inside ? LOAD(x, n * image_step + ((long)ih * IW + iw) * IC + ic) : 0;
+      panel[t * IC + ic] = inside ? LOAD(x, n * image_step + ((long)ih * IW + iw) * XC + ic) : 0;
     next_pixel(&n, &oh, &ow, OH, OW);
   }
 #endif
@@ -109,16 +109,16 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
         if (i < some) next_pixel(&n, &oh, &ow, OH, OW);
       }
 #endif
-      const long at = out + (NHWC ? (long)t * OC : t);
+      const long at = out + (NHWC ? (long)t * YC : t);
       ahead_t ahead = ahead_of((long)passes.next * IC * OCB, IC, OCB, passes.turn + t / PXB, passes.turns);
       if (FAR) {
         ahead.stride = (PXB + b1 - b0 - 1) / (b1 - b0);
         ahead.pixels = x + (q0 + pixels + t) * pixel_step + (b - b0) * IC * ahead.stride;
       }
 #define TILE(SIZE)                                                                                                  \
-  tile(SIZE, some, first, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, act_a, act_b)
+  tile(SIZE, some, first, from, channel_step, w, ahead, sums + t * OCB, bias, residual + at, y + at, IC, oc, OC, YC, act_a, act_b)
 #if NHWC && (HAS_RESIDUAL || FAR)
-      ask_tile(PXB, residual + at, y + at, oc, OC);
+      ask_tile(PXB, residual + at, y + at, oc, YC);
 #endif
       if (some > PXB / 2) TILE(PXB);
       else if (some > 1) TILE(PXB / 2);
@@ -136,7 +136,7 @@ void pointwise_channel(__global const real *restrict x, __global const acc_t *re
                        __global const real *restrict bias, __global const real *restrict residual,
                        __global real *restrict y, __local acc_t *panel, __local acc_t *sums, const int N, const int IC,
                        const int IH, const int IW, const int OC, const int OH, const int OW, const int PT,
-                       const int PL, const int PIXELS_ITEM, const int BLOCKS_ITEM, const acc_t act_a,
+                       const int PL, const int XC, const int YC, const int PIXELS_ITEM, const int BLOCKS_ITEM, const acc_t act_a,
                        const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int q0 = get_global_id(0) * PIXELS_ITEM;                               /* first pixel of the item */
@@ -145,5 +145,6 @@ void pointwise_channel(__global const real *restrict x, __global const acc_t *re
   const int b1 = LESSER(b0 + BLOCKS_ITEM, (OC + OCB - 1) / OCB);               /* and the one behind the last */
   const int n0 = NHWC ? q0 / (OH * OW) : (int)get_global_id(2);                /* image of the first pixel */
   const passes_t passes = passes_of((PIXELS_ITEM + PXB - 1) / PXB, BLOCKS_ITEM);
-  item(x, packed, bias, residual, y, panel, sums, n0, q0, pixels, b0, b1, passes, IC, IH, IW, OC, OH, OW, PT, PL, act_a, act_b);
+  item(x, packed, bias, residual, y, panel, sums, n0, q0, pixels, b0, b1, passes, IC, IH, IW, OC, OH, OW, PT, PL, XC, YC, act_a,
+       act_b);
 }

@@ -150,21 +150,21 @@ INLINE void add_part(__global const real *x, __global const acc_t *packed, __glo
                      __global real *y, __local acc_t *operands, __local acc_t *sums, const int n, const int t0, const int t1,
                      const int b0, const int b1, const int c0, const int channels, const passes_t passes, const int TILES,
                      const int SMALL, const int BLOCKS, const int P, const int IC, const int IH, const int IW, const int OC,
-                     const int OH, const int OW, const acc_t act_a, const acc_t act_b) {
+                     const int OH, const int OW, const int XC, const int YC, const acc_t act_a, const acc_t act_b) {
   const int ICH = (channels + 1) / 2, OCH = BLOCKS * OCB;
   const int ROW = (ICH + VEC - 1) / VEC * VEC + VEC; /* rows of 4 KB would share the sets of the first cache, which are few */
   const int step = NHWC ? PXB * ROW : ICH * WIDE_PIXELS; /* from operand to operand */
   const int row = NHWC ? ROW : 1, channel = NHWC ? 1 : WIDE_PIXELS;
   const int start = tile_start(t0, TILES, SMALL);
   const int all = LESSER(tile_start(t1, TILES, SMALL), P) - start; /* pixels of this item, 1 or more */
-  const long out = NHWC ? (long)start * OC : (long)n * OC * P + start;
+  const long out = NHWC ? (long)start * YC : (long)n * YC * P + start;
   const bool first = !IN_PARTS || c0 == 0, last = !IN_PARTS || c0 + channels == IC;
-  x += NHWC ? c0 : (long)n * IC * IH * IW;
+  x += NHWC ? c0 : (long)n * XC * IH * IW;
 
   for (int t = t0; t < t1; t++) {
     const int size = t < TILES - SMALL ? PXB : PXS, p0 = tile_start(t, TILES, SMALL);
 #if NHWC
-    put_tile(x, operands + (t - t0) * OPERANDS * step, size, p0, P - p0, ROW, channels, ICH, IC, IH, IW, OH, OW);
+    put_tile(x, operands + (t - t0) * OPERANDS * step, size, p0, P - p0, ROW, channels, ICH, XC, IH, IW, OH, OW);
 #else
     put_tile(x, operands + (t - t0) * OPERANDS * step, size, p0, P - p0, IC, ICH, IH, IW, OH, OW);
 #endif
@@ -182,17 +182,17 @@ INLINE void add_part(__global const real *x, __global const acc_t *packed, __glo
       const int size = t < TILES - SMALL ? PXB : PXS, p0 = tile_start(t, TILES, SMALL);
       const bool whole = IN_PLACE && 2 * size <= P - p0;
       __local const acc_t *a = operands + (t - t0) * OPERANDS * step;
-      const quarter_t a11 = QUARTER(a + A11 * step, x + (long)p0 * IC), a12 = QUARTER(a + A12 * step, a11 + ICH);
-      const quarter_t a22 = QUARTER(a + A22 * step, a12 + (long)size * IC);
-      const long at = out + (NHWC ? (long)(p0 - start) * OC : 0);
+      const quarter_t a11 = QUARTER(a + A11 * step, x + (long)p0 * XC), a12 = QUARTER(a + A12 * step, a11 + ICH);
+      const quarter_t a22 = QUARTER(a + A22 * step, a12 + (long)size * XC);
+      const long at = out + (NHWC ? (long)(p0 - start) * YC : 0);
       ahead_t ahead = ahead_of((long)next * STEPS * ICH * OCB, STEPS * ICH, OCB, passes.turn + t - t0, passes.turns);
       if (FAR) {
         ahead.stride = (4 * PXB + STEPS * (b1 - b0) - 1) / (STEPS * (b1 - b0));
-        ahead.pixels = x + (long)(p0 + all) * IC + (b - b0) * STEPS * ICH * ahead.stride;
+        ahead.pixels = x + (long)(p0 + all) * XC + (b - b0) * STEPS * ICH * ahead.stride;
       }
 #define QUARTERS(SIZE)                                                                                                       \
-  quarters(SIZE, P - p0, a11, a12, a22, whole ? IC : row, a + RAW * step, row, step, channel, w, ahead, first, last,         \
-           sums + (p0 - start) * OCB, partner, bias, residual + at, y + at, ICH, oc, OCH, OC, act_a, act_b)
+  quarters(SIZE, P - p0, a11, a12, a22, whole ? XC : row, a + RAW * step, row, step, channel, w, ahead, first, last,         \
+           sums + (p0 - start) * OCB, partner, bias, residual + at, y + at, ICH, oc, OCH, OC, YC, act_a, act_b)
       if (size == PXB) QUARTERS(PXB);
       else QUARTERS(PXS);
     }
@@ -207,16 +207,16 @@ INLINE void add_part(__global const real *x, __global const acc_t *packed, __glo
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *operands, __local acc_t *sums, const int n, const int t0, const int t1,
                const int b0, const int b1, const passes_t passes, const int TILES, const int SMALL, const int BLOCKS, const int PART,
-               const int P, const int IC, const int IH, const int IW, const int OC, const int OH, const int OW,
-               const acc_t act_a, const acc_t act_b) {
+               const int P, const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int XC,
+               const int YC, const acc_t act_a, const acc_t act_b) {
   if (!IN_PARTS) {
     add_part(x, packed, bias, residual, y, operands, sums, n, t0, t1, b0, b1, 0, IC, passes, TILES, SMALL, BLOCKS, P, IC, IH, IW, OC,
-             OH, OW, act_a, act_b);
+             OH, OW, XC, YC, act_a, act_b);
     return;
   }
   for (int c0 = 0; c0 < IC; c0 += PART, packed += (long)BLOCKS * STEPS * (PART / 2) * OCB)
     add_part(x, packed, bias, residual, y, operands, sums, n, t0, t1, b0, b1, c0, LESSER(PART, IC - c0), passes, TILES, SMALL, BLOCKS,
-             P, IC, IH, IW, OC, OH, OW, act_a, act_b);
+             P, IC, IH, IW, OC, OH, OW, XC, YC, act_a, act_b);
 }
 WIDE_END
 
@@ -224,7 +224,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void pointwise_strassen(__global const real *restrict x, __global const acc_t *restrict packed,
                         __global const real *restrict bias, __global const real *restrict residual,
                         __global real *restrict y, __local acc_t *operands, __local acc_t *sums, const int N, const int IC,
-                        const int IH, const int IW, const int OC, const int OH, const int OW, const int TILES,
+                        const int IH, const int IW, const int OC, const int OH, const int OW, const int XC, const int YC, const int TILES,
                         const int SMALL, const int TILES_ITEM, const int BLOCKS, const int BLOCKS_ITEM, const int PART, const acc_t act_a,
                         const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
@@ -234,5 +234,5 @@ void pointwise_strassen(__global const real *restrict x, __global const acc_t *r
   const int b1 = LESSER(b0 + BLOCKS_ITEM, BLOCKS);      /* and the one behind the last */
   const passes_t passes = passes_of(TILES_ITEM, BLOCKS_ITEM);
   item(x, packed, bias, residual, y, operands, sums, get_global_id(2), t0, t1, b0, b1, passes, TILES, SMALL, BLOCKS, PART,
-       (NHWC ? N : 1) * OH * OW, IC, IH, IW, OC, OH, OW, act_a, act_b);
+       (NHWC ? N : 1) * OH * OW, IC, IH, IW, OC, OH, OW, XC, YC, act_a, act_b);
 }

@@ -25,13 +25,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void direct_simd(
     __global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel,
     __local acc_t *restrict sums, __local int *restrict table, const int N, const int IC,
-    const int IH, const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const int PIXELS,
-    const int BLOCKS, const int IC_BLOCK, const int TOGETHER, const int CS, const int RS, const int PS, const acc_t act_a, const acc_t act_b
-    BELL_PARAMETERS) {
+    const int IH, const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const int XC, const int YC,
+    const int PIXELS, const int BLOCKS, const int IC_BLOCK, const int TOGETHER, const int CS, const int RS, const int PS,
+    const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int p0 = get_global_id(0) * PIXELS;     /* 0 .. OH*OW-1 */
   const int block0 = get_global_id(1) * BLOCKS; /* 0 .. ceil(OC / OC_BLOCK)-1 */
   const int n = get_global_id(2);               /* 0 .. N-1 */
   convolve(x, packed, bias, residual, y, panel, sums, table, n, 0, 1, p0, PIXELS, block0, BLOCKS, N, IC, IH, IW, OC, OH, OW,
-           IC, OC, PT, PL, IC_BLOCK, TOGETHER, CS, RS, PS, act_a, act_b);
+           IC, OC, PT, PL, XC, YC, IC_BLOCK, TOGETHER, CS, RS, PS, act_a, act_b);
 }

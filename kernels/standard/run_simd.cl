@@ -86,7 +86,7 @@ INLINE void fill(__local acc_t *panel, __global const real *x, const int ih0, co
 /* Rows oh0 .. oh1-1 of an image. x, residual, y: the image. */
 ITEM void item(__global const real *x, __global const acc_t *packed, __global const real *bias, __global const real *residual,
                __global real *y, __local acc_t *panel, const int oh0, const int oh1, const int IH, const int IW, const int OC,
-               const int OW, const int PT, const int PL, const int PITCH, const acc_t act_a, const acc_t act_b) {
+               const int OW, const int PT, const int PL, const int YC, const int PITCH, const acc_t act_a, const acc_t act_b) {
   const int blocks = (OC + OCB - 1) / OCB, some = LESSER(PXB, OW);
   fill(panel, x, oh0 * SH - PT, (oh1 - oh0 - 1) * SH + (KH - 1) * DH + 1, PITCH, IH, IW, PL);
   for (int oh = oh0; oh < oh1; oh++)
@@ -95,9 +95,9 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
         const int ow = GREATER(LESSER(t, OW - PXB), 0);
         __local const acc_t *window = panel + (oh - oh0) * SH * PITCH + ow * (SW * CHANNELS);
         __global const acc_t *w = packed + (long)b * (CHANNELS * KH * KW * OCB);
-        const long to = ((long)oh * OW + ow) * OC;
+        const long to = ((long)oh * OW + ow) * YC;
 #if HAS_RESIDUAL || FAR
-        ask_tile(some, residual + to, y + to, b * OCB, OC);
+        ask_tile(some, residual + to, y + to, b * OCB, YC);
 #endif
         vec acc[PXB][OCV];
         no_pixels(acc, PXB);
@@ -114,7 +114,7 @@ ITEM void item(__global const real *x, __global const acc_t *packed, __global co
             }
           }
         }
-        finish_tile(acc, PXB, some, true, true, panel, bias, residual + to, y + to, b * OCB, OC, act_a, act_b);
+        finish_tile(acc, PXB, some, true, true, panel, bias, residual + to, y + to, b * OCB, OC, YC, act_a, act_b);
       }
 }
 WIDE_END
@@ -122,13 +122,13 @@ WIDE_END
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void run_simd(__global const real *restrict x, __global const acc_t *restrict packed, __global const real *restrict bias,
               __global const real *restrict residual, __global real *restrict y, __local acc_t *restrict panel, const int IH,
-              const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const int ITEM_ROWS,
+              const int IW, const int OC, const int OH, const int OW, const int PT, const int PL, const int YC, const int ITEM_ROWS,
               const int PITCH, const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
   const int oh0 = get_global_id(0) * ITEM_ROWS;      /* 0 .. OH-1 */
   const int oh1 = LESSER(oh0 + ITEM_ROWS, OH);       /* row behind the band's last */
   const long n = get_global_id(1);                   /* 0 .. N-1 */
-  const long out = n * OH * OW * OC;
-  item(x + n * IH * IW * CHANNELS, packed, bias, residual + out, y + out, panel, oh0, oh1, IH, IW, OC, OW, PT, PL, PITCH, act_a,
+  const long out = n * OH * OW * YC;
+  item(x + n * IH * IW * CHANNELS, packed, bias, residual + out, y + out, panel, oh0, oh1, IH, IW, OC, OW, PT, PL, YC, PITCH, act_a,
        act_b);
 }

@@ -61,7 +61,7 @@
 
 /* Sizes of the problem; TY x TX tiles cover an image. With dilation, an image is every DH-th row and DW-th column of one. */
 typedef struct {
-  int IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX;
+  int XC, IH, IW, YC, OH, OW, ICG, OCG, PT, PL, TY, TX;
 } sizes;
 
 /* A run of tiles within one row of one image, and where its outputs begin: of a row's, a column's, every DH-th, DW-th follows. */
@@ -137,7 +137,7 @@ ITEM void input_run(__global const real *restrict x, __local acc_t *strip, PANEL
     for (long t = first; t < last;) {
       const segment r = segment_at(t, last, s);
       gather(strip, x, r.n, g * s.ICG + b * VEC, least(VEC, s.ICG - b * VEC), r.oh * SH - s.PT, r.ow * SH - s.PL,
-             SIDE, r.count * TILE_STEP + SIDE - TILE_STEP, s.IC, s.IH, s.IW);
+             SIDE, r.count * TILE_STEP + SIDE - TILE_STEP, s.XC, s.IH, s.IW);
       for (int k = 0; k < r.count; k++)
         input_tile(strip + k * TILE_STEP * VEC, v + ((long)b * tiles + (t - first) + k) * VEC, slab);
       t += r.count;
@@ -168,7 +168,7 @@ ITEM void output_run(__global const acc_t *restrict u, PANEL const acc_t *v, __l
           for (int k = 0; k < r.count; k++)
             output_tile(m + b * FREQUENCIES * slab + (int)(t - first + k) * OC_BLOCK + h * VEC, slab, strip + k * TILE * VEC);
           scatter(strip, bias, residual, y, r.n, g * s.OCG + oc, least(VEC, s.OCG - oc), r.oh, r.ow,
-                  least(TILE, left(s.OH - r.oh, DH)), least(r.count * TILE, left(s.OW - r.ow, DW)), s.OC, s.OH, s.OW, act_a, act_b);
+                  least(TILE, left(s.OH - r.oh, DH)), least(r.count * TILE, left(s.OW - r.ow, DW)), s.YC, s.OH, s.OW, act_a, act_b);
           t += r.count;
         }
       }
@@ -242,11 +242,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_filter(
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
     __global const real *restrict x, __global const acc_t *restrict u, __global const real *restrict bias,
     __global const real *restrict residual, __global real *restrict y, __local acc_t *v, __local acc_t *m, __local acc_t *strip,
-    const int IC, const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG,
+    const int XC, const int IH, const int IW, const int YC, const int OH, const int OW, const int ICG, const int OCG,
     const int PT, const int PL, const int TY, const int TX, const int IMAGES, const int panel_blocks, const acc_t act_a,
     const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
-  const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
+  const sizes s = {XC, IH, IW, YC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
   const long tiles = (long)IMAGES * TY * TX, runs = get_global_size(0), run = get_global_id(0), share = get_global_id(1);
   const long first = run * tiles / runs, last = (run + 1) * tiles / runs;
@@ -265,11 +265,11 @@ static inline long v_size(const long tiles, const int RUNS, const int ICG) {
 
 /* Work-items: (run of tiles, from RUN0 on, block of VEC input channels, group). v: of these runs. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(
-    __global const real *restrict x, __global acc_t *restrict v, __local acc_t *strip, const int IC, const int IH, const int IW,
-    const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const int TY,
+    __global const real *restrict x, __global acc_t *restrict v, __local acc_t *strip, const int XC, const int IH, const int IW,
+    const int YC, const int OH, const int OW, const int ICG, const int OCG, const int PT, const int PL, const int TY,
     const int TX, const int IMAGES, const int RUN0, const int RUNS BELL_PARAMETERS) {
   RING_BELL;
-  const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
+  const sizes s = {XC, IH, IW, YC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int b = get_global_id(1), g = get_global_id(2);
   const long tiles = (long)IMAGES * TY * TX, run = RUN0 + get_global_id(0), place = g * get_global_size(0) + get_global_id(0);
   const long first = run * tiles / RUNS, last = (run + 1) * tiles / RUNS;
@@ -279,12 +279,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(
 /* Work-items: (run of tiles, from RUN0 on, share of the output channels, group). v: of these runs. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_output(
     __global const acc_t *restrict v, __global const acc_t *restrict u, __global const real *restrict bias,
-    __global const real *restrict residual, __global real *restrict y, __local acc_t *m, __local acc_t *strip, const int IC,
-    const int IH, const int IW, const int OC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
+    __global const real *restrict residual, __global real *restrict y, __local acc_t *m, __local acc_t *strip, const int XC,
+    const int IH, const int IW, const int YC, const int OH, const int OW, const int ICG, const int OCG, const int PT,
     const int PL, const int TY, const int TX, const int IMAGES, const int RUN0, const int RUNS, const int panel_blocks,
     const acc_t act_a, const acc_t act_b BELL_PARAMETERS) {
   RING_BELL;
-  const sizes s = {IC, IH, IW, OC, OH, OW, ICG, OCG, PT, PL, TY, TX};
+  const sizes s = {XC, IH, IW, YC, OH, OW, ICG, OCG, PT, PL, TY, TX};
   const int g = get_global_id(2), shares = get_global_size(1);
   const long tiles = (long)IMAGES * TY * TX, run = RUN0 + get_global_id(0), place = g * get_global_size(0) + get_global_id(0);
   const long first = run * tiles / RUNS, last = (run + 1) * tiles / RUNS, share = get_global_id(1);

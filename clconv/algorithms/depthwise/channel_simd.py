@@ -75,7 +75,7 @@ class DepthwiseChannelSimd(Algorithm):
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
                 Local(rows.bytes),
-                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL"),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "OCG", "PT", "PL", "XC", "YC"),
                 Int(count),
                 Int(rows.width),
                 *epilogue_arguments(p),

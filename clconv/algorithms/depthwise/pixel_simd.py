@@ -84,7 +84,7 @@ class DepthwisePixelSimd(Algorithm):
             macros=packing.launch.macros,
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
-                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL", "XC", "YC"),
                 *(Int(bands), Int(blocks), Int(_pitch(p, vec)), Int(p.IC * p.itemsize % CROWDED == 0)),
                 *epilogue_arguments(p),
             ),

@@ -73,7 +73,7 @@ class DepthwiseStreamSimd(Algorithm):
             macros=macros,
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
-                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL", "XC", "YC"),
                 Int(bands),
                 *epilogue_arguments(p),
             ),

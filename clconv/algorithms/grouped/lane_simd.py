@@ -108,7 +108,7 @@ class GroupedLaneSimd(Algorithm):
             arguments=(
                 *("x", "packed", "bias", "residual", "y"),
                 Local(rows.bytes),
-                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL"),
+                *size_arguments(p, "IC", "IH", "IW", "OH", "OW", "PT", "PL", "XC", "YC"),
                 Int(count),
                 Int(rows.width),
                 *epilogue_arguments(p),

@@ -115,7 +115,7 @@ class ChannelSimd(Algorithm):
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
-                *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "PT", "PL"),
+                *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "PT", "PL", "XC", "YC"),
                 *(Int(pixels_item), Int(blocks_item)),
                 *epilogue_arguments(p),
             ),

@@ -149,7 +149,7 @@ class StrassenSimd(Algorithm):
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", *local),
-                *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW"),
+                *size_arguments(p, "N", "IC", "IH", "IW", "OC", "OH", "OW", "XC", "YC"),
                 *(Int(tiles), Int(small), Int(tiles_item), Int(tile.blocks), Int(blocks_item), Int(part)),
                 *epilogue_arguments(p),
             ),

@@ -68,7 +68,7 @@ class RunSimd(Algorithm):
             ),
             arguments=(
                 *("x", "packed", "bias", "residual", "y", Local(_panel(p, tile, item_rows))),
-                *size_arguments(p, "IH", "IW", "OC", "OH", "OW", "PT", "PL"),
+                *size_arguments(p, "IH", "IW", "OC", "OH", "OW", "PT", "PL", "YC"),
                 *(Int(item_rows), Int(_pitch(p, tile))),
                 *epilogue_arguments(p),
             ),

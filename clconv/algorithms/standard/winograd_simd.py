@@ -286,7 +286,7 @@ def plan_of(problem: ConvProblem, device: DeviceInfo, blocking: Blocking, second
         ("AVX512", int(device.avx512)),
     )
     sizes: tuple[Argument, ...] = (
-        *size_arguments(problem, "IC", "IH", "IW", "OC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
+        *size_arguments(problem, "XC", "IH", "IW", "YC", "OH", "OW", "ICG", "OCG", "PT", "PL"),
         *(Int(ty), Int(tx), Int(images(problem))),
     )
     v_bytes, m_bytes, strip = map(Local, local_bytes(problem, device, blocking))

@@ -12,7 +12,7 @@ from clconv.activation import Activation
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import FUNCTIONS, function_of
 from clconv.onnx.graph import Node, Shape
-from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
+from clconv.onnx.step import Argument, Channels, Float, Int, Lowering, pieces
 
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
 """Nodes of two tensors, in the order of kernels/network/binary.cl."""
@@ -224,16 +224,17 @@ def lower_batch_norm(node: Node, to: Lowering) -> None:
             raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes element types; export it with {dtype} statistics")
         statistics, epsilon = _one_type(to, statistics, epsilon, dtype), 0.0
     size, count = 1 if last else math.prod(shape[2:]), math.prod(shape)
-    sizes: Shape = (channels, size)
+    sizes: tuple[Argument, ...] = (Int(channels), Int(size))
     length, entry = size, "batch_norm"
     if size == 1 and channels >= to.lanes(dtype) and to.device.is_cpu:  # vectors along the channels, not the pixels
-        sizes, length, entry = (channels,), channels, "batch_norm_vectors"
+        apart = Channels(channels, "x"), Channels(channels, "y")
+        sizes, length, entry = (Int(channels), *apart), channels, "batch_norm_vectors"
     rows = count // length
     per_item = max(1, pieces(count, 1, to.device) // length)
     function, numbers = fused(node)
     arguments: tuple[Argument, ...] = (
         *("x", "scale", "shift", "mean", "variance", "y"),
-        *map(Int, (rows, *sizes, per_item)),
+        *(Int(rows), *sizes, Int(per_item)),
         *(Float(epsilon), *numbers),
     )
     macros = to.macros(dtype, FUNCTION=function)

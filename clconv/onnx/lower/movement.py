@@ -11,7 +11,7 @@ import numpy as np
 from clconv.algorithms.base import round_up
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Node, Shape
-from clconv.onnx.step import Argument, Int, Lowering, Macro, itemsize, pieces
+from clconv.onnx.step import Argument, Channels, Int, Lowering, Macro, Part, itemsize, pieces
 
 _BLOCK = 16
 """Rows and columns of a tile of kernels/network/reorder.cl."""
@@ -38,8 +38,9 @@ def emit_copy(
     from_offset: int = 0,
     to_offset: int = 0,
     op: str = "",
+    part: Part | None = None,
 ) -> None:
-    """Add a step that moves ``shape`` elements from places in ``x`` to places in ``y``."""
+    """Add a step that moves ``shape`` elements from places in ``x`` to places in ``y``; ``part`` if they are all of one."""
     axes = [(s, a, b) for s, a, b in zip(shape, from_strides, to_strides, strict=True) if s != 1]
     merged: list[tuple[int, int, int]] = []
     for size, a, b in axes:
@@ -62,9 +63,28 @@ def emit_copy(
         ("CONTIGUOUS", int(sx[-1] == 1 and sy[-1] == 1)),
         ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
     )
-    integers = (*sizes, *sx, *sy, from_offset, to_offset, per_item)
-    launch = to.launch_grouped("copy", macros, ("x", "y", *map(Int, integers)), -(-rows // per_item))
-    to.emit("network/copy", launch, {"x": x, "y": y}, op=op)
+    steps: list[Argument] = [*map(Int, (*sx, *sy))]
+    if part is not None and (part.rows, *part.steps) in dims:
+        axis = dims.index((part.rows, *part.steps))
+        for of, place in (("x", axis), ("y", _AXES + axis)):
+            steps[place] = Channels((*sx, *sy)[place], of)
+    arguments = ("x", "y", *map(Int, sizes), *steps, *map(Int, (from_offset, to_offset, per_item)))
+    launch = to.launch_grouped("copy", macros, arguments, -(-rows // per_item))
+    to.emit("network/copy", launch, {"x": x, "y": y}, op=op, part=part)
+
+
+def _emit_part(to: Lowering, x: str, y: str, part: Part) -> None:
+    """Add a step that moves a part of a tensor into it, or out of it."""
+    from_rows, to_rows = part.steps
+    from_offset, to_offset = (0, part.at) if part.of == "x" else (part.at, 0)
+    shape, strides = (part.rows, part.size), ((from_rows, 1), (to_rows, 1))
+    emit_copy(to, x, y, shape, *strides, from_offset=from_offset, to_offset=to_offset, part=part)
+
+
+def _part_of(whole: Shape, axis: int, at: int, size: int, of: str) -> Part:
+    """Return where ``size`` places along an axis lie, from ``at`` on."""
+    inner = math.prod(whole[axis + 1 :])
+    return Part(math.prod(whole[:axis]), size * inner, at * inner, whole[axis] * inner, of)
 
 
 def _with_rows(axes: list[tuple[int, int, int]], to: Lowering) -> list[tuple[int, int, int]]:
@@ -127,27 +147,25 @@ def _emit_reorder(node: Node, to: Lowering, images: int, rows: int, columns: int
 def lower_concat(node: Node, to: Lowering) -> None:
     """Put tensors one behind the other along an axis."""
     whole = to.shapes[node.output]
-    strides = strides_of(whole)
     axis = int(node.attributes["axis"]) % len(whole)
     at = 0
     for name in node.inputs:
-        part = to.shapes[name]
-        if 0 not in part:
-            emit_copy(to, name, node.output, part, strides_of(part), strides, to_offset=at * strides[axis])
-        at += part[axis]
+        size = to.shapes[name][axis]
+        if 0 not in to.shapes[name]:
+            _emit_part(to, name, node.output, _part_of(whole, axis, at, size, "x"))
+        at += size
 
 
 def lower_split(node: Node, to: Lowering) -> None:
     """Cut a tensor along an axis."""
     whole = to.shapes[node.inputs[0]]
-    strides = strides_of(whole)
     axis = int(node.get("axis", 0)) % len(whole)
     at = 0
     for name in node.outputs:
-        part = to.shapes[name]
-        if 0 not in part:
-            emit_copy(to, node.inputs[0], name, part, strides, strides_of(part), from_offset=at * strides[axis])
-        at += part[axis]
+        size = to.shapes[name][axis]
+        if 0 not in to.shapes[name]:
+            _emit_part(to, node.inputs[0], name, _part_of(whole, axis, at, size, "y"))
+        at += size
 
 
 def lower_shuffle(node: Node, to: Lowering) -> None:
@@ -208,6 +226,11 @@ def lower_slice(node: Node, to: Lowering) -> None:
         first = min(max(first, 0), size if step > 0 else size - 1)
         offset += first * strides[axis]
         walked[axis] = step * strides[axis]
+    cut = [axis for axis, size in enumerate(shape) if out[axis] != size]
+    if walked == strides and len(cut) == 1:
+        (axis,) = cut
+        _emit_part(to, node.inputs[0], node.output, _part_of(shape, axis, offset // strides[axis], out[axis], "y"))
+        return
     emit_copy(to, node.inputs[0], node.output, out, walked, strides_of(out), from_offset=offset)
 
 

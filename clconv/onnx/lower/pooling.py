@@ -12,7 +12,7 @@ from clconv.errors import ShapeError
 from clconv.onnx.graph import Node
 from clconv.onnx.lower.movement import emit_copy, required
 from clconv.onnx.problems import window_padding
-from clconv.onnx.step import Int, Launch, Local, Lowering, Macro, pieces
+from clconv.onnx.step import Argument, Channels, Int, Launch, Local, Lowering, Macro, pieces
 
 REDUCE = {
     "ReduceMax": 0,
@@ -82,9 +82,9 @@ def lower_pool(node: Node, to: Lowering) -> None:
     flops = images * channels * math.prod(out) * math.prod(filt)
     if by_pixels:
         rows = max(1, min(out[0], pieces(math.prod(out) * channels, 1, to.device) // (out[1] * channels)))
-        launch = to.launch(
-            "pool_channels", macros, ("x", "y", *map(Int, (channels, *integers, rows))), (-(-out[0] // rows), images)
-        )
+        apart = Channels(channels, "x"), Channels(channels, "y")
+        arguments: tuple[Argument, ...] = ("x", "y", *map(Int, (channels, *integers)), *apart, Int(rows))
+        launch = to.launch("pool_channels", macros, arguments, (-(-out[0] // rows), images))
         to.emit("network/pool_channels", launch, {"x": x, "y": y}, flops=flops)
         return
     rows = min(out[0], max(1, pieces(images * math.prod(out), 1, to.device, 512) // out[1]))
