@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.branches import merge_branches
+from clconv.onnx.concats import chain_concats, concat_last, join_splits
 from clconv.onnx.dense import add_rows, fold_columns, scale_columns
 from clconv.onnx.einsum import multiply_einsums
 from clconv.onnx.folding import CONVOLUTIONS, fold_batchnorm
@@ -23,7 +24,7 @@ from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.norm_scales import scale_behind_norms
 from clconv.onnx.products import fuse_products
-from clconv.onnx.rewrite import chain_concats, drop_identities, join_splits, normalise_channels, plain_powers, pool_means
+from clconv.onnx.rewrite import drop_identities, drop_idle, normalise_channels, plain_powers, pool_means, read_unexpanded
 from clconv.onnx.scales import drop_units, scale_filters, scale_functions
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.tokens import functions_first, images_of_tokens
@@ -212,11 +213,22 @@ def fuse_activation(graph: Graph) -> Graph:
 
 BEFORE: tuple[Pass, ...] = (
     *(check_words, drop_identities, mark_steering, fold_constants, checked),
-    *(drop_units, fold_pad, fold_batchnorm, merge_branches, fold_columns, scale_columns),
-    *(fuse_products, fuse_written_out, scale_functions, scale_filters),
+    *(drop_units, fold_pad, concat_last, fold_batchnorm, merge_branches, fold_columns, scale_columns),
+    *(fuse_products, fuse_written_out, concat_last, scale_functions, scale_filters),
 )
 AFTER: tuple[Pass, ...] = (
-    *(drop_identities, own_outputs, multiply_einsums, trim_filters, fuse_group_norm, plain_powers, fuse_layer_norm),
+    *(
+        drop_idle,
+        drop_identities,
+        read_unexpanded,
+        fold_pad,
+        own_outputs,
+        multiply_einsums,
+        trim_filters,
+        fuse_group_norm,
+        plain_powers,
+        fuse_layer_norm,
+    ),
     *(scale_behind_norms, pool_means, functions_first, images_of_tokens, drop_views, normalise_channels),
     *(join_splits, chain_concats),
     *(add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 
 from clconv.onnx.graph import Graph, Node, Shape, derived, without_dead
+from clconv.onnx.lower.elementwise import BINARY, broadcast
 from clconv.onnx.problems import TO_LAST
 
 TO_FIRST = (0, 3, 1, 2)
@@ -33,6 +35,53 @@ def drop_identities(graph: Graph) -> Graph:
             nodes.append(node)
     note = f"drop identities: {len(new)} left out" if new else ""
     return without_dead(graph.with_nodes(nodes, note)) if new else graph
+
+
+def drop_idle(graph: Graph) -> Graph:
+    """Make Identity of nodes that give what they take: slices of all, expansions to the same shape, padding of nothing."""
+    nodes: list[Node] = []
+    idle = 0
+    for node in graph.nodes:
+        if _is_idle(node, graph):
+            node = Node("Identity", node.inputs[:1], node.outputs, {}, node.name)
+            idle += 1
+        nodes.append(node)
+    note = f"drop idle: {idle} nodes that give what they take" if idle else ""
+    return graph.with_nodes(nodes, note) if idle else graph
+
+
+def _is_idle(node: Node, graph: Graph) -> bool:
+    if node.op not in ("Slice", "Expand", "Tile", "Pad", "Concat", "Split") or len(node.outputs) != 1:
+        return False
+    x, y = node.input(0), node.output
+    if graph.shapes[x] != graph.shapes[y] or graph.dtypes[x] != graph.dtypes[y]:
+        return False
+    if node.op == "Slice" and node.input(4):
+        steps = graph.constant(node.inputs[4])
+        return steps is not None and bool((steps > 0).all())
+    if node.op == "Pad":
+        amounts = graph.constant(node.input(1))
+        return amounts is not None and not amounts.any()
+    return node.op != "Concat" or len(node.inputs) == 1
+
+
+def read_unexpanded(graph: Graph) -> Graph:
+    """Let sums and products read what an Expand repeats, as they do themselves where the other side has the whole shape."""
+    made = graph.producers()
+    nodes: list[Node] = []
+    read = 0
+    for node in graph.nodes:
+        inputs = list(node.inputs)
+        for index, name in enumerate(inputs if node.op in BINARY else ()):
+            expand = made.get(name)
+            if expand is not None and expand.op == "Expand":
+                shapes = [graph.shapes[other] for other in (*inputs[:index], expand.inputs[0], *inputs[index + 1 :])]
+                if reduce(broadcast, shapes) == graph.shapes[node.output]:
+                    inputs[index] = expand.inputs[0]
+                    read += 1
+        nodes.append(replace(node, inputs=tuple(inputs)))
+    note = f"read unexpanded: {read} tensors repeated by the sums and products that read them" if read else ""
+    return without_dead(graph.with_nodes(nodes, note)) if read else graph
 
 
 def pool_means(graph: Graph) -> Graph:
@@ -73,49 +122,6 @@ def plain_powers(graph: Graph) -> Graph:
         made += number in (2, 0.5)
         nodes.append(node)
     note = f"plain powers: {made} squares and roots written as such" if made else ""
-    return without_dead(graph.with_nodes(nodes, note))
-
-
-def chain_concats(graph: Graph) -> Graph:
-    """Let a Concat begin with what an earlier one has put together, as each layer of a DenseNet takes all before it."""
-    made: dict[tuple[int, tuple[str, ...]], str] = {}
-    nodes: list[Node] = []
-    fewer = 0
-    for node in graph.nodes:
-        if node.op == "Concat":
-            axis, parts = int(node.attributes["axis"]) % len(graph.shapes[node.output]), node.inputs
-            longest = next((n for n in range(len(parts) - 1, 1, -1) if (axis, parts[:n]) in made), 0)
-            made.setdefault((axis, parts), node.output)
-            if longest:
-                node = replace(node, inputs=(made[axis, parts[:longest]], *parts[longest:]))
-                fewer += longest - 1
-        nodes.append(node)
-    note = f"chain concats: {fewer} parts that an earlier one has put together" if fewer else ""
-    return graph.with_nodes(nodes, note)
-
-
-def join_splits(graph: Graph) -> Graph:
-    """Let a Concat take what a Split has cut in place of all the parts in their order, as stages of YOLO's networks do."""
-    made = graph.producers()
-    nodes: list[Node] = []
-    joined = 0
-    for node in graph.nodes:
-        if node.op == "Concat":
-            rank = len(graph.shapes[node.output])
-            inputs, parts = [], list(node.inputs)
-            while parts:
-                split = made.get(parts[0])
-                count = len(split.outputs) if split is not None and split.op == "Split" else 0
-                whole = split is not None and tuple(parts[:count]) == split.outputs
-                if split is not None and whole and (int(split.get("axis", 0)) - int(node.attributes["axis"])) % rank == 0:
-                    inputs.append(split.inputs[0])
-                    del parts[:count]
-                    joined += 1
-                else:
-                    inputs.append(parts.pop(0))
-            node = replace(node, inputs=tuple(inputs))
-        nodes.append(node)
-    note = f"join splits: {joined} tensors put together whole that had been cut" if joined else ""
     return without_dead(graph.with_nodes(nodes, note))
 
 

@@ -15,7 +15,7 @@ from clconv.onnx import layout, passes
 from clconv.onnx.infer import specialise
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.read import graph_of
-from clconv.onnx.rewrite import cancel_transposes, chain_concats
+from clconv.onnx.rewrite import cancel_transposes
 from tests.onnx.models import Array, exact, model, node, numbers
 from tests.onnx.nodes import BOUND
 from tests.onnx.test_on_gpus import taken_for_gpu
@@ -147,24 +147,68 @@ def test_a_transposition_that_is_there_already_saves_a_reorder(
     np.testing.assert_allclose(clconv.onnx.load(proto)(x), exact(proto, {"x": x})[0], rtol=0, atol=1e-5)
 
 
-def test_concats_that_begin_alike() -> None:
-    """Each takes what the longest before it has made; another axis, order or beginning is another thing."""
+@pytest.mark.parametrize(
+    ("spec", "constants"),
+    [
+        (node("Slice", "r start end axes", "i"), {"start": np.array([0]), "end": np.array([99]), "axes": np.array([1])}),
+        (
+            node("Slice", "r start end axes steps", "i"),
+            {**dict.fromkeys(("start", "axes"), np.array([0])), "end": np.array([2]), "steps": np.array([1])},
+        ),
+        (node("Expand", "r shape", "i"), {"shape": np.array([1, 5, 1, 7])}),
+        (node("Tile", "r ones", "i"), {"ones": np.ones(4, np.int64)}),
+        (node("Pad", "r none", "i"), {"none": np.zeros(8, np.int64)}),
+        (node("Concat", "r", "i", axis=1), {}),
+        (node("Split", "r", "i", axis=1, num_outputs=1), {}),
+    ],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
+)
+def test_nodes_that_give_what_they_take(spec: onnx.NodeProto, constants: dict[str, Array]) -> None:
+    assert left([node("Relu", "x", "r"), spec, node("Exp", "i", "y")], constants=constants) == ["Relu", "Exp"]
+    assert left([node("Relu", "x", "r"), spec, node("Identity", "i", "y")], constants=constants) == ["Relu"]
+
+
+def test_nodes_of_the_same_shape_that_do_something() -> None:
+    reverse = {"start": np.array([-1]), "end": np.array([-99]), "axes": np.array([1]), "steps": np.array([-1])}
+    assert left([node("Relu", "x", "r"), node("Slice", "r start end axes steps", "y")], constants=reverse) == ["Relu", "Slice"]
+    shift = {"pads": np.array([0, 0, 1, 0, 0, 0, -1, 0])}
+    x = numbers(*SHAPE)
+    y = clconv.onnx.load(model([node("Pad", "x pads", "y")], {"x": [*SHAPE]}, ["y"], shift))(x)
+    np.testing.assert_array_equal(y, np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1])
+
+
+@pytest.mark.parametrize("op", ["Mul", "Sub", "Max"])
+def test_what_sums_and_products_repeat_themselves(op: str) -> None:
+    """A number for each channel, expanded to the image's shape, as PyTorch's expand_as is exported."""
     nodes = [
-        node("Concat", "a b", "c", axis=1),
-        node("Concat", "a b c", "d", axis=-3),
-        node("Concat", "a b c d", "e", axis=1),
-        node("Concat", "a b", "f", axis=2),
-        node("Concat", "b a", "g", axis=1),
-        node("Concat", "a b", "h", axis=1),
-        node("Concat", "b a a", "i", axis=1),
+        *(node("GlobalAveragePool", "x", "p"), node("Sigmoid", "p", "q"), node("Shape", "x", "s"), node("Expand", "q s", "e")),
+        *(node(op, "e x", "a"), node(op, "a e", "y")),
     ]
-    proto = model(nodes, {"a": [*SHAPE], "b": [*SHAPE]}, list("efghi"))
-    feeds = {"a": numbers(*SHAPE), "b": numbers(*SHAPE, seed=1)}
-    graph = chain_concats(specialise(graph_of(proto), dict.fromkeys(feeds, SHAPE)))
-    read = ["".join(n.inputs) for n in graph.nodes]
-    assert read == ["ab", "cc", "dd", "ab", "ba", "ab", "ga"]
-    for y, want in zip(clconv.onnx.load(proto)(feeds), exact(proto, feeds), strict=True):
-        np.testing.assert_array_equal(y, want.astype(np.float32))
+    assert left(nodes) == ["GlobalAveragePool", "Sigmoid", op, op]
+
+
+def test_an_expansion_that_gives_the_shape_stays() -> None:
+    nodes = [node("GlobalAveragePool", "x", "p"), node("Expand", "p s", "e"), node("Add", "e p", "y")]
+    assert left(nodes, constants={"s": np.array([2, 5, 3, 7])}) == ["GlobalAveragePool", "Expand", "Add"]
+    twice = [node("GlobalAveragePool", "x", "p"), node("Expand", "p s", "e"), node("Add", "e e", "y")]
+    assert left(twice, constants={"s": np.array([2, 5, 3, 7])}) == ["GlobalAveragePool", "Expand", "Add"]
+    read = [*nodes[:2], node("Mul", "e x", "m"), node("Exp", "e", "y")]
+    assert left(read, "y m", constants={"s": np.array([2, 5, 6, 7])}) == ["GlobalAveragePool", "Expand", "Mul", "Exp"]
+
+
+def test_padding_that_depends_on_the_image_is_done_by_the_convolution() -> None:
+    """As Keras's and TensorFlow's padding of strided convolutions is exported, from the image's sizes."""
+    nodes = [
+        *(
+            node("Shape", "x", "s"),
+            node("Gather", "s two", "h"),
+            node("Mod", "h two", "odd"),
+            node("Concat", "z z z z z z odd odd", "p", axis=0),
+        ),
+        *(node("Pad", "x p", "q"), node("Conv", "q w", "y", strides=[2, 2])),
+    ]
+    constants = {"two": np.array([2]), "z": np.array([0]), "w": numbers(4, 5, 2, 2)}
+    assert left(nodes, constants=constants) == ["Conv"]
 
 
 def test_a_transposition_of_an_output_stays() -> None:
