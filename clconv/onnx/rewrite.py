@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import reduce
 
@@ -60,8 +61,8 @@ def _is_idle(node: Node, graph: Graph) -> bool:
         steps = graph.constant(node.inputs[4])
         return steps is not None and bool((steps > 0).all())
     if node.op == "Pad":
-        amounts = graph.constant(node.input(1))
-        return amounts is not None and not amounts.any()
+        amounts, number = graph.constant(node.input(1)), not node.input(2) or math.prod(graph.shapes[node.inputs[2]]) == 1
+        return amounts is not None and not amounts.any() and number
     return node.op != "Concat" or len(node.inputs) == 1
 
 

@@ -106,6 +106,9 @@ def _pooling() -> dict[str, Case]:
             if "ceil_mode" not in window:
                 counted = node("AveragePool", "a", "y", count_include_pad=1, **window)
                 made[f"AveragePool counted {name}"] = (counted, [(2, 3, 9, 23)], {})
+    tiles = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 0]}  # more channels than a vector has, and tiles of outputs
+    made["MaxPool tiles"] = (node("MaxPool", "a", "y", strides=[1, 2], **tiles), [(2, 19, 5, 17)], {})
+    made["AveragePool tiles"] = (node("AveragePool", "a", "y", count_include_pad=1, **tiles), [(2, 17, 4, 7)], {})
     made["MaxPool narrow"] = (node("MaxPool", "a", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), [(1, 2, 4, 2)], {})
     many = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 0, 1]}
     for op in ("MaxPool", "AveragePool"):

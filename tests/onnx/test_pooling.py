@@ -56,3 +56,42 @@ def test_a_mean_over_no_axes_is_one_over_all_or_none(noop: int) -> None:
     spec = node("ReduceMean", "x axes", "y", noop_with_empty_axes=noop, keepdims=1)
     y = clconv.onnx.load(model([spec], {"x": [2, 3, 4]}, ["y"], {"axes": np.array([], np.int64)}, opset=18))(x)
     np.testing.assert_allclose(y, x if noop else x.mean(keepdims=True), atol=1e-6)
+
+
+def pooled(x: Array, op: str, window: dict[str, list[int]]) -> Array:
+    """A maximum or mean over windows, place by place."""
+    (kh, kw), (sh, sw), (dh, dw), (top, left, below, right) = (
+        window[name] for name in ("kernel_shape", "strides", "dilations", "pads")
+    )
+    outside = -np.inf if op == "MaxPool" else np.nan
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (top, below), (left, right)), constant_values=outside)
+    taps = [
+        padded[:, :, i * dh : padded.shape[2] - (kh - 1 - i) * dh : sh, j * dw : padded.shape[3] - (kw - 1 - j) * dw : sw]
+        for i in range(kh)
+        for j in range(kw)
+    ]
+    y: Array = np.max(taps, axis=0) if op == "MaxPool" else np.nanmean(taps, axis=0)
+    return y
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("channels", [5, 8, 16, 27])
+def test_tiles_of_pixels(op: str, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of all widths: where tiles begin and end, and which columns of theirs lie outside, is another case for each."""
+    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    w = np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1)
+    for kernel, stride, dilation, pads in (
+        ([3, 3], [1, 1], [1, 1], [1, 1, 1, 1]),
+        ([3, 3], [2, 2], [1, 1], [1, 0, 0, 1]),
+        ([2, 2], [2, 2], [1, 1], [0, 0, 0, 0]),
+        ([2, 3], [1, 3], [1, 2], [0, 2, 1, 1]),
+        ([1, 5], [1, 1], [1, 1], [0, 4, 0, 4]),
+        ([3, 1], [2, 2], [1, 1], [2, 0, 1, 0]),
+        ([5, 13], [1, 1], [1, 1], [2, 6, 2, 6]),
+    ):
+        window = {"kernel_shape": kernel, "strides": stride, "dilations": dilation, "pads": pads}
+        nodes = [node("Conv", "x w", "c"), node(op, "c", "p", **window), node("Conv", "p w", "y")]
+        net = clconv.onnx.load(model(nodes, {"x": ["N", channels, "H", "W"]}, ["y"], {"w": w}, opset=19), algorithm="direct")
+        for width in (*range(max(kernel[1] * dilation[1] - pads[1] - pads[3], 1), 15), 23):
+            x = numbers(2, channels, 6, width, seed=width)
+            np.testing.assert_allclose(net(x), pooled(x, op, window), rtol=1e-5, atol=1e-5)

@@ -41,6 +41,9 @@ _SOFTMAX = {"Softmax": 0, "LogSoftmax": 1}
 _SUM_OF_EXPONENTIALS = 2
 """FORM of kernels/network/softmax.cl."""
 
+_TILES, _SPAN = (4, 2), 12
+"""Outputs of a tile of kernels/network/pool_channels.cl, and columns of it, at most: sixteen registers hold them."""
+
 _EXPONENTIALS = 512
 """Of so many a work-item is made at least, which take as long as a few thousand sums."""
 
@@ -82,6 +85,8 @@ def lower_pool(node: Node, to: Lowering) -> None:
     flops = images * channels * math.prod(out) * math.prod(filt)
     if by_pixels:
         rows = max(1, min(out[0], pieces(math.prod(out) * channels, 1, to.device) // (out[1] * channels)))
+        tile = next((t for t in _TILES if t <= out[1] and (t - 1) * stride[1] + (filt[1] - 1) * dilation[1] < _SPAN), 1)
+        macros = (*macros, ("TILE_OW", tile))
         apart = Channels(channels, "x"), Channels(channels, "y")
         arguments: tuple[Argument, ...] = ("x", "y", *map(Int, (channels, *integers)), *apart, Int(rows))
         launch = to.launch("pool_channels", macros, arguments, (-(-out[0] // rows), images))
