@@ -62,13 +62,22 @@ static inline void reduce_block(__global const real *p, __global real *q, const 
   UNROLL for (int b = 0; b < BLOCK; b++) STORE_VEC(q + b * VEC, FINISH(vec, sums[b]));
 }
 
+/* One vector of columns: BLOCK sums, of every BLOCK-th element each, for an addition takes as long as several loads. */
 static inline void reduce_vector(__global const real *p, __global real *q, const int R, const int INNER) {
-  vec sum = VEC_OF(NOTHING);
-  for (int r = 0; r < R; r++, p += INNER) {
+  vec sums[BLOCK];
+  UNROLL for (int b = 0; b < BLOCK; b++) sums[b] = VEC_OF(NOTHING);
+  int r = 0;
+  for (; r + BLOCK <= R; r += BLOCK, p += BLOCK * INNER)
+    UNROLL for (int b = 0; b < BLOCK; b++) {
+      const vec u = LOAD_VEC(p + b * INNER);
+      sums[b] = COMBINE(sums[b], TAKE(u));
+    }
+  for (; r < R; r++, p += INNER) {
     const vec u = LOAD_VEC(p);
-    sum = COMBINE(sum, TAKE(u));
+    sums[0] = COMBINE(sums[0], TAKE(u));
   }
-  STORE_VEC(q, FINISH(vec, sum));
+  UNROLL for (int b = 1; b < BLOCK; b++) sums[0] = COMBINE(sums[0], sums[b]);
+  STORE_VEC(q, FINISH(vec, sums[0]));
 }
 
 /* Fewer columns than a vector has. */

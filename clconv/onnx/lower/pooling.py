@@ -187,7 +187,7 @@ def emit_reduce(node: Node, to: Lowering, x: str, y: str, outer: int, count: int
         )
     else:
         lanes = to.lanes(dtype)
-        many = outer * inner >= 8 * to.device.compute_units * _BLOCK * lanes
+        many = outer * inner >= 2 * to.device.compute_units * _BLOCK * lanes
         launch = _columns(to, "reduce", macros, (outer, count, inner), lanes, _BLOCK if many else 1)
     to.emit("network/reduce", launch, {"x": x, "y": y}, flops=outer * count * inner)
 
