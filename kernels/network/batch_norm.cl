@@ -6,8 +6,8 @@
  * scale, shift, mean, variance    C
  *
  * batch_norm. Work-items: (block of ROWS rows n * C + c); vectors along a row.
- * batch_norm_vectors, for SIZE = 1 and C of VEC and more. Work-items: (block of ROWS of N); vectors along the channels, of which the last
- * one ends where C does: some elements are computed twice.
+ * batch_norm_vectors, for SIZE = 1 and C of VEC and more. Work-items: (block of ROWS of N); BLOCK vectors along the channels at once, so
+ * that whole lines of memory are moved, then one by one. The last ends where C does: some elements are computed twice.
  *
  * Per output one element is read and one written.
  *
@@ -37,6 +37,27 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm(
   }
 }
 
+#define BLOCK 4
+
+/* Pixels n0 .. end-1 of BLOCK vectors of channels from c on, or of one. */
+static inline void some_channels(const int vectors, __global const real *x, __global const real *scale, __global const real *shift,
+                                 __global const real *mean, __global const real *variance, __global real *y, const int c, const int n0,
+                                 const int end, const int XC, const int YC, const acc_t epsilon, const acc_t fa, const acc_t fb) {
+  vec factor[BLOCK], offset[BLOCK];
+  UNROLL for (int b = 0; b < BLOCK; b++)
+    if (b < vectors) {
+      const int at = c + b * VEC;
+      factor[b] = LOAD_VEC(scale + at) / sqrt(LOAD_VEC(variance + at) + VEC_OF(epsilon));
+      offset[b] = LOAD_VEC(shift + at) - LOAD_VEC(mean + at) * factor[b];
+    }
+  for (int n = n0; n < end; n++) {
+    __global const real *p = x + (long)n * XC + c;
+    __global real *q = y + (long)n * YC + c;
+    UNROLL for (int b = 0; b < BLOCK; b++)
+      if (b < vectors) STORE_VEC(q + b * VEC, function_vec(LOAD_VEC(p + b * VEC) * factor[b] + offset[b], fa, fb));
+  }
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm_vectors(
     __global const real *restrict x, __global const real *restrict scale, __global const real *restrict shift,
     __global const real *restrict mean, __global const real *restrict variance, __global real *restrict y, const int N, const int C,
@@ -44,12 +65,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void batch_norm_vectors(
   RING_BELL;
   const int n0 = (int)get_global_id(0) * ROWS; /* 0 .. N-1 */
   const int end = N - n0 < ROWS ? N : n0 + ROWS;
-  for (int i = 0; i < C; i += VEC) {
-    const int c = i + VEC <= C ? i : C - VEC;
-    const vec factor = LOAD_VEC(scale + c) / sqrt(LOAD_VEC(variance + c) + VEC_OF(epsilon));
-    const vec offset = LOAD_VEC(shift + c) - LOAD_VEC(mean + c) * factor;
-    for (int n = n0; n < end; n++) {
-      STORE_VEC(y + (long)n * YC + c, function_vec(LOAD_VEC(x + (long)n * XC + c) * factor + offset, fa, fb));
-    }
-  }
+  int c = 0;
+  for (; c + BLOCK * VEC <= C; c += BLOCK * VEC)
+    some_channels(BLOCK, x, scale, shift, mean, variance, y, c, n0, end, XC, YC, epsilon, fa, fb);
+  for (; c < C; c += VEC)
+    some_channels(1, x, scale, shift, mean, variance, y, LESSER(c, C - VEC), n0, end, XC, YC, epsilon, fa, fb);
 }
