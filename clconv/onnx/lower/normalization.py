@@ -11,6 +11,9 @@ from clconv.onnx.graph import Array, Node, Shape, fits
 from clconv.onnx.lower.pooling import REDUCE, emit_reduce, shares
 from clconv.onnx.step import Argument, Float, Int, Lowering, pieces
 
+_SUMS = 4
+"""Vectors of columns that kernels/network/normalize.cl takes at once."""
+
 
 def lower_layer_norm(node: Node, to: Lowering) -> None:
     """Over all axes from one on; each element of a row has a scale of its own."""
@@ -135,7 +138,7 @@ def _emit(node: Node, to: Lowering, scale: str, shift: str, axes: tuple[int, int
         return
     repeated = count // (kinds[1] * kinds[2])  # scales and shifts, of pixels with their channels last
     if inner > 1:
-        size: tuple[int, ...] = (-(-inner // to.lanes(dtype)), outer)
+        size: tuple[int, ...] = (-(-inner // (_SUMS * to.lanes(dtype))), outer)
         launch = to.launch("normalize_columns", macros, (*values, Int(count), Int(inner), epsilon), size, "normalize")
     elif repeated > 1:
         numbers = tuple(map(Int, (repeated, kinds[1])))
