@@ -66,8 +66,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool(
     const int at = oh * SH - PT;
     const int low = at < 0 ? (-at + DH - 1) / DH : 0;                         /* kh of the first row inside */
     const int high = at + (KH - 1) * DH >= IH ? (IH - at + DH - 1) / DH : KH; /* and behind the last one */
-    int i = 0;
-    for (; i + VEC <= IW; i += VEC) {
+    for (int from = 0; IW >= VEC && from < IW; from += VEC) {
+      const int i = LESSER(from, IW - VEC); /* the last vector overlaps the one before */
       vec v = VEC_OF(NOTHING);
       for (int kh = low; kh < high; kh++) {
         const vec q = LOAD_VEC(px + (long)(at + kh * DH) * IW + i);
@@ -75,7 +75,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool(
       }
       STORE_ACC_LOCAL(row + i, v);
     }
-    for (; i < IW; i++) {
+    for (int i = 0; IW < VEC && i < IW; i++) {
       acc_t v = NOTHING;
       for (int kh = low; kh < high; kh++) {
         const acc_t q = LOAD(px, (long)(at + kh * DH) * IW + i);
@@ -92,7 +92,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pool(
     __global real *py = y + (plane * OH + oh) * OW;
     int ow = 0;
     while (ow < OW) {
-      if (ow >= first && ow + VEC <= last) {
+      if (ow >= first && ow < last && last - first >= VEC) {
+        ow = LESSER(ow, last - VEC);
         vec v = across(row + ow * SW - PL);
 #if MODE != 0
         v = v / VEC_OF((acc_t)(rows * KW));

@@ -75,10 +75,10 @@ def pooled(x: Array, op: str, window: dict[str, list[int]]) -> Array:
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize("channels", [5, 8, 16, 27])
-def test_tiles_of_pixels(op: str, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("channels", "gain"), [(5, 1.0), (8, 1.0), (16, 1.0), (27, 1.0), (3, -1.0)])
+def test_tiles_of_pixels(op: str, channels: int, gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of all widths: where tiles begin and end, and which columns of theirs lie outside, is another case for each."""
-    monkeypatch.setattr(layout, "_gain", lambda *_: 1.0)
+    monkeypatch.setattr(layout, "_gain", lambda *_: gain)
     w = np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1)
     for kernel, stride, dilation, pads in (
         ([3, 3], [1, 1], [1, 1], [1, 1, 1, 1]),
