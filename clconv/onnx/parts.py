@@ -1,4 +1,4 @@
-"""Values that lie within others: parts of a concatenation are computed where they belong, those of a split stay there."""
+"""Values that lie within others: what a Concat puts together is computed there, what a Split cuts stays where it is."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def _homes(steps: Sequence[Step], root: Root, kept: Container[str]) -> dict[str,
     for index, step in enumerate(steps):
         if step.part is None:
             continue
-        name, whole = (root(step.values[argument]) for argument in (step.part.of, "xy".replace(step.part.of, "")))
+        outer = "y" if step.part.of == "x" else "x"
+        name, whole = root(step.values[step.part.of]), root(step.values[outer])
         if name not in homes and name not in kept and whole not in kept and name not in _around(whole, homes):
             homes[name] = _Home(index, whole, step.part)
     return homes

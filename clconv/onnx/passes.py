@@ -20,6 +20,7 @@ from clconv.onnx.graph import VIEWS, Graph, Node, derived, without_dead
 from clconv.onnx.group_norm import fuse_group_norm
 from clconv.onnx.infer import fold_constants
 from clconv.onnx.layer_norm import fuse_layer_norm
+from clconv.onnx.linear import gather_small
 from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.norm_scales import scale_behind_norms
@@ -217,18 +218,8 @@ BEFORE: tuple[Pass, ...] = (
     *(fuse_products, fuse_written_out, concat_last, scale_functions, scale_filters),
 )
 AFTER: tuple[Pass, ...] = (
-    *(
-        drop_idle,
-        drop_identities,
-        read_unexpanded,
-        fold_pad,
-        own_outputs,
-        multiply_einsums,
-        trim_filters,
-        fuse_group_norm,
-        plain_powers,
-        fuse_layer_norm,
-    ),
+    *(drop_idle, drop_identities, read_unexpanded, fold_pad, own_outputs, multiply_einsums, trim_filters),
+    *(fuse_group_norm, plain_powers, fuse_layer_norm, gather_small),
     *(scale_behind_norms, pool_means, functions_first, images_of_tokens, drop_views, normalise_channels),
     *(join_splits, chain_concats),
     *(add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),

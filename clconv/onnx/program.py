@@ -77,7 +77,7 @@ class Program:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the passes did, and what was done to the steps."""
-        note = f"place parts: {len(self._places)} parts of concatenations computed where they belong"
+        note = f"place parts: {len(self._places)} parts of larger tensors computed, or left, where they belong"
         return (*self.graph.notes, note) if self._places else self.graph.notes
 
     def _placed(self, lowering: Lowering) -> tuple[tuple[Step, ...], Mapping[str, Place]]:

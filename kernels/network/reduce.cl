@@ -48,36 +48,29 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(__globa
 }
 
 #define BLOCK 4
+#define SUMS 4
 
-/* BLOCK vectors of columns, or one. */
-static inline void reduce_block(__global const real *p, __global real *q, const int R, const int INNER) {
-  vec sums[BLOCK];
-  UNROLL for (int b = 0; b < BLOCK; b++) sums[b] = VEC_OF(NOTHING);
-  for (int r = 0; r < R; r++, p += INNER) {
-    UNROLL for (int b = 0; b < BLOCK; b++) {
-      const vec u = LOAD_VEC(p + b * VEC);
-      sums[b] = COMBINE(sums[b], TAKE(u));
-    }
-  }
-  UNROLL for (int b = 0; b < BLOCK; b++) STORE_VEC(q + b * VEC, FINISH(vec, sums[b]));
-}
-
-/* One vector of columns: BLOCK sums, of every BLOCK-th element each, for an addition takes as long as several loads. */
-static inline void reduce_vector(__global const real *p, __global real *q, const int R, const int INNER) {
-  vec sums[BLOCK];
-  UNROLL for (int b = 0; b < BLOCK; b++) sums[b] = VEC_OF(NOTHING);
+/* BLOCK vectors of columns, or one: each in SUMS sums, of every SUMS-th element, for an addition takes as long as several loads. */
+static inline void reduce_vectors(const int vectors, __global const real *p, __global real *q, const int R, const int INNER) {
+#define EACH(b) UNROLL for (int b = 0; b < BLOCK; b++) if (b < vectors)
+  vec sums[SUMS][BLOCK];
+  UNROLL for (int k = 0; k < SUMS; k++) EACH(b) sums[k][b] = VEC_OF(NOTHING);
   int r = 0;
-  for (; r + BLOCK <= R; r += BLOCK, p += BLOCK * INNER)
-    UNROLL for (int b = 0; b < BLOCK; b++) {
-      const vec u = LOAD_VEC(p + b * INNER);
-      sums[b] = COMBINE(sums[b], TAKE(u));
+  for (; r + SUMS <= R; r += SUMS)
+    UNROLL for (int k = 0; k < SUMS; k++, p += INNER)
+      EACH(b) {
+        const vec u = LOAD_VEC(p + b * VEC);
+        sums[k][b] = COMBINE(sums[k][b], TAKE(u));
+      }
+  for (; r < R; r++, p += INNER)
+    EACH(b) {
+      const vec u = LOAD_VEC(p + b * VEC);
+      sums[0][b] = COMBINE(sums[0][b], TAKE(u));
     }
-  for (; r < R; r++, p += INNER) {
-    const vec u = LOAD_VEC(p);
-    sums[0] = COMBINE(sums[0], TAKE(u));
+  EACH(b) {
+    UNROLL for (int k = 1; k < SUMS; k++) sums[0][b] = COMBINE(sums[0][b], sums[k][b]);
+    STORE_VEC(q + b * VEC, FINISH(vec, sums[0][b]));
   }
-  UNROLL for (int b = 1; b < BLOCK; b++) sums[0] = COMBINE(sums[0], sums[b]);
-  STORE_VEC(q, FINISH(vec, sums[0]));
 }
 
 /* Fewer columns than a vector has. */
@@ -92,10 +85,10 @@ static inline void reduce_some(__global const real *p, __global real *q, const i
 
 /* Columns i .. end-1 of one o; a vector of them at least, or all. */
 ITEM void reduce_from(__global const real *p, __global real *q, const int R, const int INNER, int i, const int end) {
-  for (; i + BLOCK * VEC <= end; i += BLOCK * VEC) reduce_block(p + i, q + i, R, INNER);
-  for (; i + VEC <= end; i += VEC) reduce_vector(p + i, q + i, R, INNER);
+  for (; i + BLOCK * VEC <= end; i += BLOCK * VEC) reduce_vectors(BLOCK, p + i, q + i, R, INNER);
+  for (; i + VEC <= end; i += VEC) reduce_vectors(1, p + i, q + i, R, INNER);
   if (i == end) return;
-  if (end >= VEC) reduce_vector(p + end - VEC, q + end - VEC, R, INNER); /* some of them again */
+  if (end >= VEC) reduce_vectors(1, p + end - VEC, q + end - VEC, R, INNER); /* some of them again */
   else reduce_some(p, q, R, INNER);
 }
 
