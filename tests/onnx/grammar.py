@@ -227,6 +227,53 @@ def branches(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
     return y, size
 
 
+def side_by_side(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add images that are computed side by side and put together: of Inception, GhostNet, DenseNet or YOLO."""
+    n, _, h, w = shape
+    kind = b.some("inception", "ghost", "dense", "stage")
+    if kind == "inception":
+        parts = [convolution(b, x, shape, stride=1) for _ in range(b.some(2, 3))]
+        if b.some(False, True):
+            pool = b.node(b.some("MaxPool", "AveragePool"), x, kernel_shape=[3, 3], pads=[1] * 4)
+            parts.append(convolution(b, pool, shape, kind="1x1", stride=1))
+    elif kind == "ghost":
+        first = function(b, *convolution(b, x, shape, kind="1x1", stride=1))
+        parts = [first, function(b, *convolution(b, *first, kind="depthwise", stride=1))]
+    elif kind == "dense":
+        parts = [(x, shape)]
+        for _ in range(b.some(1, 2)):
+            whole = b.node("Concat", *(name for name, _ in parts), axis=1)
+            y, size = function(b, *normalised(b, str(whole), (n, sum(s[1] for _, s in parts), h, w)))
+            parts.append(convolution(b, y, size, channels=b.some(4, 8), stride=1))
+    else:
+        y, _ = function(b, *convolution(b, x, shape, kind="1x1", channels=16, stride=1))
+        half = (n, 8, h, w)
+        first, last = b.node("Split", y, b.integers(8, 8), axis=1, outputs=2)
+        parts = [(first, half), (last, half)]
+        for _ in range(b.some(1, 2)):
+            parts.append(residual(b, *parts[-1]) if b.some(True, False) else convolution(b, *parts[-1], channels=8, stride=1))
+    channels = sum(size[1] for _, size in parts)
+    y = str(b.node("Concat", *(name for name, _ in parts), axis=b.some(1, -3)))
+    if b.some(False, True):
+        y = b.node("Slice", y, b.integers(0), b.integers(channels), b.integers(1))
+    for behind in b.some((), (normalised,), (function,), (normalised, function)):
+        y, _ = behind(b, y, (n, channels, h, w))
+    return y, (n, channels, h, w)
+
+
+def response(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add ConvNeXt V2's normalisation of responses, and what else multiplies and adds small tensors one after the other."""
+    c = shape[1]
+    mean = b.node("GlobalAveragePool", x)
+    if b.some(False, True):
+        mean = b.node("Expand", mean, b.node("Shape", x))
+    y = b.pair("Mul", x, mean)
+    for op in b.some(("Mul", "Add"), ("Add",), ("Mul", "Add", "Mul", "Add")):
+        y = b.pair(op, y, b.constant(c, 1, 1))
+    y = b.pair("Add", x, y)
+    return convolution(b, y, shape, kind="1x1") if b.some(True, False) else (y, shape)
+
+
 def shuffled(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
     """Add what moves channels: a shuffle, a split and a concatenation, or a slice."""
     n, c, h, w = shape
@@ -303,7 +350,7 @@ def tokens(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
 
 IDIOMS: tuple[Callable[[Builder, str, Shape], tuple[str, Shape]], ...] = (
     *(convolution, convolution, function, normalised, arithmetic, residual, separable),
-    *(gate, branches, shuffled, resized, tokens),
+    *(gate, branches, side_by_side, response, shuffled, resized, tokens),
 )
 
 

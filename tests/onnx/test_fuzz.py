@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import clconv.onnx
-from clconv.onnx import gates, separable
+from clconv.onnx import gates, layout, separable
 from tests.onnx.grammar import networks
 from tests.onnx.models import exact
 
@@ -21,14 +21,15 @@ BOUND = 1e-4
 def check(proto: onnx.ModelProto, batch: int, queue: cl.CommandQueue, *, fused: bool) -> None:
     """Compare every output of a network with that of the reference in float64.
 
-    Where ``fused``, depthwise and pointwise convolutions become one step, and filters are weighed in place of images, wherever
-    they can, not where it is faster alone.
+    Where ``fused``, images are stored in N H W C, depthwise and pointwise convolutions become one step, and filters are weighed
+    in place of images, wherever they can, not where it is faster alone.
     """
     size = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim][1:]
     x = np.random.default_rng(batch).uniform(-1, 1, (batch, *size)).astype(np.float32)
     want = exact(proto, {"x": x})
     with pytest.MonkeyPatch.context() as patch:
         if fused:
+            patch.setattr(layout, "_gain", lambda *_: 1.0)
             patch.setattr(separable, "launch_seconds", lambda _: 1.0)
             patch.setattr(gates, "STEP", 0)
             patch.setattr(gates, "TIMES", 0)
