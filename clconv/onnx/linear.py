@@ -9,6 +9,7 @@ from functools import reduce
 
 import numpy as np
 
+from clconv.onnx.folding import known_filter
 from clconv.onnx.graph import Array, Change, Graph, Node, Shape, derived
 from clconv.onnx.lower.elementwise import broadcast
 
@@ -161,31 +162,28 @@ def _bias_of_addends(graph: Graph) -> Graph:
     made, uses = graph.producers(), graph.uses()
     change = Change(graph)
     for node in graph.nodes:
-        before = made.get(node.input(0)) if node.op == "Conv" and uses[node.inputs[0]] == 1 else None
-        w = graph.constant(node.inputs[1]) if before is not None else None
-        bias = graph.constant(node.input(2))
-        if (
-            before is not None
-            and before.op == "Add"
-            and w is not None
-            and w.ndim == 4
-            and (not node.input(2) or bias is not None)
-        ):
-            addend = _per_channel(graph, before)
-            whole = (
-                w.shape[2:] == (1, 1)
-                and not any(node.get("pads", ()))
-                and node.text("auto_pad", "NOTSET") in ("NOTSET", "VALID")
-            )
-            if addend is not None and whole and int(node.get("group", 1)) == 1 and addend[1].size == w.shape[1]:
-                more = w[:, :, 0, 0].astype(np.float64) @ addend[1].astype(np.float64)
-                total = graph.stored(more + (0 if bias is None else bias), w.dtype.name, added=True)
-                if total is not None:
-                    name = derived(node.output, "bias")
-                    change.constant(name, total)
-                    node = replace(node, inputs=(addend[0], node.inputs[1], name))
+        before = made.get(node.input(0)) if _mixes_channels(node, graph) and uses[node.inputs[0]] == 1 else None
+        found = _per_channel(graph, before) if before is not None and before.op == "Add" else None
+        w, bias = graph.constant(node.input(1)), graph.constant(node.input(2))
+        if found is not None and w is not None and found[1].size == w.shape[1]:
+            image, addend = found
+            more = w[:, :, 0, 0].astype(np.float64) @ addend.astype(np.float64)
+            total = graph.stored(more + (0 if bias is None else bias), w.dtype.name, added=True)
+            if total is not None:
+                name = derived(node.output, "bias")
+                change.constant(name, total)
+                node = replace(node, inputs=(image, node.inputs[1], name))
         change.nodes.append(node)
     return change.done("")
+
+
+def _mixes_channels(node: Node, graph: Graph) -> bool:
+    """Whether a node is a convolution of known 1x1 filters and bias, of one group and without padding."""
+    w = graph.constant(node.inputs[1]) if node.op == "Conv" else None
+    if w is None or w.ndim != 4 or w.shape[2:] != (1, 1) or not known_filter(node, graph.constants):
+        return False
+    padded = any(node.get("pads", ())) or node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    return not padded and int(node.get("group", 1)) == 1
 
 
 def _per_channel(graph: Graph, add: Node) -> tuple[str, Array] | None:
