@@ -25,7 +25,15 @@ from clconv.onnx.lower import check_supported
 from clconv.onnx.lower.pooling import REDUCE
 from clconv.onnx.norm_scales import scale_behind_norms
 from clconv.onnx.products import fuse_products
-from clconv.onnx.rewrite import drop_identities, drop_idle, normalise_channels, plain_powers, pool_means, read_unexpanded
+from clconv.onnx.rewrite import (
+    drop_identities,
+    drop_idle,
+    normalise_channels,
+    plain_powers,
+    pool_first,
+    pool_means,
+    read_unexpanded,
+)
 from clconv.onnx.scales import drop_units, scale_filters, scale_functions
 from clconv.onnx.shuffle import fuse_shuffle
 from clconv.onnx.tokens import functions_first, images_of_tokens
@@ -220,7 +228,7 @@ BEFORE: tuple[Pass, ...] = (
 AFTER: tuple[Pass, ...] = (
     *(drop_idle, drop_identities, read_unexpanded, fold_pad, own_outputs, multiply_einsums, trim_filters),
     *(fuse_group_norm, plain_powers, fuse_layer_norm, gather_small),
-    *(scale_behind_norms, pool_means, functions_first, images_of_tokens, drop_views, normalise_channels),
+    *(scale_behind_norms, pool_means, pool_first, functions_first, images_of_tokens, drop_views, normalise_channels),
     *(join_splits, chain_concats),
     *(add_rows, fuse_shuffle, fuse_residual, fuse_activation, without_dead),
 )

@@ -261,6 +261,19 @@ def side_by_side(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
     return y, (n, channels, h, w)
 
 
+def transition(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Add a 1x1 convolution and means of what it gives: what is between the blocks of DenseNet."""
+    y, (n, c, h, w) = convolution(b, x, shape, channels=b.some(16, 32), kind="1x1", stride=1)
+    if b.some(False, False, True):
+        return b.node("GlobalAveragePool", y), (n, c, 1, 1)
+    if min(h, w) < 3:
+        return y, (n, c, h, w)
+    size, pad = b.some((2, 0), (3, 0), (3, 1))
+    pads, counted = [b.some(0, pad), pad, pad, pad], b.some(0, 1)
+    y = b.node("AveragePool", y, kernel_shape=[size] * 2, strides=[2, 2], pads=pads, count_include_pad=counted)
+    return y, (n, c, (h + pads[0] + pads[2] - size) // 2 + 1, (w + 2 * pad - size) // 2 + 1)
+
+
 def response(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
     """Add ConvNeXt V2's normalisation of responses, and what else multiplies and adds small tensors one after the other."""
     c = shape[1]
@@ -350,7 +363,7 @@ def tokens(b: Builder, x: str, shape: Shape) -> tuple[str, Shape]:
 
 IDIOMS: tuple[Callable[[Builder, str, Shape], tuple[str, Shape]], ...] = (
     *(convolution, convolution, function, normalised, arithmetic, residual, separable),
-    *(gate, branches, side_by_side, response, shuffled, resized, tokens),
+    *(gate, branches, side_by_side, transition, response, shuffled, resized, tokens),
 )
 
 

@@ -211,6 +211,55 @@ def test_padding_that_depends_on_the_image_is_done_by_the_convolution() -> None:
     assert left(nodes, constants=constants) == ["Conv"]
 
 
+MEANS = {"kernel_shape": [2, 2], "strides": [2, 2]}
+ONE: dict[str, Array] = {"one": numbers(8, 5, 1, 1, scale=0.4), "bias": numbers(8, seed=3), "two": numbers(8, 8, 1, 1, seed=5)}
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        (node("AveragePool", "c", "y", **MEANS),),
+        (node("AveragePool", "c", "y", **MEANS, pads=[1, 0, 1, 1]),),
+        (node("AveragePool", "c", "y", **MEANS, ceil_mode=1),),
+        (node("AveragePool", "c", "y", **MEANS, count_include_pad=1),),
+        (node("GlobalAveragePool", "c", "y"),),
+        (node("ReduceMean", "c axes", "y", keepdims=0),),
+    ],
+    ids=["2x2", "padded", "ceil", "counted", "global", "written out"],
+)
+def test_means_are_taken_before_a_1x1_convolution(behind: tuple[onnx.NodeProto, ...]) -> None:
+    """Zeros of the padding, if they count, and an activation, come between."""
+    for inputs in ("x one", "x one bias"):
+        ops = left([node("Conv", inputs, "c"), *behind], constants={**ONE, "axes": np.array([3, -2])})
+        assert [op for op in ops if op != "Reshape"] == [behind[0].op_type.replace("ReduceMean", "GlobalAveragePool"), "Conv"]
+
+
+def test_and_before_two() -> None:
+    nodes = [node("Conv", "x one bias", "c"), node("Conv", "c two", "d"), node("AveragePool", "d", "y", **MEANS)]
+    assert left(nodes, constants=ONE) == ["Conv", "AveragePool", "Conv"]
+    nodes = [node("Conv", "x one", "c"), node("AveragePool", "c", "p", **MEANS), node("AveragePool", "p", "y", **MEANS)]
+    assert left(nodes, constants=ONE) == ["AveragePool", "AveragePool", "Conv"]
+
+
+@pytest.mark.parametrize(
+    ("conv", "pool", "outputs"),
+    [
+        (node("Conv", "x one", "c", strides=[2, 2]), node("AveragePool", "c", "y", **MEANS), "y"),
+        (node("Conv", "x one", "c", pads=[1] * 4), node("AveragePool", "c", "y", **MEANS), "y"),
+        (node("Conv", "x three", "c"), node("AveragePool", "c", "y", **MEANS), "y"),
+        (node("Conv", "x one", "c"), node("MaxPool", "c", "y", **MEANS), "y"),
+        (node("Conv", "x one", "c"), node("AveragePool", "c", "y", kernel_shape=[3, 3], pads=[1] * 4), "y"),
+        (node("Conv", "x one bias", "c"), node("AveragePool", "c", "y", **MEANS, pads=[1] * 4, count_include_pad=1), "y"),
+        (node("Conv", "x few", "c"), node("AveragePool", "c", "y", **MEANS), "y"),
+        (node("Conv", "x one", "c"), node("AveragePool", "c", "y", **MEANS), "y c"),
+    ],
+    ids=["stride", "padding", "3x3", "maximum", "as many", "zeros count", "few channels", "an output"],
+)
+def test_others_come_behind_it(conv: onnx.NodeProto, pool: onnx.NodeProto, outputs: str) -> None:
+    constants = {**ONE, "three": numbers(8, 5, 3, 3, scale=0.2), "few": numbers(1, 5, 1, 1)}
+    assert left([conv, pool], outputs, constants)[:2] == ["Conv", pool.op_type]
+
+
 def test_a_transposition_of_an_output_stays() -> None:
     nodes = [node("Relu", "x", "r"), node("Transpose", "r", "t", perm=LAST), node("Transpose", "t", "y", perm=FIRST)]
     proto = model(nodes, {"x": [*SHAPE]}, ["y"])
