@@ -18,12 +18,12 @@ from clconv.crew import Led, crew_of
 from clconv.fork import in_own_process
 from clconv.onnx.arena import Arena
 from clconv.onnx.bell import Bell, ringing
-from clconv.onnx.graph import Array, Graph
+from clconv.onnx.graph import Array, Graph, derived
 from clconv.onnx.lower import lower
 from clconv.onnx.memory import Lifetime, MemoryPlan, plan_memory
 from clconv.onnx.parts import Place, place_parts
 from clconv.onnx.step import Lowering, Step, itemsize
-from clconv.onnx.store import Store
+from clconv.onnx.store import Held, Store
 from clconv.persistent import EXTERNAL, Persistent
 from clconv.plan import Launch
 from clconv.runtime import failed, require_own_turn
@@ -64,6 +64,7 @@ class Program:
         bell = stay_awake and not self._persistent and Bell.helps(self.runtime.info)
         self._bell = Bell(self.runtime) if bell else None
         self._original = original
+        self._weights: list[Held] = []
         build_ahead(self.runtime.programs, self._launches())
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         self.sequence = self._sequence()
@@ -73,6 +74,7 @@ class Program:
             with contextlib.suppress(OSError):  # as in _sequence
                 self._led = Led(self.crew, self.sequence[0], self._least_seconds())
         store.finish()  # filters are packed before the first call, which may run on another queue
+        self._arena.settle()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -142,7 +144,8 @@ class Program:
             elif constant is not None:
                 lasting = self._original.get(root) is constant
                 if argument in read:
-                    buffers[argument] = self.store.constant(root, constant, lasting, step.turned and argument == "w")
+                    held = self.store.constant(root, constant, lasting, step.turned and argument == "w")
+                    buffers[argument] = self._hold(held)
             elif root in self.external:
                 external[argument] = self.external.index(root)
             else:
@@ -150,7 +153,8 @@ class Program:
         for argument, (packing, name) in step.packs.items():
             root = self.graph.root(name)
             constant = self._lowering.constants[root]
-            buffers[argument] = self.store.packed(packing, root, constant, self._original.get(root) is constant, step.turned)
+            lasting = self._original.get(root) is constant
+            buffers[argument] = self._hold(self.store.packed(packing, root, constant, lasting, step.turned, self._arena))
         for argument in step.scratch:
             buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
@@ -159,6 +163,11 @@ class Program:
             for command in commands:
                 self._bell.hang(command, step.flops // len(commands))
         return commands
+
+    def _hold(self, held: Held) -> cl.Buffer:
+        """Keep a constant or a packed filter as long as this program; return its buffer."""
+        self._weights.append(held)
+        return held.buffer
 
     def _sequence(self) -> list[BoundLaunch | Persistent]:
         """Return what a call enqueues: a kernel each, or one for as many as can follow each other in it."""
@@ -264,4 +273,4 @@ class Program:
 
 
 def _scratch_name(index: int, argument: str) -> str:
-    return f"step {index} {argument}"
+    return derived(f"step {index}", argument)

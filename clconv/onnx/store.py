@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,18 @@ from clconv.runtime import Runtime, failed
 _COPIED = 1 << 20  # bytes of a filter at a time
 
 
+class Held:
+    """A buffer, for as long as a program holds this object: OpenCL's own buffers cannot be referred to weakly."""
+
+    def __init__(self, buffer: cl.Buffer) -> None:
+        self.buffer = buffer
+
+
 class Store:
     """Constants and packed filters on the device, shared by the programs of a network.
+
+    Those that are the same for every shape stay; others, such as a table for one size of image, end with the last program that
+    holds them.
 
     Parameters
     ----------
@@ -43,28 +54,42 @@ class Store:
         self.spill = spill
         self.plans = Plans(runtime.info, algorithm)
         self.arena = Arena(runtime)
-        self._buffers: dict[Any, cl.Buffer] = {}
+        self._held: weakref.WeakValueDictionary[Any, Held] = weakref.WeakValueDictionary()
+        self._lasting: list[Held] = []
         self._place: Array = np.empty(0, np.uint8)
 
-    def constant(self, name: str, array: Array, lasting: bool, turned: bool = False) -> cl.Buffer:
+    def constant(self, name: str, array: Array, lasting: bool, turned: bool = False) -> Held:
         """Return the buffer of a constant; one that may differ between programs is told apart by its contents."""
         key = (self._key(name, array, lasting), turned)
-        if key not in self._buffers:
-            self._buffers[key] = self._upload(array.transpose(LAST_FILTER) if turned else array)
-        return self._buffers[key]
+        return self._once(key, lasting, lambda: self._upload(array.transpose(LAST_FILTER) if turned else array))
 
-    def packed(self, packing: Packing, name: str, array: Array, lasting: bool, turned: bool) -> cl.Buffer:
-        """Return a packed filter, packing it the first time; the filter itself is not kept on the device."""
-        key = (packing, self._key(name, array, lasting))
-        if key not in self._buffers:
+    def packed(self, packing: Packing, name: str, array: Array, lasting: bool, turned: bool, arena: Arena) -> Held:
+        """Return a packed filter, packing it the first time; the filter itself is not kept on the device.
+
+        One that does not last is put into the program's own arena.
+        """
+
+        def make() -> cl.Buffer:
             filt = array.transpose(LAST_FILTER) if turned else array
             if not filt.flags.c_contiguous:
                 filt = self._in_place(filt)
             source = host_buffer(self.runtime, filt)
-            self._buffers[key] = self.arena.allocate(packing.bytes)
-            self._pack(packing, {"w": source, "packed": self._buffers[key]})
+            packed = (self.arena if lasting else arena).allocate(packing.bytes)
+            self._pack(packing, {"w": source, "packed": packed})
             self.spill.release()
-        return self._buffers[key]
+            return packed
+
+        return self._once((packing, self._key(name, array, lasting)), lasting, make)
+
+    def _once(self, key: Any, lasting: bool, make: Callable[[], cl.Buffer]) -> Held:
+        """Return what is held under a key, made the first time; what is interrupted while it is made is not held."""
+        held = self._held.get(key)
+        if held is None:
+            held = Held(make())
+            self._held[key] = held
+            if lasting:
+                self._lasting.append(held)
+        return held
 
     def _key(self, name: str, array: Array, lasting: bool) -> Any:
         if lasting:
@@ -122,4 +147,4 @@ class Store:
     @property
     def bytes(self) -> int:
         """Memory of constants and packed filters, in bytes."""
-        return sum(b.size for b in self._buffers.values())
+        return sum(held.buffer.size for held in self._held.values())

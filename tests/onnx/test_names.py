@@ -60,3 +60,23 @@ def test_the_mark_of_names_is_refused() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y\x1fw"]), helper.make_node("Neg", ["y\x1fw"], ["y"])]
     with pytest.raises(clconv.UnsupportedError, match=r"called 'y.x1fw'; rename it"):
         clconv.onnx.load(model(nodes, {"x": [3]}, ["y"]))
+
+
+def test_a_value_that_is_called_like_a_step_s_memory() -> None:
+    """It is needed while the step packs a filter that the call brings."""
+    feeds = {"x": numbers(1, 16, 14, 14), "w": numbers(16, 16, 3, 3, seed=1, scale=0.1)}
+
+    def network(name: str) -> clconv.onnx.Network:
+        nodes = [
+            *(helper.make_node("Relu", ["x"], [name]), helper.make_node("Conv", [name, "w"], ["c"], pads=[1] * 4)),
+            *(helper.make_node("Add", ["c", name], ["d"]), helper.make_node("Relu", ["d"], ["y"])),
+        ]
+        return clconv.onnx.load(model(nodes, {name: list(x.shape) for name, x in feeds.items()}, ["y"]))
+
+    net = network("r")
+    want = net(feeds)
+    steps = net._program_for([*feeds.values()]).steps
+    names = [f"step {index} {argument}" for index, step in enumerate(steps) for argument in step.scratch]
+    assert names
+    for name in names:
+        np.testing.assert_array_equal(network(name)(feeds), want)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 
 import clconv.onnx
+from clconv.onnx.graph import derived
 from clconv.onnx.step import Plans
+from clconv.onnx.store import Store
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.select import Limits, select
@@ -51,6 +57,42 @@ def test_scratch_lives_as_long_as_its_step(monkeypatch: pytest.MonkeyPatch) -> N
     scratch = [(index, name) for index, step in enumerate(program.steps) for name in step.scratch]
     assert scratch
     for index, name in scratch:
-        assert spans[f"step {index} {name}"] == (index, index)
+        assert spans[derived(f"step {index}", name)] == (index, index)
     want = exact(proto, {"c0": x})[0]
     np.testing.assert_allclose(net(x), want, atol=1e-3 * np.abs(want).max())
+
+
+def test_what_is_interrupted_while_it_is_packed_is_packed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C in the first call."""
+    proto = model([node("Conv", "x w", "y", pads=[1] * 4)], {"x": [1, 16, 16, 16]}, ["y"], {"w": numbers(16, 16, 3, 3, seed=1)})
+    net, x = clconv.onnx.load(proto), numbers(1, 16, 16, 16)
+    pack, calls = Store._pack, itertools.count()
+
+    def interrupted(*args: Any) -> None:
+        if not next(calls):
+            raise KeyboardInterrupt
+        pack(*args)
+
+    monkeypatch.setattr(Store, "_pack", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        net(x)
+    want = exact(proto, {"x": x})[0]
+    np.testing.assert_allclose(net(x), want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def test_constants_of_one_size_end_with_its_program() -> None:
+    """Tables of Resize, and filters that are shortened to the rows of an image, of more sizes than programs are kept."""
+    nodes = [node("Resize", "x _ s", "z", mode="linear"), node("Conv", "z w", "y", dilations=[12, 1], pads=[12, 0, 12, 0])]
+    constants = {"s": np.array([1, 1, 1.5, 1.5], np.float32), "w": numbers(8, 8, 3, 1, seed=1)}
+    net = clconv.onnx.load(model(nodes, {"x": [1, 8, "H", "W"]}, ["y"], constants))
+    counts = []
+    for i in range(40):
+        x = numbers(1, 8, 6 + i, 8 + i)
+        y = net(x)
+        if i in (0, 39):
+            np.testing.assert_array_equal(clconv.onnx.load(model(nodes, {"x": [*x.shape]}, ["y"], constants))(x), y)
+        gc.collect()
+        counts.append(net._store.bytes)
+    assert counts[39] < 2.5 * counts[19]  # sixteen programs each, of images not twice as high and wide
+    net.explain((1, 8, 45, 47))
+    del net
