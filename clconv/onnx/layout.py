@@ -251,8 +251,11 @@ class _Change:
                 continue
             for name in node.inputs:
                 if name in self.enter and _new(name) not in self.shapes:
-                    self._name(name)
-                    self._reorder(name, _new(name), TO_LAST)
+                    if name in self.constants:
+                        self._turn(name)
+                    else:
+                        self._name(name)
+                        self._reorder(name, _new(name), TO_LAST)
             self.nodes.append(self._turned(node))
             for name in node.outputs:
                 if name in self.leave:
@@ -296,15 +299,19 @@ class _Change:
 
     def _input(self, name: str, node: Node) -> str:
         value = self.old.constants.get(name)
-        if value is None:
+        if value is None or name in self.enter:
             return _new(name)
         if node.op not in (*BINARY, "Conv") or value.size == 1:  # of a convolution, the residual
             return name
+        self._turn(name)
+        return _new(name)
+
+    def _turn(self, name: str) -> None:
+        """Store a constant in N H W C."""
+        value, new = self.old.constants[name], _new(name)
         whole = value.reshape((1,) * (4 - value.ndim) + value.shape)
-        new = _new(name)
         self.constants[new] = np.ascontiguousarray(whole.transpose(TO_LAST))
         self.shapes[new], self.dtypes[new] = self.constants[new].shape, value.dtype.name
-        return new
 
 
 def _new(name: str) -> str:

@@ -12,6 +12,7 @@ from clconv.onnx.graph import Graph, derived
 from clconv.onnx.infer import specialise
 from clconv.onnx.layout import choose_layout
 from clconv.onnx.read import graph_of
+from clconv.onnx.step import Plans
 from clconv.problem import ConvProblem
 from tests.onnx.models import exact, model, node, numbers
 
@@ -145,3 +146,27 @@ def test_a_constant_as_large_as_an_image_is_turned_once(batch: int, monkeypatch:
     net, x = clconv.onnx.load(proto), numbers(*SHAPE)
     np.testing.assert_allclose(net(x), exact(proto, {"x": x})[0], atol=1e-4)
     assert any("2 reorders" in note for note in net.explain(SHAPE).passes)  # of x and of y
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        node("MaxPool", "k", "d", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0]),
+        node("AveragePool", "k", "d", kernel_shape=[8, 10]),
+        node("GlobalAveragePool", "k", "d"),
+        node("Conv", "k one", "d", strides=[2, 2]),
+        node("InstanceNormalization", "small s s", "d"),
+    ],
+    ids=["maximum", "mean", "global", "convolution", "normalisation"],
+)
+def test_images_that_are_constant(made: onnx.NodeProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are stored in the other layout when the network is built."""
+    constants = {"k": numbers(1, 6, 14, 18, seed=3), "small": numbers(1, 6, 7, 9, seed=4), "one": numbers(6, 6, 1, 1, seed=5)}
+    proto = two_convolutions(made, node("Add", "c d", "e"), s=numbers(6, seed=6), **constants)
+    proto.graph.node[-1].input[0] = "e"
+    seconds = dict.fromkeys(("NCHW",), 1.0)
+    monkeypatch.setattr(Plans, "seconds", lambda self, problem: seconds.get(problem.layout, 0.0))
+    net, x = clconv.onnx.load(proto), numbers(*SHAPE)
+    assert any("nodes in N H W C" in note for note in net.explain(x).passes)
+    want = exact(proto, {"x": x})[0]
+    np.testing.assert_allclose(net(x), want, rtol=0, atol=1e-5 * np.abs(want).max())
