@@ -329,6 +329,8 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
             values = ReferenceEvaluator(proto).run(None, feeds)
     except Exception as error:  # whatever the operator raises on bad values
         raise ClconvError(f"the node {node.name!r} ({node.op}) cannot be computed from its constants ({error})") from error
+    if "factor" in node.attributes:  # of a product that is done with the function
+        values = [np.asarray(v * node.get("factor") + node.get("addend", 0.0), v.dtype) for v in map(np.asarray, values)]
     results = {name: np.asarray(value) for name, value in zip(node.outputs, values, strict=False) if name}
     _check_sizes(node, {name: a.shape for name, a in feeds.items()}, {name: a.shape for name, a in results.items()})
     return results if whole is None else {name: value.reshape(whole) for name, value in results.items()}

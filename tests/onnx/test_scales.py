@@ -164,3 +164,16 @@ def test_units_are_left_out() -> None:
     reverse = built("Sub zero x m", "Div one m p", "Mul p wide y")
     assert ops(drop_units(graph_of(reverse))) == ["Sub", "Div", "Mul"]
     check_same(reverse, x=X)
+
+
+def test_a_scaled_function_of_sizes_keeps_its_factor() -> None:
+    """It is computed when the sizes are known."""
+    nodes = [
+        *(node("Shape", "x", "i"), node("Cast", "i", "f", to=onnx.TensorProto.FLOAT), node("Mul", "f t", "g")),
+        *(node("HardSwish", "g", "h"), node("Mul", "h n", "k"), node("Add", "x k", "y")),
+    ]
+    proto = model(nodes, {"x": ["N", 2]}, ["y"], {name: CONSTANTS[name] for name in "nt"})
+    x = numbers(3, 2)
+    g = np.float32(0.3) * np.array(x.shape, np.float32)
+    want = x + g * np.clip(g / 6 + 0.5, 0, 1) * CONSTANTS["n"]
+    np.testing.assert_allclose(clconv.onnx.load(proto)(x), want, rtol=0, atol=1e-5)
