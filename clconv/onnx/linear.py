@@ -16,6 +16,9 @@ from clconv.onnx.lower.elementwise import broadcast
 SMALL = 8
 """How many times larger an image is than what may be gathered."""
 
+_USUAL = 2.0**-6, 2.0**4
+"""The largest number of a factor that float16 may be multiplied with first."""
+
 
 @dataclass(frozen=True)
 class _Form:
@@ -38,6 +41,9 @@ def gather_small(graph: Graph) -> Graph:
     ``b + w * (n * x) + x = (1 + w * n) * x + b``: the global response normalisation of ConvNeXt V2
     (https://arxiv.org/abs/2301.00808), with one number for each channel in w, b and n, takes five products and sums as it is
     exported. Where the sum is left to a 1x1 convolution without padding, it adds ``conv(b)`` to its bias.
+
+    Factors are multiplied with each other where the element type holds the product: of constants that is seen; of what a call
+    computes it is taken for granted in float32, and in float16 if the other one is constant and of the order of one.
     """
     return _Gathering(graph).done()
 
@@ -109,17 +115,26 @@ class _Gathering:
         return self.forms[name] if name in self.forms and self.uses[name] == 1 else _Form(name)
 
     def _next(self, node: Node, image: str, other: str) -> _Form:
-        form, y = self._of(image), node.output
+        form, y, new = self._of(image), node.output, list[Node]()
         if not self._is_small(self.change.shapes[y], form.factor, form.addend, other):
             form = _Form(image)
-        new: list[Node] = []
-        if node.op == "Mul":
-            factor = self._small(y, "factor", "Mul", form.factor, other, new)
-            addend = self._small(y, "addend", "Mul", form.addend, other, new) if form.addend else ""
-        else:
-            factor, addend = form.factor, self._small(y, "addend", "Add", form.addend, other, new)
+        both = self._with(form, node, other, new)
+        if both is None:
+            form = _Form(image)
+            both = (other, "") if node.op == "Mul" else ("", other)
+            new.clear()
         before = (image,) if form.image != image else ()
-        return self._continued(y, new, _Form(form.image, factor, addend, form.nodes + 1), *before)
+        return self._continued(y, new, _Form(form.image, *both, form.nodes + 1), *before)
+
+    def _with(self, form: _Form, node: Node, other: str, new: list[Node]) -> tuple[str, str] | None:
+        """Return factor and addend of what a node makes of a form; None if they are none that can be computed first."""
+        y = node.output
+        if node.op == "Add":
+            addend = self._small(y, "addend", "Add", form.addend, other, new)
+            return None if addend is None else (form.factor, addend)
+        factor = self._small(y, "factor", "Mul", form.factor, other, new)
+        addend = self._small(y, "addend", "Mul", form.addend, other, new) if form.addend else ""
+        return None if factor is None or addend is None else (factor, addend)
 
     def _sum(self, node: Node, a: _Form, b: _Form) -> _Form | None:
         y, new = node.output, list[Node]()
@@ -130,6 +145,8 @@ class _Gathering:
         self.change.constant(one, np.ones((), dtype))
         factor = self._small(y, "factor", "Add", a.factor or one, b.factor or one, new)
         addend = self._small(y, "addend", "Add", a.addend, b.addend, new)
+        if factor is None or addend is None:
+            return None
         inputs = [name for name in node.inputs if name in self.forms and self.uses[name] == 1]
         return self._continued(y, new, _Form(a.image, factor, addend, a.nodes + b.nodes + 1), *inputs)
 
@@ -142,19 +159,33 @@ class _Gathering:
         self.small[y] = nodes + new
         return form
 
-    def _small(self, y: str, what: str, op: str, a: str, b: str, new: list[Node]) -> str:
-        """Return the product or sum of two small values, computed now if both are constant; either alone if one is missing."""
+    def _small(self, y: str, what: str, op: str, a: str, b: str, new: list[Node]) -> str | None:
+        """Return the product or sum of two small values, computed now if both are constant; either alone if one is missing.
+
+        None if the element type may not hold it, though it holds what the nodes of the model compute.
+        """
         if not a or not b:
             return a or b
         shapes, dtypes, constants = self.change.shapes, self.change.dtypes, self.change.constants
         name = derived(y, what)
         combine: Callable[[Array, Array], Array] = np.multiply if op == "Mul" else np.add
         if a in constants and b in constants:
-            self.change.constant(name, np.asarray(combine(constants[a], constants[b]), constants[a].dtype))
+            exact = combine(constants[a].astype(np.float64), constants[b].astype(np.float64))
+            value = self.graph.stored(np.asarray(exact), dtypes[b], added=op == "Add")
+            if value is None:
+                return None
+            self.change.constant(name, value)
             return name
+        if op == "Mul" and "float16" in (dtypes[b], self.graph.target) and not (self._is_usual(a) or self._is_usual(b)):
+            return None
         shapes[name], dtypes[name] = broadcast(shapes[a], shapes[b]), dtypes[b]
         new.append(Node(op, (a, b), (name,), {}, name))
         return name
+
+    def _is_usual(self, name: str) -> bool:
+        """Whether a value is constant and of the order of one, so that products with it stay about as large as they were."""
+        value = self.change.constants.get(name)
+        return value is not None and _USUAL[0] <= np.abs(value).max(initial=0.0) <= _USUAL[1]
 
 
 def _bias_of_addends(graph: Graph) -> Graph:

@@ -122,3 +122,18 @@ def test_filters_take_the_whole_normalisation(gain: float, dtype: str, monkeypat
     np.testing.assert_allclose(net(i), want, rtol=0, atol={"float32": 1e-5, "float16": 1e-2}[dtype] * np.abs(want).max())
     large = [s for s, shape in zip(net.explain(i).steps, net.explain(i).shapes, strict=True) if np.prod(shape) > 71 * 73]
     assert sum(s.algorithm == "network/binary" for s in large) == (dtype == "float16")
+
+
+@pytest.mark.parametrize(("dtype", "number", "x"), [("e", 300, 0.01), ("e", 1e-4, 300), ("f", 1e30, 1e-30), ("f", 1e-30, 1e30)])
+def test_factors_whose_product_the_type_does_not_hold(dtype: str, number: float, x: float) -> None:
+    """The network gives what the nodes give one after the other, in float16 also where a call brings a factor."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    factor = np.full((1, 8, 1, 1), number, dtype)
+    nodes = [node("Mul", "x c", "a"), node("Mul", "a k", "y")]
+    image = np.full((1, 8, 8, 8), x, dtype)
+    want = np.full_like(image, float(number) ** 2 * x)
+    constant = model(nodes, {"x": [1, 8, 8, 8]}, ["y"], {"c": factor, "k": factor}, dtype=kind)
+    np.testing.assert_allclose(clconv.onnx.load(constant)(image), want, rtol=0.05)
+    if dtype == "e":
+        brought = model(nodes, {"x": [1, 8, 8, 8], "k": [1, 8, 1, 1]}, ["y"], {"c": factor}, dtype=kind)
+        np.testing.assert_allclose(clconv.onnx.load(brought)(image, factor), want, rtol=0.05)
