@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import reduce
 
 from clconv.onnx.graph import Graph, Node, Shape, derived, without_dead
-from clconv.onnx.lower.elementwise import BINARY, broadcast
+from clconv.onnx.lower.elementwise import BINARY, MOST_AXES, broadcast, joined
 from clconv.onnx.problems import TO_LAST
 
 TO_FIRST = (0, 3, 1, 2)
@@ -83,7 +83,8 @@ def read_unexpanded(graph: Graph) -> Graph:
             expand = made.get(name)
             if expand is not None and expand.op == "Expand":
                 shapes = [graph.shapes[other] for other in (*inputs[:index], expand.inputs[0], *inputs[index + 1 :])]
-                if reduce(broadcast, shapes) == graph.shapes[node.output]:
+                whole = graph.shapes[node.output]
+                if reduce(broadcast, shapes) == whole and len(joined(whole, shapes)[0]) <= MOST_AXES:
                     inputs[index] = expand.inputs[0]
                     read += 1
         nodes.append(replace(node, inputs=tuple(inputs)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from clconv.activation import Activation
 from clconv.algorithms.base import round_up
 from clconv.device import DeviceInfo
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived
 from clconv.plan import Argument, Channels, Float, Int, Launch, Local, Macro, Packing, Plan
 from clconv.problem import ConvProblem
@@ -17,6 +17,9 @@ from clconv.select import Limits, select
 from clconv.tuning import recall
 
 __all__ = ["Argument", "Channels", "Float", "Int", "Launch", "Local", "Lowering", "Macro", "Part", "Plans", "Step"]
+
+_MOST = 2**31 - 1
+"""The largest number that a kernel is given."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,12 @@ class Lowering:
         """Add a step to the node that was started; its traffic is each value once."""
         assert self._node is not None  # steps belong to a node
         launches = launch if isinstance(launch, tuple) else (launch,)
+        largest = max((a.value for one in launches for a in one.arguments if isinstance(a, Int | Channels)), default=0)
+        if largest > _MOST:
+            raise ShapeError(
+                f"the node {self._node.name!r} ({self._node.op}) counts {largest} elements, where {_MOST} are supported; "
+                "use a smaller batch or image"
+            )
         traffic = sum(self.size(name) for name in values.values() if name)
         step = Step(
             self._node.name,

@@ -169,3 +169,10 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logic, "_PLACES", 8)
     with pytest.raises(clconv.UnsupportedError, match="of 9 elements; at most 8 are supported"):
         clconv.onnx.load(empty)(np.zeros((2, 9, 3), "f"))
+
+
+def test_not_of_a_single_truth_value() -> None:
+    proto = model([node("Not", "x", "y")], {"x": []}, ["y"], dtype=onnx.TensorProto.BOOL)
+    for value in (True, False):
+        y = clconv.onnx.load(proto)(np.array(value))
+        assert (y.shape, y.dtype, bool(y)) == ((), np.bool_, not value)

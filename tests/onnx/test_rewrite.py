@@ -196,6 +196,14 @@ def test_an_expansion_that_gives_the_shape_stays() -> None:
     assert left(read, "y m", constants={"s": np.array([2, 5, 6, 7])}) == ["GlobalAveragePool", "Expand", "Mul", "Exp"]
 
 
+def test_what_is_repeated_along_many_axes_is_repeated_first() -> None:
+    """Sums walk along four groups of axes."""
+    x, z = numbers(2, 1, 3, 1, 4, 1), numbers(2, 2, 3, 3, 4, 4)
+    nodes, constants = [node("Expand", "x s", "e"), node("Add", "e z", "y")], {"s": np.array(z.shape)}
+    proto = model(nodes, {"x": [*x.shape], "z": [*z.shape]}, ["y"], constants)
+    np.testing.assert_array_equal(clconv.onnx.load(proto)(x, z), x + z)
+
+
 def test_padding_that_depends_on_the_image_is_done_by_the_convolution() -> None:
     """As Keras's and TensorFlow's padding of strided convolutions is exported, from the image's sizes."""
     nodes = [

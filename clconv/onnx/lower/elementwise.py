@@ -17,6 +17,9 @@ from clconv.onnx.step import Argument, Channels, Float, Int, Lowering, pieces
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
 """Nodes of two tensors, in the order of kernels/network/binary.cl."""
 
+MOST_AXES = 4
+"""Groups of axes that two tensors walk along together, of kernels/network/walk.clh."""
+
 NUMBERS = (
     *("float32", "float16", "float64"),
     *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
@@ -150,12 +153,12 @@ class Walk:
                 f"the node {node.name!r} ({node.op}) takes {both}, which do not give {shape}; their sizes must be the same or 1"
             )
         sizes, strides = joined(shape, shapes)
-        if len(sizes) > 4:
+        if len(sizes) > MOST_AXES:
             raise UnsupportedError(
                 f"the node {node.name!r} ({node.op}) broadcasts {both} along too many axes; "
-                "at most 4 groups of axes are supported"
+                f"at most {MOST_AXES} groups of axes are supported"
             )
-        fill = 4 - len(sizes)
+        fill = MOST_AXES - len(sizes)
         sizes, strides = [1] * fill + sizes, [[0] * fill + own for own in strides]
         rows, inner = math.prod(sizes[:3]), sizes[3]
         chunk = pieces(inner, lanes, to.device)

@@ -28,7 +28,7 @@ def lower_compare(node: Node, to: Lowering) -> None:
 
 def lower_not(node: Node, to: Lowering) -> None:
     """Turn truth values round: those are equal to 0 that were not."""
-    _emit_compare(node, to, node.inputs[0], to.constant("zero", np.zeros(1, np.bool_)), COMPARE["Equal"])
+    _emit_compare(node, to, node.inputs[0], to.constant("zero", np.zeros((), np.bool_)), COMPARE["Equal"])
 
 
 def _emit_compare(node: Node, to: Lowering, a: str, b: str, operation: int) -> None:
