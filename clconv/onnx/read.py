@@ -54,9 +54,20 @@ def graph_of(model: onnx.ModelProto) -> Graph:
             if node.output in read:  # what nobody reads may be text
                 constants[node.output] = _constant(node)
         else:
-            nodes.append(_trimmed(modern(node, opset, constants)))
+            nodes.append(_meant(_trimmed(modern(node, opset, constants)), model.producer_name))
     inputs = tuple(_port(info) for info in proto.input if info.name not in constants)
     return Graph(tuple(nodes), constants, inputs, tuple(o.name for o in proto.output))
+
+
+def _meant(node: Node, producer: str) -> Node:
+    """Return what the program that wrote a model means by a node, where that is not what ONNX says.
+
+    PyTorch exports ``interpolate(scale_factor=0.7, align_corners=True)`` with the scale. In its corners are those of the image
+    that it gives, as they are in ONNX Runtime; ONNX takes the size before that is rounded down.
+    """
+    if producer == "pytorch" and node.op == "Resize" and node.text("coordinate_transformation_mode", "") == "align_corners":
+        return node.having(whole_sizes=1)
+    return node
 
 
 def _array(tensor: onnx.TensorProto) -> Array:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from pyopencl import CommandQueue
 
 import clconv
 import clconv.onnx
+from clconv.errors import ShapeError, UnsupportedError
+from clconv.onnx import passes
+from clconv.onnx.infer import specialise
+from clconv.onnx.lower import lower
+from clconv.onnx.read import graph_of
+from clconv.onnx.step import Plans
+from clconv.runtime import runtime_of
 from tests.onnx.models import model, node, numbers
 
 X = numbers(1, 4, 8, 8)
@@ -282,3 +291,21 @@ def test_forms_that_are_not_offered_are_listed_together_when_the_model_is_loaded
         "(Einsum, which only works on sizes",
     ):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("how", [{"antialias": 1}, {"coordinate_transformation_mode": "tf_crop_and_resize"}])
+def test_images_that_are_smoothed_or_cropped_are_refused_when_the_model_is_loaded(how: dict[str, Any]) -> None:
+    proto = model([node("Resize", "x roi s", "y", mode="linear", **how)], {"x": [1, 1, 4, 4]}, ["y"], opset=19)
+    for name, value in (("roi", [0.0, 0, 0, 0, 1, 1, 1, 1]), ("s", [1.0, 1, 2, 2])):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
+    with pytest.raises(UnsupportedError, match=r"'the Resize of y' \(Resize, which smooths or crops the image\)"):
+        clconv.onnx.load(proto)
+
+
+def test_more_elements_than_kernels_count_are_refused(queue: CommandQueue) -> None:
+    """On a device that has memory for them."""
+    graph = graph_of(model([node("Relu", "x", "y")], {"x": ["N", 4]}, ["y"]))
+    info = dataclasses.replace(runtime_of(queue).info, global_mem_bytes=1 << 50)
+    known = passes.run(specialise(graph, {"x": (1 << 30, 4)}), passes.AFTER)
+    with pytest.raises(ShapeError, match=r"the node .* \(Relu\) counts 4294967296 elements, where 2147483647 are supported"):
+        lower(known, Plans(info, "auto"))

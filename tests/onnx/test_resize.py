@@ -167,3 +167,19 @@ def test_channels_are_repeated_too() -> None:
     proto = model([spec], {"x": [1, 3, 4, 5]}, ["y"], {"s": np.array([1, 2, 2, 2], np.float32)})
     x = numbers(1, 3, 4, 5)
     np.testing.assert_array_equal(clconv.onnx.load(proto)(x), x.repeat(2, 1).repeat(2, 2).repeat(2, 3))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_corners_of_pytorch_are_those_of_the_image_that_it_gives(mode: str) -> None:
+    """Its exports have the scale; others' mean the size before it is rounded down, as ONNX's own tests do."""
+    how: dict[str, Any] = {"mode": mode, _MODE: "align_corners", "cubic_coeff_a": -0.75, "nearest_mode": "floor"}
+    scale, size = np.array([1, 1, 0.5, 1.7], np.float32), np.array([1, 2, 10, 37])
+    proto = model([node("Resize", "x _ s", "y", **how)], {"x": [1, 2, 21, 22]}, ["y"], {"s": scale})
+    by_size = model([node("Resize", "x _ _ s", "y", **how)], {"x": [1, 2, 21, 22]}, ["y"], {"s": size})
+    x = numbers(1, 2, 21, 22)
+    of_onnx = clconv.onnx.load(proto)(x)
+    proto.producer_name = "pytorch"
+    of_torch, want = clconv.onnx.load(proto)(x), clconv.onnx.load(by_size)(x)
+    np.testing.assert_array_equal(of_torch, want)
+    np.testing.assert_array_equal(of_torch[..., -1, -1], x[..., -1, -1])
+    assert np.abs(of_onnx - want).max() > 0.1

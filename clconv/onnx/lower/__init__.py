@@ -35,7 +35,7 @@ from clconv.onnx.lower.normalization import (
     lower_lrn,
 )
 from clconv.onnx.lower.pooling import REDUCE, lower_global_pool, lower_pool, lower_reduce, lower_softmax
-from clconv.onnx.lower.resize import lower_resize
+from clconv.onnx.lower.resize import lower_resize, offered
 from clconv.onnx.lower.separable import lower_separable
 from clconv.onnx.lower.transposed import lower_conv_transpose
 from clconv.onnx.statistics import trains
@@ -145,6 +145,8 @@ def _check_memory(graph: Graph, plans: Plans) -> None:
 
 def _form(node: Node, graph: Graph) -> str:
     """Return what of a node's form is not offered, as far as it can be told without shapes."""
+    if node.op == "Resize" and not offered(node):
+        return ", which smooths or crops the image"
     if node.op not in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
         return ""
     filt = graph.constant(node.input(1)) if node.op in ("Conv", "ConvTranspose") else None

@@ -153,7 +153,8 @@ def table(node: Node, size: int, count: int, scale: float | None) -> tuple[Array
     factor = count / size if scale is None else scale
     # Which element is the nearest depends on the last bit; others take float32.
     number = np.float32 if mode == "nearest" and node.text(_TRANSFORMATION, "") != "align_corners" else np.float64
-    length = count if scale is None else scale * size  # ONNX takes this product as it is, not the number it is rounded to
+    # ONNX takes this product as it is, PyTorch the number that it is rounded to.
+    length = count if scale is None or node.get("whole_sizes") else scale * size
     at: Array = _coordinates(node, np.arange(count, dtype=number), size, count, factor, length).astype(np.float64)
     if mode == "nearest":
         rounding = "ceil" if node.get("old_nearest") and factor < 1 else node.text("nearest_mode", "round_prefer_floor")
