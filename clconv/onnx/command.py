@@ -35,9 +35,7 @@ _FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--normalise", type=click.Choice(list(_NORMAL)), default="imagenet", show_default=True, help="What a pixel becomes."
 )
 @click.option("--labels", type=_FILE, help="A class name per line.")
-@click.option(
-    "--batch", type=click.IntRange(1, 2**31 - 1), default=1, show_default=True, help="Repeat the picture, or draw as many."
-)
+@click.option("--batch", type=click.IntRange(1, 2**31 - 1), help="Repeat the picture, or draw as many; 1 if left out.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Element type of the images in memory.")
 @click.option(
     "--algorithm", type=click.Choice(["auto", "direct"]), default="auto", show_default=True, help="direct: least rounding."
@@ -50,7 +48,7 @@ def run_command(
     source: Path | None,
     normalise: str,
     labels: Path | None,
-    batch: int,
+    batch: int | None,
     dtype: str | None,
     algorithm: str,
     explain: bool,
@@ -75,6 +73,9 @@ def run_command(
         )
         for name, value in zip(net.outputs, outputs, strict=True):
             _show(name, value, names)
+        counts = {v.shape[1] for v in outputs if _scores(v)}
+        if labels is not None and counts and len(names) not in counts:
+            click.echo(f"{labels} names {len(names)} classes and the network has {max(counts)}: names may not belong", err=True)
         if explain:
             click.echo(str(net.explain(inputs)))
         if profile:
@@ -99,11 +100,13 @@ def _timed(call: Callable[[], Any], least: int = 3, limit: float = 1.0) -> tuple
     return result, best
 
 
-def _inputs(net: Network, source: Path | None, normalise: str, batch: int) -> dict[str, Array]:
+def _inputs(net: Network, source: Path | None, normalise: str, batch: int | None) -> dict[str, Array]:
     if source is None:
         random = np.random.default_rng(0)
-        return {p.name: random.standard_normal(_shape(p, batch)).astype(p.dtype) for p in net.inputs}
+        return {p.name: random.standard_normal(_shape(p, batch or 1)).astype(p.dtype) for p in net.inputs}
     if source.suffix.lower() == ".npz":
+        if batch is not None:
+            raise ShapeError(f"--batch {batch} repeats a picture, and the arrays of {source} have a batch; leave it out")
         return _arrays(source)
     if source.suffix.lower() not in _PICTURES:
         raise ShapeError(f"{source} is neither a picture ({', '.join(_PICTURES)}) nor an .npz file")
@@ -111,7 +114,7 @@ def _inputs(net: Network, source: Path | None, normalise: str, batch: int) -> di
         raise ShapeError(
             f"a picture serves a network with one input; this one has {len(net.inputs)}, give an .npz with all of them"
         )
-    return {net.inputs[0].name: _picture(source, net.inputs[0], normalise, batch)}
+    return {net.inputs[0].name: _picture(source, net.inputs[0], normalise, batch or 1)}
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -163,7 +166,7 @@ def _picture(path: Path, port: Port, normalise: str, batch: int) -> Array:
 
 def _show(name: str, value: Array, labels: list[str]) -> None:
     """Print the likeliest classes of a vector of scores, the extent of anything else."""
-    if value.ndim < 2 or not value.size or value.size != value.shape[0] * value.shape[1] or value.shape[1] < 2:
+    if not _scores(value):
         extent = f", from {value.min():.4g} to {value.max():.4g}" if value.size else ""
         click.echo(f"{name} {value.shape}{extent}")
         return
@@ -177,6 +180,11 @@ def _show(name: str, value: Array, labels: list[str]) -> None:
         best = np.argsort(-scores)[:5]
         words = ", ".join(f"{labels[i] if i < len(labels) else i} {100 * scores[i]:.1f} %" for i in best)
         click.echo(f"{name}[{index}]: {words}")
+
+
+def _scores(value: Array) -> bool:
+    """Whether an output looks like the scores of classes."""
+    return value.ndim > 1 and value.size > 0 and value.size == value.shape[0] * value.shape[1] and value.shape[1] > 1
 
 
 def _compare(model: Path, inputs: dict[str, Array], outputs: tuple[Array, ...], seconds: float) -> None:

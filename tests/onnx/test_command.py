@@ -169,3 +169,18 @@ def test_inputs_that_cannot_be_read_end_in_a_sentence(model: Path, tmp_path: Pat
     result = run(model, "--labels", tmp_path / "bomb.png")
     assert result.exit_code == 1
     assert "bomb.png is no text of labels" in result.output
+
+
+def test_a_batch_repeats_no_arrays(model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((1, 3, 32, 32), np.float32))
+    result = run(model, "--input", tmp_path / "a.npz", "--batch", 2)
+    assert result.exit_code == 1
+    assert "--batch 2 repeats a picture, and the arrays of" in result.output
+
+
+@pytest.mark.parametrize("count", [2, 11])
+def test_labels_of_another_number_of_classes(model: Path, tmp_path: Path, count: int) -> None:
+    (tmp_path / "labels.txt").write_text("\n".join(f"class{i}" for i in range(count)), encoding="utf-8")
+    result = run(model, "--labels", tmp_path / "labels.txt")
+    assert result.exit_code == 0, result.output
+    assert f"names {count} classes and the network has 10" in result.output
