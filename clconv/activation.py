@@ -57,6 +57,8 @@ class Activation:
             raise ShapeError(f"activation {shown(value)} is unknown; use None or one of {known}")
         need = _PARAMETERS.get(name, 0)
         try:
+            if any(isinstance(number, str | bytes | bool) for number in numbers):
+                raise TypeError
             a, b = (*map(float, numbers), 0.0, 0.0)[:2]
         except (TypeError, ValueError, OverflowError):
             raise ShapeError(f"activation {shown(value)} must carry plain numbers after its name") from None

@@ -73,7 +73,8 @@ class Convolution:
     workspace : int, optional
         Most scratch memory of a call, in bytes.
     error_factor : float, optional
-        Largest bound of the error that is accepted, a number as :meth:`explain` prints it.
+        Largest bound of the error of the sums that is accepted, before the activation and before they are rounded into
+        the element type: a number as :meth:`explain` prints it.
     queue : pyopencl.CommandQueue, optional
         Where everything runs; :func:`default_queue` if left out. It is kept until Python ends, see :func:`conv2d`.
 
@@ -82,7 +83,7 @@ class Convolution:
     ShapeError
         If shapes, element types or options do not fit together.
     UnsupportedError
-        If no algorithm serves the filter under the limits.
+        If the filter has not four axes; in a call, if no algorithm serves it under the limits.
     DeviceError
         If a buffer is too large, or arrays are of another context.
     KernelBuildError

@@ -112,7 +112,8 @@ def conv2d(
     workspace : int, optional
         Most scratch memory of the call, in bytes; the packed filter is not counted.
     error_factor : float, optional
-        Largest bound of the error that is accepted, a number as ``clconv explain`` prints it.
+        Largest bound of the error of the sums that is accepted, before the activation and before they are rounded into
+        the element type: a number as ``clconv explain`` prints it.
     out : array, optional
         Takes the result.
     queue : pyopencl.CommandQueue, optional

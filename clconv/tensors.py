@@ -111,9 +111,13 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
                 f"pass pyopencl.array.to_device(queue, np.ascontiguousarray(a)) of the NumPy array a that it came from"
             )
         return value
-    _check_mask(value, name, "filled(0) or the like")
+    _check_mask(value, name, "fill them, as its method filled(0) does")
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
+    if getattr(value, "is_neg", bool)():  # whose __dlpack__ leaves the sign out
+        raise ShapeError(f"{name} is a view whose elements are yet to be negated; pass {name}.resolve_neg()")
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        return _half_of_torch(value, name)
     failure: Exception | None = None
     # DLPack first, for it never copies; NumPy reads no bfloat16 that way, but may by the other.
     for method, read in (("__dlpack__", np.from_dlpack), ("__array__", np.asarray)):
@@ -126,6 +130,13 @@ def as_tensor(value: Tensor, name: str) -> Tensor:
         kind, why = type(value).__name__, " ".join(str(failure).split())
         raise ShapeError(f"{name} of type {kind} cannot be read on the CPU ({why}); pass a NumPy array") from failure
     raise ShapeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a pyopencl.array.Array")
+
+
+def _half_of_torch(value: Any, name: str) -> Tensor:
+    """Return a bfloat16 tensor of PyTorch's, which NumPy reads as integers only, as an array on the same memory."""
+    import torch
+
+    return as_tensor(value.view(torch.int16), name).view(numpy_dtype("bfloat16"))
 
 
 def check(value: Tensor, name: str, shape: tuple[int, ...], dtype: str, like: str) -> None:
@@ -154,8 +165,11 @@ def check_out(
         raise ShapeError(f"out is a {type(out).__name__}; it must be a {want}, as the inputs are")
     if is_device_array(out):
         _check_memory(out, "out")
-    _check_mask(out, "out", "data")
-    check(out, "out", shape, dtype, like)
+    _check_mask(out, "out", "pass out.data")
+    if out.shape == shape and not (out.dtype.isnative and out.dtype.name == dtype):
+        raise ShapeError(f"out has elements of the type {out.dtype} and {like} of {dtype}; pass an array of {dtype} for it")
+    if out.shape != shape:
+        raise ShapeError(f"out has the shape {out.shape}; it must be {shape}")
     if not out.flags.c_contiguous:
         raise ShapeError(f"out has the strides {out.strides}; it must be contiguous")
     if isinstance(out, np.ndarray) and not out.flags.writeable:
@@ -168,7 +182,7 @@ def check_out(
 def _check_mask(value: object, name: str, instead: str) -> None:
     """Raise a ShapeError if a value has masked elements."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ShapeError(f"{name} has masked elements, and a convolution knows no mask; pass {name}.{instead}")
+        raise ShapeError(f"{name} has masked elements, and a convolution knows no mask; {instead}")
 
 
 def _check_memory(array: Any, name: str) -> None:

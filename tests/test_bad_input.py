@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,7 +30,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("bias type", {"bias": np.zeros(6)}, "bias has the element type float64"),
     ("residual", {"residual": OUT[:, :5]}, "residual has the shape"),
     ("out shape", {"out": OUT[:, :5].copy()}, "out has the shape (1, 5, 6, 6); it must be (1, 6, 6, 6)"),
-    ("out type", {"out": OUT.astype("d")}, "out has the element type float64"),
+    ("out type", {"out": OUT.astype("d")}, "out has elements of the type float64"),
     ("out order", {"out": np.asfortranarray(OUT)}, "must be contiguous"),
     ("out kind", {"out": [0]}, "out is a list; it must be a numpy.ndarray"),
     ("activation", {"activation": "swish"}, "swish"),
@@ -38,7 +39,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("array for a layout", {"layout": np.array(["NCHW", "NHWC"])}, "is unknown; use one of NCHW"),
     ("array for an algorithm", {"algorithm": np.array(["auto", "direct"])}, "algorithm is a ndarray"),
     ("bytes", {"padding": b"\x01\x02"}, "padding=b'\\x01\\x02' must be an integer"),
-    ("array for a padding", {"padding": np.ones((2, 2), int)}, "padding=array([[1, 1], [1, 1]]) must be an integer"),
+    ("array for a padding", {"padding": np.ones((2, 3), int)}, "padding=[[1, 1, 1], [1, 1, 1]] must be an integer"),
     ("thousands of digits", {"stride": 10**5000}, "stride=an integer of thousands of digits must not exceed"),
     ("groups", {"groups": 3}, "groups=3 must divide"),
     ("queue", {"queue": "gpu"}, "queue is a str; pass a pyopencl.CommandQueue"),
@@ -333,3 +334,50 @@ def test_separable_filters_that_do_not_fit_each_other(layout: str) -> None:
     mixing = np.zeros((6, 5) if nchw else (5, 6), "f")
     with pytest.raises(clconv.ShapeError, match="pointwise_w takes 5 channels and depthwise_w makes 4; they must be as many"):
         clconv.separable_conv2d(x, taps, mixing, layout=layout)
+
+
+@pytest.mark.parametrize("padding", [("same", 1), ((1, 1), 1), (1, (1, 1)), ((1, 2.5), (1, 1))])
+def test_padding_is_shown_as_it_was_given(padding: Any) -> None:
+    with pytest.raises(clconv.ShapeError, match=rf"padding={re.escape(str(padding))} must be an integer, \(h, w\)"):
+        clconv.conv2d(X, W, padding=padding)
+
+
+def test_long_values_are_not_shown_in_full() -> None:
+    with pytest.raises(clconv.ShapeError) as caught:
+        clconv.Convolution(W).explain(list(range(5000)))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("number", ["0.1", True, b"1"])
+def test_numbers_of_activations_are_numbers(number: Any) -> None:
+    with pytest.raises(clconv.ShapeError, match="must carry plain numbers"):
+        clconv.conv2d(X, W, activation=("leaky_relu", number))
+
+
+def test_elements_that_are_yet_to_be_negated() -> None:
+    """PyTorch's, of the imaginary part of a conjugate: its ``__dlpack__`` leaves the sign out."""
+
+    class Lazy:
+        __dlpack__, __dlpack_device__ = X.__dlpack__, X.__dlpack_device__
+
+        def __init__(self, negative: bool) -> None:
+            self.is_neg = lambda: negative
+
+    with pytest.raises(clconv.ShapeError, match=r"x is a view .*; pass x\.resolve_neg\(\)"):
+        clconv.conv2d(Lazy(True), W)
+    np.testing.assert_array_equal(clconv.conv2d(Lazy(False), W), clconv.conv2d(X, W))
+
+
+def test_bfloat16_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    import ml_dtypes
+
+    x, w = (torch.from_numpy(a).bfloat16() for a in (X, W))
+    same = (a.float().numpy().astype(ml_dtypes.bfloat16) for a in (x, w))
+    np.testing.assert_array_equal(clconv.conv2d(x, w), clconv.conv2d(*same))
+
+
+@pytest.mark.parametrize("dtype", ["float64", ">f4", "int32"])
+def test_an_array_of_another_type_is_no_place_for_the_result(dtype: str) -> None:
+    with pytest.raises(clconv.ShapeError, match=r"out has elements of the type .* and x of float32; pass an array of float32"):
+        clconv.conv2d(X, W, out=np.zeros(OUT.shape, dtype))

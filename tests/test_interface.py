@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pyopencl.array as cla
 import pytest
 
 import clconv
+from clconv.activation import Activation
 from clconv.buffers import address_of
 from clconv.device import DeviceInfo
 from clconv.runtime import runtime_of
@@ -79,6 +81,16 @@ def test_numbers_of_numpy_are_numbers(queue: cl.CommandQueue) -> None:
     limits = {"workspace": np.int64(1 << 20), "error_factor": np.float32(1e6)}
     conv = clconv.Convolution(integers(4, 2, 3, 3), groups=np.int64(2), queue=queue, **limits)  # type: ignore[arg-type]  # NumPy's
     assert conv(integers(1, 4, 5, 5)).shape == (1, 4, 3, 3)
+
+
+def test_arrays_are_pairs(queue: cl.CommandQueue) -> None:
+    x, w = integers(1, 2, 7, 8), integers(2, 2, 3, 2)
+    for stride, padding in (((2, 1), (1, 2)), ((1, 2), ((0, 1), (2, 0)))):
+        want = clconv.conv2d(x, w, stride=stride, padding=padding, queue=queue)
+        y = clconv.conv2d(x, w, stride=np.array(stride), padding=np.array(padding), queue=queue)
+        np.testing.assert_array_equal(y, want)
+    conv = clconv.Convolution(w, queue=queue)
+    assert str(conv.explain(x)) == str(conv.explain(x.shape))  # type: ignore[arg-type]  # an array, for its shape
 
 
 class Slope:
@@ -345,6 +357,22 @@ def test_explain_tells_what_runs(queue: cl.CommandQueue) -> None:
     assert "kernels/" in text
     assert conv.explain(x.shape).algorithm in text
     assert clconv.Convolution(w, algorithm="reference", queue=queue).explain(x.shape).algorithm == "reference"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "activation", "left_out"),
+    [
+        ("f", None, ""),
+        ("e", None, ", before the rounding into float16"),
+        ("f", ("clip", 0, 6), ", before the activation"),
+        ("e", "tanh", ", before the activation and the rounding into float16"),
+    ],
+)
+def test_explain_tells_what_its_bound_leaves_out(dtype: str, activation: Any, left_out: str, queue: cl.CommandQueue) -> None:
+    told = clconv.Convolution(np.ones((6, 4, 3, 3), dtype), activation=activation, queue=queue).explain((1, 4, 8, 8))
+    assert re.search(rf"error       at most [^,]*conv\(\|x\|, \|w\|\){left_out}$", str(told), re.MULTILINE)
+    assert told.as_dict()["activation"] == str(Activation.of(activation))
+    assert (activation is None) == ("activation  " not in str(told))
 
 
 def test_the_default_queue_is_kept_and_no_simulator() -> None:

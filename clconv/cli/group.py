@@ -39,7 +39,7 @@ class _Lazy(click.Group):
         try:
             command = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:
-            extra = {"bench": "bench", "run": "onnx"}.get(cmd_name, "demo")
+            extra = {"bench": "bench", "demo": "demo", "run": "onnx"}.get(cmd_name, "cli")
             raise click.ClickException(
                 f'clconv {cmd_name} needs {error.name}; install it with: pip install "clconv[{extra}]"'
             ) from error

@@ -87,6 +87,8 @@ def tune(
     left = [p for p in problems if again or problem_key(p) not in done]
     console = Console()
     console.print(f"{device.name}: {len(left)} of {len(problems)} problems to search, records in {path}")
+    if problems and not left:
+        console.print("each has a record; --again searches anew")
     findings: list[Finding] = []
     stopped = False
     failures: dict[ConvProblem, str] = {}  # of each problem the first one: that of the rule's choice

@@ -11,9 +11,13 @@ from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
-import onnx
+from clconv.errors import ShapeError, UnsupportedError
 
-from clconv.errors import ShapeError
+try:
+    import onnx
+except ImportError as error:
+    raise UnsupportedError("clconv.networks needs the package onnx; install it with pip install 'clconv[onnx]'") from error
+
 from clconv.networks import mobilenet, resnet, shufflenet, vgg
 from clconv.networks.builder import Builder
 

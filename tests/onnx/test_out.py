@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pyopencl as cl
 import pyopencl.array as cla
 import pytest
@@ -80,7 +81,7 @@ def test_what_cannot_take_a_result_is_refused(queue: cl.CommandQueue) -> None:
     for out, message in (
         (y, "out has 1 arrays and the network 2 outputs; pass one for each of 'y', 'z'"),
         ([y, y], r"out has the shape \(2, 8, 12, 12\); it must be \(2, 8, 11, 11\)"),
-        ([y.astype(np.float16), z], "out has the element type float16 and the output 'y' has float32"),
+        ([y.astype(np.float16), z], "out has elements of the type float16 and the output 'y' of float32"),
         ([y, cla.to_device(queue, z)], "out is a Array; it must be a numpy.ndarray, as the inputs are"),
         ([y[::-1], z], "it must be contiguous"),
         ([X, z], "out shares memory with an input or another output"),
@@ -98,3 +99,24 @@ def test_an_input_of_that_name(queue: cl.CommandQueue) -> None:
     np.testing.assert_array_equal(net({"out": x}), want)
     y = np.empty_like(x)
     np.testing.assert_array_equal(net(x, out=y), want)
+
+
+def test_indices_and_truth_values_are_written_there_too(queue: cl.CommandQueue) -> None:
+    nodes = [node("ArgMax", "x", "i", axis=1), node("Greater", "x zero", "t")]
+    proto = model(nodes, {"x": [*X.shape]}, ["i", "t"], {"zero": np.zeros((), np.float32)})
+    for output, kind in zip(proto.graph.output, (onnx.TensorProto.INT64, onnx.TensorProto.BOOL), strict=True):
+        output.type.tensor_type.elem_type = kind
+    net = clconv.onnx.load(proto, queue=queue)
+    wants = net(X)
+    assert [want.dtype for want in wants] == [np.int64, np.bool_]
+    host = [np.zeros_like(want) for want in wants]
+    net(X, out=host)
+    device = [cla.to_device(queue, np.zeros_like(want)) for want in wants]
+    net(cla.to_device(queue, X), out=device)
+    for want, a, b in zip(wants, host, device, strict=True):
+        np.testing.assert_array_equal(a, want)
+        np.testing.assert_array_equal(b.get(), want)
+    with pytest.raises(
+        clconv.ShapeError, match="out has elements of the type int32 and the output 'i' of int64; pass an array"
+    ):
+        net(X, out=[host[0].astype(np.int32), host[1]])
