@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from clconv.device import DeviceInfo
-from clconv.onnx.graph import Graph, Node, derived, without_dead
+from clconv.onnx.graph import Change, Graph, Node, derived
 from clconv.onnx.problems import LAST_FILTER
 
 TIMES = 4
@@ -34,33 +34,30 @@ def gate_filters(graph: Graph, device: DeviceInfo) -> Graph:
     if not device.is_cpu:
         return graph
     uses, made = graph.uses(), graph.producers()
-    constants, aliases = dict(graph.constants), dict(graph.aliases)
-    shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)
-    nodes: list[Node] = []
-    count = 0
+    change, aliases, count = Change(graph), dict(graph.aliases), 0
     for node in graph.nodes:
         product = made.get(node.inputs[0]) if node.op == "Conv" and uses[node.inputs[0]] == 1 else None
         gated = None if product is None else _gated(node, product, graph)
         if gated is None:
-            nodes.append(node)
+            change.nodes.append(node)
             continue
         x, gate = gated
         w, name = graph.constants[node.inputs[1]], derived(node.output, "gated")
         if node.get("layout") == "NHWC":
             last, column = derived(node.output, "last"), derived(node.output, "gates")
-            constants[last] = np.ascontiguousarray(w.transpose(LAST_FILTER))
-            shapes[last], dtypes[last] = constants[last].shape, w.dtype.name
-            shapes[column], dtypes[column], aliases[column] = (w.shape[1], 1), w.dtype.name, gate
+            change.constant(last, w.transpose(LAST_FILTER))
+            change.value(column, (w.shape[1], 1), w.dtype.name)
+            aliases[column] = gate
             factors = last, column
             node = node.having(filter_last=1)
         else:
             factors = node.inputs[1], gate
-        nodes.append(Node("Mul", factors, (name,), {}, f"{node.name} filter"))
-        shapes[name], dtypes[name] = shapes[factors[0]], w.dtype.name
-        nodes.append(replace(node, inputs=(x, name, *node.inputs[2:])))
+        change.nodes.append(Node("Mul", factors, (name,), {}, f"{node.name} filter"))
+        change.value(name, change.shapes[factors[0]], w.dtype.name)
+        change.nodes.append(replace(node, inputs=(x, name, *node.inputs[2:])))
         count += 1
     note = f"gate filters: {count} products with a number for each channel done by the filters behind them" if count else ""
-    return without_dead(graph.with_nodes(nodes, note, constants=constants, shapes=shapes, dtypes=dtypes, aliases=aliases))
+    return change.done(note, aliases=aliases)
 
 
 def _gated(conv: Node, product: Node, graph: Graph) -> tuple[str, str] | None:

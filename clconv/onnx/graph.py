@@ -208,9 +208,13 @@ class Change:
     def constant(self, name: str, value: Array) -> None:
         """Add a constant."""
         self.constants[name] = np.ascontiguousarray(value)
-        self.shapes[name], self.dtypes[name] = value.shape, value.dtype.name
+        self.value(name, value.shape, value.dtype.name)
 
-    def done(self, note: str) -> Graph:
-        """Return the new graph, with a note if there is one."""
-        own = {"constants": self.constants, "shapes": self.shapes, "dtypes": self.dtypes}
+    def value(self, name: str, shape: Shape, dtype: str) -> None:
+        """Say what a value is that a new node gives."""
+        self.shapes[name], self.dtypes[name] = shape, dtype
+
+    def done(self, note: str, **more: Any) -> Graph:
+        """Return the new graph, with a note if there is one, and with ``more`` changed."""
+        own = {"constants": self.constants, "shapes": self.shapes, "dtypes": self.dtypes, **more}
         return without_dead(self._graph.with_nodes(self.nodes, note, **own))

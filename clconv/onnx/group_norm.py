@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
+from clconv.onnx.graph import Array, Change, Graph, Node, derived
 
 
 def fuse_group_norm(graph: Graph) -> Graph:
@@ -17,23 +17,20 @@ def fuse_group_norm(graph: Graph) -> Graph:
     That is Reshape to N, groups, rest; InstanceNormalization; Reshape back; Mul and Add of a number per channel.
     """
     uses, made = graph.uses(), graph.producers()
-    constants, shapes, dtypes = dict(graph.constants), dict(graph.shapes), dict(graph.dtypes)
-    nodes: list[Node] = []
-    count = 0
+    change, count = Change(graph), 0
     for node in graph.nodes:
         found = _found(node, graph, made, uses)
         if found is not None:
             norm, x, scale, shift = found
             names = derived(node.output, "scale"), derived(node.output, "shift")
             for name, value in zip(names, (scale, shift), strict=True):
-                constants[name] = value.astype(graph.dtypes[x])
-                shapes[name], dtypes[name] = value.shape, graph.dtypes[x]
+                change.constant(name, value.astype(graph.dtypes[x]))
             attributes = {"num_groups": graph.shapes[norm.inputs[0]][1], "epsilon": norm.get("epsilon", 1e-5)}
             node = Node("GroupNormalization", (x, *names), node.outputs, attributes, norm.name)
             count += 1
-        nodes.append(node)
+        change.nodes.append(node)
     note = f"fuse group norm: {count} written out as instance normalisations made one node each" if count else ""
-    return without_dead(graph.with_nodes(nodes, note, constants=constants, shapes=shapes, dtypes=dtypes))
+    return change.done(note)
 
 
 def _found(add: Node, graph: Graph, made: Mapping[str, Node], uses: Any) -> tuple[Node, str, Array, Array] | None:

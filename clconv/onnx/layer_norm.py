@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
+from clconv.onnx.graph import Array, Change, Graph, Node, derived
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,8 @@ def fuse_layer_norm(graph: Graph) -> Graph:
     element of the axis. Squares and roots must be written as such, see :func:`clconv.onnx.rewrite.plain_powers`.
     """
     uses, made = graph.uses(), graph.producers()
-    constants, shapes, dtypes = dict(graph.constants), dict(graph.shapes), dict(graph.dtypes)
-    nodes: list[Node] = []
+    change, count = Change(graph), 0
     norms: dict[str, _Norm] = {}
-    count = 0
     for node in graph.nodes:
         norm = _normalised(node, graph, made, uses) if node.op == "Div" else _affine(node, norms, graph, uses)
         if norm is not None:
@@ -40,14 +38,13 @@ def fuse_layer_norm(graph: Graph) -> Graph:
             norms[node.output] = norm
             names = derived(node.output, "scale"), derived(node.output, "shift")
             for name, value in zip(names, (norm.scale, norm.shift), strict=True):
-                constants[name] = value.astype(graph.dtypes[norm.x])
-                shapes[name], dtypes[name] = value.shape, graph.dtypes[norm.x]
+                change.constant(name, value.astype(graph.dtypes[norm.x]))
             last = norm.axis == len(graph.shapes[norm.x]) - 1
             op = "LayerNormalization" if last else "ChannelNormalization"
             node = Node(op, (norm.x, *names), node.outputs, {"epsilon": norm.epsilon}, node.name)
-        nodes.append(node)
+        change.nodes.append(node)
     note = f"fuse layer norm: {count} written out as means and roots made one node each" if count else ""
-    return without_dead(graph.with_nodes(nodes, note, constants=constants, shapes=shapes, dtypes=dtypes))
+    return change.done(note)
 
 
 def _normalised(quotient: Node, graph: Graph, made: Mapping[str, Node], uses: Any) -> _Norm | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 
-from clconv.onnx.graph import Graph, Node, Shape, derived, without_dead
+from clconv.onnx.graph import Change, Graph, Node, Shape, derived, without_dead
 from clconv.onnx.lower.elementwise import BINARY, MOST_AXES, broadcast, joined
 from clconv.onnx.problems import TO_LAST
 
@@ -94,9 +94,8 @@ def read_unexpanded(graph: Graph) -> Graph:
 
 def pool_means(graph: Graph) -> Graph:
     """Make global pooling, which works in either layout, of a mean or maximum over all pixels, as PyTorch exports it."""
-    shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)
-    nodes: list[Node] = []
-    made = 0
+    change, made = Change(graph), 0
+    nodes = change.nodes
     for node in graph.nodes:
         axes = graph.constant(node.input(1)) if node.op in _POOLED and node.input(1) else None
         shape: Shape = graph.shapes[node.inputs[0]] if node.inputs else ()
@@ -108,11 +107,11 @@ def pool_means(graph: Graph) -> Graph:
             nodes.append(Node(_POOLED[node.op], node.inputs[:1], node.outputs, {}, node.name))
             continue
         pooled = derived(node.output, "pooled")
-        shapes[pooled], dtypes[pooled] = (*shape[:2], 1, 1), graph.dtypes[node.output]
+        change.value(pooled, (*shape[:2], 1, 1), graph.dtypes[node.output])
         nodes.append(Node(_POOLED[node.op], node.inputs[:1], (pooled,), {}, node.name))
         nodes.append(Node("Reshape", (pooled,), node.outputs, {}, node.name))
     note = f"pool means: {made} means or maxima over all pixels made global pooling" if made else ""
-    return graph.with_nodes(nodes, note, shapes=shapes, dtypes=dtypes)
+    return change.done(note)
 
 
 def pool_first(graph: Graph) -> Graph:
@@ -122,20 +121,20 @@ def pool_first(graph: Graph) -> Graph:
     (https://arxiv.org/abs/1608.06993).
     """
     uses, order = graph.uses(), {node.output: i for i, node in enumerate(graph.nodes)}
-    shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)
-    nodes = list(graph.nodes)
-    moved = 0
+    change, moved = Change(graph), 0
+    shapes, nodes = change.shapes, change.nodes
+    nodes += graph.nodes
     for at, pool in enumerate(graph.nodes):
         conv = nodes[order[pool.inputs[0]]] if pool.op in _MEANS and pool.inputs[0] in order else None
         if conv is None or uses[conv.output] != 1 or not _commutes(conv, pool, shapes):
             continue
         pooled = derived(pool.output, "pooled")
-        shapes[pooled], dtypes[pooled] = (*shapes[conv.inputs[0]][:2], *shapes[pool.output][2:]), dtypes[pool.output]
+        change.value(pooled, (*shapes[conv.inputs[0]][:2], *shapes[pool.output][2:]), graph.dtypes[pool.output])
         nodes[order[conv.output]] = replace(pool, inputs=conv.inputs[:1], outputs=(pooled,))
         nodes[at] = replace(conv, inputs=(pooled, *conv.inputs[1:]), outputs=pool.outputs)
         moved += 1
     note = f"pool first: {moved} means taken before the 1x1 convolution in front of them" if moved else ""
-    return graph.with_nodes(nodes, note, shapes=shapes, dtypes=dtypes) if moved else graph
+    return change.done(note) if moved else graph
 
 
 def _commutes(conv: Node, pool: Node, shapes: Mapping[str, Shape]) -> bool:

@@ -9,15 +9,14 @@ from dataclasses import replace
 
 from clconv.activation import ACTIVATIONS
 from clconv.onnx.functions import UNARY, function_of
-from clconv.onnx.graph import VIEWS, Graph, Node, Shape, derived, without_dead
+from clconv.onnx.graph import VIEWS, Change, Graph, Node, Shape, derived
 from clconv.onnx.problems import TO_LAST
 from clconv.onnx.rewrite import TO_FIRST, is_transpose
 
 
 def functions_first(graph: Graph) -> Graph:
     """Compute a function before the moves and views between a convolution and it, so that the convolution can do it."""
-    uses, made, shapes = graph.uses(), graph.producers(), dict(graph.shapes)
-    dtypes = dict(graph.dtypes)
+    uses, made, change = graph.uses(), graph.producers(), Change(graph)
     earlier: dict[str, tuple[Node, str]] = {}  # by the output of a convolution: the function, and what it gives
     moved: set[str] = set()
     for node in graph.nodes:
@@ -30,12 +29,12 @@ def functions_first(graph: Graph) -> Graph:
         function = function_of(node, graph)
         if function is not None and function.kind in ACTIVATIONS:
             result = derived(node.output, "earlier")
-            shapes[result], dtypes[result] = shapes[name], dtypes[name]
+            change.value(result, graph.shapes[name], graph.dtypes[name])
             earlier[name] = replace(node, inputs=(name, *node.inputs[1:]), outputs=(result,)), result
             moved.add(node.output)
     if not moved:
         return graph
-    nodes: list[Node] = []
+    nodes = change.nodes
     for node in graph.nodes:
         if node.output in moved:
             nodes.append(Node("Identity", node.inputs[:1], node.outputs, {}, node.name))
@@ -44,20 +43,17 @@ def functions_first(graph: Graph) -> Graph:
         nodes.append(replace(node, inputs=inputs))
         if node.output in earlier:
             nodes.append(earlier[node.output][0])
-    note = f"functions first: {len(moved)} computed before what moves their elements"
-    return graph.with_nodes(nodes, note, shapes=shapes, dtypes=dtypes)
+    return change.done(f"functions first: {len(moved)} computed before what moves their elements")
 
 
 def images_of_tokens(graph: Graph) -> Graph:
     """Exchange the axes of images, between N H W C and N C H W, in place of those of sequences that images are looked at as."""
     uses, made = graph.uses(), graph.producers()
-    shapes, dtypes = dict(graph.shapes), dict(graph.dtypes)
-    nodes: list[Node] = []
-    count = 0
+    change, count = Change(graph), 0
 
     def add(op: str, x: str, y: str, shape: Shape, name: str, perm: tuple[int, ...] = ()) -> None:
-        nodes.append(Node(op, (x,), (y,), {"perm": perm} if perm else {}, name))
-        shapes[y], dtypes[y] = shape, dtypes[x]
+        change.nodes.append(Node(op, (x,), (y,), {"perm": perm} if perm else {}, name))
+        change.value(y, shape, change.dtypes[x])
 
     for node in graph.nodes:
         before = made.get(node.inputs[0]) if node.inputs and uses[node.inputs[0]] == 1 else None
@@ -77,6 +73,6 @@ def images_of_tokens(graph: Graph) -> Graph:
                 add("Reshape", pixels, node.output, whole, node.name)
                 count += 1
                 continue
-        nodes.append(node)
+        change.nodes.append(node)
     note = f"images of tokens: {count} sequences looked at as images in N H W C" if count else ""
-    return without_dead(graph.with_nodes(nodes, note, shapes=shapes, dtypes=dtypes))
+    return change.done(note)

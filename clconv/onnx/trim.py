@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
-
-from clconv.onnx.graph import Graph, Node, derived
+from clconv.onnx.graph import Change, Graph, Node, derived
 from clconv.onnx.problems import ints_of, window_padding
 
 
@@ -16,25 +14,22 @@ def trim_filters(graph: Graph) -> Graph:
 
     The outer taps of DeepLab's 3x3 filters lie 24 pixels from the middle one, where an image of 224 x 224 has become 14 x 14.
     """
-    constants, shapes, dtypes = dict(graph.constants), dict(graph.shapes), dict(graph.dtypes)
-    nodes: list[Node] = []
-    taps = 0
+    change, taps = Change(graph), 0
     for node in graph.nodes:
         w = graph.constant(node.inputs[1]) if node.op == "Conv" else None
         kept = None if w is None else _kept(node, graph, w.shape[2:])
         if w is None or kept is None:
-            nodes.append(node)
+            change.nodes.append(node)
             continue
         window, pads = kept
         name = derived(node.inputs[1], "taps " + " ".join(f"{first}:{last}" for first, last in window))
         inner = w[(slice(None), slice(None), *(slice(first, last) for first, last in window))]
-        constants[name] = np.ascontiguousarray(inner)
-        shapes[name], dtypes[name] = inner.shape, dtypes[node.inputs[1]]
+        change.constant(name, inner)
         taps += math.prod(w.shape[2:]) - math.prod(inner.shape[2:])
         less = replace(node, inputs=(node.inputs[0], name, *node.inputs[2:]))
-        nodes.append(less.having(kernel_shape=list(inner.shape[2:]), pads=pads, auto_pad=b"NOTSET"))
+        change.nodes.append(less.having(kernel_shape=list(inner.shape[2:]), pads=pads, auto_pad=b"NOTSET"))
     note = f"trim filters: {taps} taps left out that meet nothing but padding" if taps else ""
-    return graph.with_nodes(nodes, note, constants=constants, shapes=shapes, dtypes=dtypes)
+    return change.done(note)
 
 
 def _kept(conv: Node, graph: Graph, window: tuple[int, ...]) -> tuple[list[tuple[int, int]], list[int]] | None:
