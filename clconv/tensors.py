@@ -152,7 +152,7 @@ def check_out(
     out: Tensor, x: Tensor, shape: tuple[int, ...], dtype: str, others: Sequence[Tensor] = (), *, like: str = "x"
 ) -> None:
     """Raise a ShapeError unless ``out`` can take the result: kind, shape, type (that of ``like``), memory of its own."""
-    if type(out) is np.ndarray and type(x) is np.ndarray and out.shape == shape and out.dtype == x.dtype:
+    if type(out) is np.ndarray and type(x) is np.ndarray and out.shape == shape and _BUILTIN_NAMES.get(out.dtype) == dtype:
         flags = out.flags  # the usual case, without detours
         if flags.c_contiguous and flags.writeable and not np.may_share_memory(out, x):
             for other in others:

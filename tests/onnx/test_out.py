@@ -120,3 +120,5 @@ def test_indices_and_truth_values_are_written_there_too(queue: cl.CommandQueue) 
         clconv.ShapeError, match="out has elements of the type int32 and the output 'i' of int64; pass an array"
     ):
         net(X, out=[host[0].astype(np.int32), host[1]])
+    with pytest.raises(clconv.ShapeError, match="out has elements of the type float32 and the output 'i' of int64"):
+        net(X, out=[host[0].astype(X.dtype), host[1]])  # half as long, and of the input's type
