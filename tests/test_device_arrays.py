@@ -79,7 +79,7 @@ def test_a_device_array_whose_memory_was_replaced(queue: cl.CommandQueue) -> Non
     on_device.base_data = cla.to_device(queue, -x).base_data
     assert_same(conv(on_device, out=out).get(), expected(-x, w))
     out.dtype = np.dtype(np.int32)
-    with pytest.raises(clconv.ShapeError, match="element type"):
+    with pytest.raises(clconv.ShapeError, match="elements of the type"):
         conv(on_device, out=out)
 
 
