@@ -85,6 +85,10 @@ def _describe(name: str, size: int, classes: int, options: dict[str, Any]) -> tu
     for what, number, smallest in (("size", size, least), ("classes", classes, 1)):
         if not isinstance(number, Integral) or isinstance(number, bool) or number < smallest:
             raise ShapeError(f"{what}={number!r} makes no {name}; use a whole number from {smallest} on")
+    known = {"mobilenet_v1": {"width"}, "vgg16": {"head"}}.get(name, set())
+    other = next((option for option in options if option not in known), None)
+    if other is not None:
+        raise ShapeError(f"{name} has no option {other!r}; {' and '.join(sorted(known)) or 'none'} is what may be given")
     width = options.get("width", 1.0)
     if not isinstance(width, (int, float)) or not 1 / 32 <= width <= 32:
         raise ShapeError(f"width={width!r} makes no {name}; use a number from 1/32 to 32")

@@ -54,6 +54,8 @@ def test_a_loaded_network_has_the_published_number_of_parameters() -> None:
         ("vgg16", {"size": 8}, "size=8 makes no vgg16; use a whole number from 32 on"),
         ("resnet50", {"classes": -1}, "classes=-1 makes no resnet50"),
         ("resnext50", {"seed": -1}, "seed=-1 draws no weights"),
+        ("vgg16", {"width": 2}, "vgg16 has no option 'width'; head is what may be given"),
+        ("resnet50", {"head": False}, "resnet50 has no option 'head'; none is what may be given"),
     ],
 )
 def test_numbers_that_make_no_network(name: str, options: dict[str, Any], message: str) -> None:
