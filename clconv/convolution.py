@@ -83,7 +83,7 @@ class Convolution:
     ShapeError
         If shapes, element types or options do not fit together.
     UnsupportedError
-        If the filter has not four axes; in a call, if no algorithm serves it under the limits.
+        If the filter has three or five axes; in a call, if no algorithm serves it under the limits.
     DeviceError
         If a buffer is too large, or arrays are of another context.
     KernelBuildError
@@ -207,7 +207,7 @@ class Convolution:
 
         Parameters
         ----------
-        x_shape : sequence of int
+        x_shape : sequence of int, or an array of that shape
         residual : bool
             Whether a residual would be passed.
 
@@ -215,6 +215,11 @@ class Convolution:
         -------
         Explanation
             Print it, or read its attributes.
+
+        Raises
+        ------
+        ShapeError, UnsupportedError
+            As a call with such an input.
         """
         runtime = self._runtime
         return explain(
@@ -283,7 +288,7 @@ class Convolution:
 
         Raises
         ------
-        ShapeError, DeviceError, KernelBuildError
+        ShapeError, UnsupportedError, DeviceError, KernelBuildError
             As :func:`conv2d`.
         """
         repeated = self._repeated

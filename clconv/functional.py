@@ -130,7 +130,8 @@ def conv2d(
     ShapeError
         If shapes, element types or options do not fit together.
     UnsupportedError
-        If no algorithm serves the problem under ``algorithm``, ``workspace`` and ``error_factor``.
+        If no algorithm serves the problem under ``algorithm``, ``workspace`` and ``error_factor``; or if a tensor has three or
+        five axes.
     DeviceError
         If a buffer is too large, or arrays are of another context.
     KernelBuildError
