@@ -69,7 +69,6 @@ def test_the_readme_s_summary_is_that_of_the_tables() -> None:
         assert [cell.strip() for cell in cells.split("|")] == want, link
 
 
-@pytest.mark.slow  # a whole ResNeXt-50 is built and compiled
 def ratios(file: str) -> dict[str, list[float]]:
     """The ratios of all layers of a file's tables, by layout."""
     found: dict[str, list[float]] = {}

@@ -4,7 +4,7 @@
  *        each work-item that looked in vain
  * step   enqueued beside this, and ready when this is
  *
- * PoCL lets a thread sleep that finds no work-group, and it takes 15 to 30 us until it is awake again. The threads that are
+ * PoCL lets a thread sleep that finds no work-group, and it takes 15 to 60 us until it is awake again. The threads that are
  * done with a step while others have its last work-groups take this in between, and are there when the next one begins:
  *
  *   thread 0   [step 1 ..........................][step 2 ..................
