@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
+from clconv.onnx.choices import chosen, refuse_open
 from clconv.onnx.einsum import product_shape
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived, without_dead
 from clconv.onnx.lower import VIEWS
@@ -41,8 +43,13 @@ def fold_constants(graph: Graph) -> Graph:
     """Compute the nodes that read constants alone."""
     constants = dict(graph.constants)
     nodes, folded = [], 0
-    for node in graph.nodes:
-        if _foldable(node, constants):
+    pending = deque(graph.nodes)
+    while pending:
+        node = pending.popleft()
+        branch = chosen(node, constants)
+        if branch is not None:
+            pending.extendleft(reversed(branch))
+        elif _foldable(node, constants):
             constants.update(_evaluate(node, constants))
             folded += 1
         else:
@@ -75,7 +82,14 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
         shapes[port.name], dtypes[port.name] = tuple(inputs[port.name]), port.dtype
     nodes: list[Node] = []
     folded = 0
-    for original in graph.nodes:
+    pending = deque(graph.nodes)
+    while pending:
+        original = pending.popleft()
+        branch = chosen(original, constants)
+        if branch is not None:
+            pending.extendleft(reversed(branch))
+            continue
+        refuse_open(original)
         node = _aligned(original, shapes, dtypes, constants, nodes) if "old_axis" in original.attributes else original
         results: dict[str, Array] | None = None
         if node.op in ("Shape", "Size"):
@@ -288,7 +302,9 @@ def _proto(node: Node, schema: Any) -> onnx.NodeProto:
 
 def _foldable(node: Node, constants: Mapping[str, Array]) -> bool:
     """Whether a node computes, always the same, from what it reads, and that is constant."""
-    if not defs.has(node.op) or node.op in _DRAWN or any(isinstance(v, onnx.GraphProto) for v in node.attributes.values()):
+    if not defs.has(node.op) or node.op in ("If", *_DRAWN):
+        return False
+    if any(isinstance(value, onnx.GraphProto) for value in node.attributes.values()):
         return False
     if not node.inputs or not all(name in constants for name in node.inputs if name):
         return False
@@ -329,6 +345,8 @@ def _evaluate(node: Node, constants: Mapping[str, Array]) -> dict[str, Array]:
             values = ReferenceEvaluator(proto).run(None, feeds)
     except Exception as error:  # whatever the operator raises on bad values
         raise ClconvError(f"the node {node.name!r} ({node.op}) cannot be computed from its constants ({error})") from error
+    if any(isinstance(value, list) for value in values):
+        raise UnsupportedError(f"the node {node.name!r} ({node.op}) gives a sequence; only tensors are supported")
     if "factor" in node.attributes:  # of a product that is done with the function
         values = [np.asarray(v * node.get("factor") + node.get("addend", 0.0), v.dtype) for v in map(np.asarray, values)]
     results = {name: np.asarray(value) for name, value in zip(node.outputs, values, strict=False) if name}

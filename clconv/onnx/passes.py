@@ -53,6 +53,7 @@ _STEERING = {
     "Slice": (1, 2, 3, 4),
     "Resize": (1, 2, 3),
     "ConstantOfShape": (0,),
+    "If": (0,),
 }
 
 

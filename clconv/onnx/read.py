@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 from onnx import helper, inliner, numpy_helper
 
 from clconv.errors import ClconvError, UnsupportedError
+from clconv.onnx.choices import read_choice
 from clconv.onnx.graph import MARK, Array, Graph, Node, Port
 from clconv.onnx.model_file import data_file
 from clconv.onnx.versions import modern
@@ -41,22 +43,43 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         constants[tensor.name] = _array(tensor)
     if proto.sparse_initializer:
         raise UnsupportedError("the model has sparse initializers; export it with dense ones")
-    read = {name for raw in proto.node for name in raw.input} | {o.name for o in proto.output}
+    read = {name for raw in proto.node for name in _read_by(raw)} | {o.name for o in proto.output}
     marked = next((n for n in (*read, *(name for raw in proto.node for name in raw.output)) if MARK in n), None)
     if marked is not None:
         raise UnsupportedError(
             f"the model has a value called {marked!r}; rename it, {MARK!r} is in names of clconv's own alone"
         )
-    nodes: list[Node] = []
-    for index, raw in enumerate(proto.node):
-        node = _node(raw, index)
-        if node.op == "Constant":
-            if node.output in read:  # what nobody reads may be text
-                constants[node.output] = _constant(node)
-        else:
-            nodes.append(_meant(_trimmed(modern(node, opset, constants)), model.producer_name))
+
+    def branch(inner: onnx.GraphProto) -> list[Node]:
+        for tensor in inner.initializer:
+            constants[tensor.name] = _array(tensor)
+        return nodes_of(inner)
+
+    def nodes_of(inner: onnx.GraphProto) -> list[Node]:
+        nodes: list[Node] = []
+        for index, raw in enumerate(inner.node):
+            node = _node(raw, index)
+            if node.op == "Constant":
+                if node.output in read or inner is not proto:  # what nobody reads may be text
+                    constants[node.output] = _constant(node)
+            elif node.op == "If":
+                nodes.append(read_choice(node, branch))
+            else:
+                nodes.append(_meant(_trimmed(modern(node, opset, constants)), model.producer_name))
+        return nodes
+
+    nodes = tuple(nodes_of(proto))
     inputs = tuple(_port(info) for info in proto.input if info.name not in constants)
-    return Graph(tuple(nodes), constants, inputs, tuple(o.name for o in proto.output))
+    return Graph(nodes, constants, inputs, tuple(o.name for o in proto.output))
+
+
+def _read_by(raw: onnx.NodeProto) -> Iterator[str]:
+    """Iterate over the names that a node reads, or its branches do."""
+    yield from raw.input
+    for attribute in raw.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from (name for inner in attribute.g.node for name in _read_by(inner))
+            yield from (output.name for output in attribute.g.output)
 
 
 def _meant(node: Node, producer: str) -> Node:

@@ -24,36 +24,51 @@ test_backend.py."""
 
 @cache
 def node_tests() -> dict[str, Any]:
-    """ONNX's tests of single nodes of those kinds, by name."""
+    """ONNX's tests of nodes, by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's, while ONNX makes its test data
         from onnx.backend.test.loader import load_model_tests
 
         cases: list[Any] = load_model_tests(kind="node")
+    return {case.name: case for case in cases if case.model.opset_import[0].version >= OLDEST}
+
+
+@cache
+def constant_tests() -> dict[str, Any]:
+    """Those of the kinds that only work on sizes and constants."""
     wanted = {*FOLDED, "BatchNormalization"} - {*_FEW}
-    found = {}
-    for case in cases:
-        graph, opset = case.model.graph, case.model.opset_import[0].version
-        if len(graph.node) == 1 and graph.node[0].op_type in wanted and opset >= OLDEST:
-            found[case.name] = case
-    return found
+    graphs = {name: case.model.graph for name, case in node_tests().items()}
+    tensors = {name for name, graph in graphs.items() if all(port.type.HasField("tensor_type") for port in graph.output)}
+    one = {name for name in tensors if len(graphs[name].node) == 1 and graphs[name].node[0].op_type in wanted}
+    return {name: case for name, case in node_tests().items() if name in one}
 
 
 def test_there_is_a_test_of_each_kind() -> None:
-    assert {case.model.graph.node[0].op_type for case in node_tests().values()} >= {*FOLDED} - {*_FEW}
+    assert {case.model.graph.node[0].op_type for case in constant_tests().values()} >= {*FOLDED} - {*_FEW}
 
 
-@pytest.mark.parametrize("name", node_tests())
-def test_of_constants(name: str) -> None:
+def of_constants(name: str) -> onnx.ModelProto:
+    """Return the model of a test whose inputs are constants."""
     case = node_tests()[name]
-    inputs, outputs = case.data_sets[0]
     proto = onnx.ModelProto()
     proto.CopyFrom(case.model)
     proto.ir_version = 8  # from 4 on a constant is no input
-    for port, value in zip(proto.graph.input, inputs, strict=True):
+    for port, value in zip(proto.graph.input, case.data_sets[0][0], strict=True):
         proto.graph.initializer.append(numpy_helper.from_array(np.asarray(value), port.name))
     del proto.graph.input[:]
-    results = clconv.onnx.load(proto)()
+    return proto
+
+
+@pytest.mark.parametrize("name", ["test_if_seq", "test_if_opt"])
+def test_sequences_are_refused(name: str) -> None:
+    with pytest.raises(clconv.UnsupportedError, match="gives a sequence; only tensors are supported"):
+        clconv.onnx.load(of_constants(name))
+
+
+@pytest.mark.parametrize("name", constant_tests())
+def test_of_constants(name: str) -> None:
+    outputs = node_tests()[name].data_sets[0][1]
+    results = clconv.onnx.load(of_constants(name))()
     for got, want in zip(results if isinstance(results, tuple) else (results,), outputs, strict=True):
         assert got.dtype == want.dtype
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)

@@ -34,7 +34,7 @@ from clconv.onnx.lower.normalization import (
     lower_layer_norm,
     lower_lrn,
 )
-from clconv.onnx.lower.pooling import REDUCE, lower_global_pool, lower_pool, lower_reduce, lower_softmax
+from clconv.onnx.lower.pooling import REDUCE, along_first, lower_global_pool, lower_pool, lower_reduce, lower_softmax
 from clconv.onnx.lower.resize import lower_resize, offered
 from clconv.onnx.lower.separable import lower_separable
 from clconv.onnx.lower.transposed import lower_conv_transpose
@@ -92,8 +92,8 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 FOLDED = (
     *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "Einsum", "EyeLike"),
-    *("GatherElements", "GatherND", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements", "ScatterND"),
-    *("Shape", "Sinh", "Size", "Tan", "TopK", "Trilu"),
+    *("GatherElements", "GatherND", "If", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements"),
+    *("ScatterND", "Shape", "Sinh", "Size", "Tan", "TopK", "Trilu"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds, but
 for an Einsum that is a product."""
@@ -152,7 +152,8 @@ def _form(node: Node, graph: Graph) -> str:
     filt = graph.constant(node.input(1)) if node.op in ("Conv", "ConvTranspose") else None
     sizes = node.get("kernel_shape") if filt is None else filt.shape[2:]
     axes = None if sizes is None else len(sizes)  # a filter that is computed is looked at when its shape is known
-    if axes not in (None, 1, 2):
+    pools_one = axes == 3 and node.op in ("MaxPool", "AveragePool") and along_first(node)
+    if axes not in (None, 1, 2) and not pools_one:
         return f" over {axes} spatial axes, where 1 or 2 are supported"
     if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1]:
         return ", which also returns where its maxima are"
@@ -173,9 +174,10 @@ def _dependent(graph: Graph) -> list[Node]:
     for node in graph.nodes:
         if held.isdisjoint(node.inputs) or node.op in ("Shape", "Size"):
             continue
+        decided = held.isdisjoint(node.inputs[:1]) if node.op == "If" else False  # by sizes
         held.update(node.outputs)
         folded = (node.op in FOLDED and not is_product(node)) or trains(node)
-        if folded and not wanted.isdisjoint(node.outputs):
+        if folded and not decided and not wanted.isdisjoint(node.outputs):
             result.append(node)
     return result
 

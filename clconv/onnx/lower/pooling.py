@@ -48,6 +48,13 @@ _EXPONENTIALS = 512
 """Of so many a work-item is made at least, which take as long as a few thousand sums."""
 
 
+def along_first(node: Node) -> bool:
+    """Whether a window over three axes is one element wide along the last two, as in PyTorch's LocalResponseNorm."""
+    plain = all(list(node.get(name, [1] * 3))[1:] == [1, 1] for name in ("kernel_shape", "strides"))
+    pads = list(node.get("pads", [0] * 6))
+    return plain and len(pads) == 6 and not any(pads[1:3] + pads[4:])
+
+
 def lower_pool(node: Node, to: Lowering) -> None:
     """Maximum or mean over a window of an image; a 1-D signal is an image of one row."""
     x, y = node.inputs[0], node.output
@@ -62,6 +69,9 @@ def lower_pool(node: Node, to: Lowering) -> None:
             f"the node {node.name!r} ({node.op}) pools an image of the shape {to.shapes[x]}; pass one that holds pixels"
         )
     padding = window_padding(node, size, filt, stride, dilation)
+    if len(filt) == 3:  # the last two are one, of which each element stands for itself: along_first
+        filt, stride, dilation = [filt[0], 1], [stride[0], 1], [dilation[0], 1]
+        size, out, padding = [size[0], math.prod(size[1:])], [out[0], math.prod(out[1:])], [padding[0], (0, 0)]
     if len(filt) == 1:
         filt, stride, dilation, size, out = [1, *filt], [1, *stride], [1, *dilation], [1, *size], [1, *out]
         padding = [(0, 0), *padding]
