@@ -147,4 +147,5 @@ class Store:
     @property
     def bytes(self) -> int:
         """Memory of constants and packed filters, in bytes."""
-        return sum(held.buffer.size for held in self._held.values())
+        held = [reference() for reference in self._held.valuerefs()]  # a copy: another thread may add some meanwhile
+        return sum(each.buffer.size for each in held if each is not None)
