@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -49,28 +51,41 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         raise UnsupportedError(
             f"the model has a value called {marked!r}; rename it, {MARK!r} is in names of clconv's own alone"
         )
-
-    def branch(inner: onnx.GraphProto) -> list[Node]:
-        for tensor in inner.initializer:
-            constants[tensor.name] = _array(tensor)
-        return nodes_of(inner)
-
-    def nodes_of(inner: onnx.GraphProto) -> list[Node]:
-        nodes: list[Node] = []
-        for index, raw in enumerate(inner.node):
-            node = _node(raw, index)
-            if node.op == "Constant":
-                if node.output in read or inner is not proto:  # what nobody reads may be text
-                    constants[node.output] = _constant(node)
-            elif node.op == "If":
-                nodes.append(read_choice(node, branch))
-            else:
-                nodes.append(_meant(_trimmed(modern(node, opset, constants)), model.producer_name))
-        return nodes
-
-    nodes = tuple(nodes_of(proto))
+    origin = _Origin(opset, model.producer_name, constants)
+    nodes = tuple(_nodes(proto, origin, read))
     inputs = tuple(_port(info) for info in proto.input if info.name not in constants)
     return Graph(nodes, constants, inputs, tuple(o.name for o in proto.output))
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What the nodes of a model have in common: version, who wrote it, and the constants, to which they may add."""
+
+    opset: int
+    producer: str
+    constants: dict[str, Array]
+
+
+def _nodes(graph: onnx.GraphProto, origin: _Origin, read: AbstractSet[str] | None) -> list[Node]:
+    """Return the nodes of a graph; constants that are not among those ``read`` may be text, and are left out."""
+    nodes: list[Node] = []
+    for index, raw in enumerate(graph.node):
+        node = _node(raw, index)
+        if node.op == "Constant":
+            if read is None or node.output in read:
+                origin.constants[node.output] = _constant(node)
+        elif node.op == "If":
+            nodes.append(read_choice(node, partial(_branch, origin=origin)))
+        else:
+            nodes.append(_meant(_trimmed(modern(node, origin.opset, origin.constants)), origin.producer))
+    return nodes
+
+
+def _branch(graph: onnx.GraphProto, origin: _Origin) -> list[Node]:
+    """Return the nodes of a branch, whose constants become the model's."""
+    for tensor in graph.initializer:
+        origin.constants[tensor.name] = _array(tensor)
+    return _nodes(graph, origin, None)
 
 
 def _read_by(raw: onnx.NodeProto) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 import clconv.onnx
 from clconv.networks import mobilenet_v1
+from clconv.onnx.read import graph_of
 from clconv.onnx.spill import LEAST, Spill
+from tests.onnx.models import model, node, numbers
 
 
 def resident_bytes(array: np.ndarray[Any, Any]) -> int:
@@ -107,3 +110,16 @@ def test_another_size_packs_from_the_file() -> None:
     for shape in ((1, 3, 32, 32), (3, 3, 32, 32), (9, 3, 32, 32)):
         x = rng.standard_normal(shape, dtype=np.float32)
         assert (net(x) == clconv.onnx.load(model)(x)).all()
+
+
+def test_what_was_read_is_given_up_without_the_garbage_collector() -> None:
+    """It comes when it likes, and a model is large."""
+    proto = model([node("Conv", "x w", "y")], {"x": [1, 4, 5, 5]}, ["y"], {"w": numbers(4, 4, 3, 3)})
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(proto)
+        graph_of(proto)
+        assert sys.getrefcount(proto) == before
+    finally:
+        gc.enable()
