@@ -69,7 +69,10 @@ def read_shape(value: Sequence[SupportsIndex], name: str, axes: str) -> tuple[in
 def read_pair(
     value: Any, name: str, least: int, must: str = "must be one integer or two, for height and width", *, of: object = None
 ) -> Pair:
-    """Return a number for the height and one for the width, each at ``least`` so large."""
+    """Return a number for the height and one for the width, each at ``least`` so large.
+
+    A sentence shows what the pair is a part ``of``.
+    """
     value = _listed(value)
     of = value if of is None else of
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value, value)

@@ -53,12 +53,12 @@ class Explanation:
         return self.beside and caller.is_faster(self.plan, self.device)
 
     @property
-    def _unbounded(self) -> str:
+    def _left_out(self) -> str:
         """What the bound of the error leaves out."""
-        left_out = ["the activation"] if self.problem.activation.kind != "identity" else []
+        parts = ["the activation"] if self.problem.activation.kind != "identity" else []
         if self.problem.dtype in ("float16", "bfloat16"):
-            left_out.append(f"the rounding into {self.problem.dtype}")
-        return f", before {' and '.join(left_out)}" if left_out else ""
+            parts.append(f"the rounding into {self.problem.dtype}")
+        return f", before {' and '.join(parts)}" if parts else ""
 
     @property
     def intensity(self) -> float:
@@ -86,7 +86,7 @@ class Explanation:
             "workspace_bytes": plan.workspace,
             "packed_bytes": plan.packed_bytes,
             "error_factor": plan.error_factor,
-            "error_bound": f"{plan.bound}{self._unbounded}",
+            "error_bound": f"{plan.bound}{self._left_out}",
             "predicted_roofline_share": self._share(plan.seconds),
             "measured_roofline_share": None if self.choice.measured is None else self._share(self.choice.measured),
             "other_candidates": self._others,
@@ -117,7 +117,7 @@ class Explanation:
             f"  kernels     {', '.join(dict.fromkeys(f'kernels/{launch.kernel}' for launch in plan.launches))}",
             f"  roofline    {self.intensity:.1f} FLOP/byte, {bound} bound; {shares} of it ({self.device.roofline})",
             f"  memory      {plan.workspace} bytes of scratch, {plan.packed_bytes} bytes of packed filter",
-            f"  error       at most {plan.bound}{self._unbounded}",
+            f"  error       at most {plan.bound}{self._left_out}",
         ]
         if problem.activation.kind != "identity":
             lines.insert(1, f"  activation  {problem.activation}")

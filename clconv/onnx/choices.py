@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import onnx
 
-from clconv.errors import ShapeError, UnsupportedError
+from clconv.errors import ShapeError
 from clconv.onnx.graph import Array, Node, derived
 
 _BRANCHES = ("then_branch", "else_branch")
@@ -70,7 +70,24 @@ def _renamed(graph: onnx.GraphProto, place: str, around: Mapping[str, str]) -> o
     return inner
 
 
-def chosen(node: Node, constants: Mapping[str, Array]) -> list[Node] | None:
+def opened(nodes: Iterable[Node], constants: Mapping[str, Array]) -> Iterator[Node]:
+    """Iterate over nodes, and in place of an If whose condition is among the constants by then over those of its branch."""
+    for node in nodes:
+        branch = _chosen(node, constants)
+        if branch is None:
+            yield node
+        else:
+            yield from opened(branch, constants)
+
+
+def kinds(node: Node) -> set[str]:
+    """Return the kinds of the nodes that an If holds, in either branch and within others; that of another node alone."""
+    if node.op != "If":
+        return {node.op}
+    return {kind for key in _BRANCHES for each in node.attributes[key].nodes for kind in kinds(each)}
+
+
+def _chosen(node: Node, constants: Mapping[str, Array]) -> list[Node] | None:
     """Return the nodes that stand for an If whose condition is known, None for other nodes.
 
     Raises
@@ -90,11 +107,3 @@ def chosen(node: Node, constants: Mapping[str, Array]) -> list[Node] | None:
         if target:
             nodes.append(Node("Identity", (now.get(source, source),), (target,), {}, node.name))
     return nodes
-
-
-def refuse_open(node: Node) -> None:
-    """Raise an UnsupportedError for an If that is still there when every size is known."""
-    if node.op == "If":
-        raise UnsupportedError(
-            f"the condition of the node {node.name!r} (If) depends on what tensors hold; export the model without it"
-        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from clconv.errors import ClconvError, ShapeError, UnsupportedError
-from clconv.onnx.choices import chosen, refuse_open
+from clconv.onnx.choices import opened
 from clconv.onnx.einsum import product_shape
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived, without_dead
 from clconv.onnx.lower import VIEWS
@@ -43,13 +42,8 @@ def fold_constants(graph: Graph) -> Graph:
     """Compute the nodes that read constants alone."""
     constants = dict(graph.constants)
     nodes, folded = [], 0
-    pending = deque(graph.nodes)
-    while pending:
-        node = pending.popleft()
-        branch = chosen(node, constants)
-        if branch is not None:
-            pending.extendleft(reversed(branch))
-        elif _foldable(node, constants):
+    for node in opened(graph.nodes, constants):
+        if _foldable(node, constants):
             constants.update(_evaluate(node, constants))
             folded += 1
         else:
@@ -82,14 +76,11 @@ def specialise(graph: Graph, inputs: Mapping[str, Shape], steering: Mapping[str,
         shapes[port.name], dtypes[port.name] = tuple(inputs[port.name]), port.dtype
     nodes: list[Node] = []
     folded = 0
-    pending = deque(graph.nodes)
-    while pending:
-        original = pending.popleft()
-        branch = chosen(original, constants)
-        if branch is not None:
-            pending.extendleft(reversed(branch))
-            continue
-        refuse_open(original)
+    for original in opened(graph.nodes, constants):
+        if original.op == "If":
+            raise UnsupportedError(
+                f"the condition of the node {original.name!r} (If) depends on what tensors hold; export the model without it"
+            )
         node = _aligned(original, shapes, dtypes, constants, nodes) if "old_axis" in original.attributes else original
         results: dict[str, Array] | None = None
         if node.op in ("Shape", "Size"):

@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 
 from clconv.errors import UnsupportedError
+from clconv.onnx.choices import kinds
 from clconv.onnx.graph import Array, Graph, Node, derived, without_dead
 from clconv.onnx.infer import runs
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+_TYPED = {"Cast", "CastLike", "Resize"}
+"""Nodes that name an element type, or have numbers that keep theirs."""
 _NAMES = ("float32", "float16", "float64")
 
 
@@ -25,6 +28,12 @@ def converted(graph: Graph, dtype: str) -> Graph:
     constants: dict[str, Array] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
+        inner = kinds(node) & _TYPED if node.op == "If" else ()
+        if inner:
+            raise UnsupportedError(
+                f"the branches of the node {node.name!r} (If) hold {', '.join(sorted(inner))}, which another element type "
+                f"would change; load the model without dtype={dtype!r}"
+            )
         spared = range(len(node.inputs)) if node.output in known else (1, 2) if node.op == "Resize" else ()
         inputs = list(node.inputs)
         for index in spared:

@@ -141,7 +141,7 @@ def _commutes(conv: Node, pool: Node, shapes: Mapping[str, Shape]) -> bool:
     """Whether a node is a 1x1 convolution that may as well, and had better, follow the means that are taken of its output."""
     if conv.op != "Conv" or any(size != 1 for size in shapes[conv.inputs[1]][2:]):
         return False
-    if any(s != 1 for s in conv.get("strides", ())) or any(conv.get("pads", ())) or "activation" in conv.attributes:
+    if any(s != 1 for s in conv.get("strides", ())) or any(conv.get("pads", ())):
         return False
     # The mean of a constant is this constant, but where zeros of the padding count.
     padded = any(pool.get("pads", ())) or pool.get("ceil_mode", 0) or pool.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID")

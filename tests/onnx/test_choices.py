@@ -102,12 +102,34 @@ def test_conditions_that_depend_on_what_a_tensor_holds_are_refused() -> None:
         clconv.onnx.load(proto)
 
 
+def test_conditions_that_the_device_would_compute_are_refused() -> None:
+    """As constants are pooled there, as images are."""
+    yes, no = branch([node("Relu", "x", "z")], "z"), branch([node("Neg", "x", "z")], "z")
+    nodes = [node("GlobalAveragePool", "k", "m"), node("ReduceMax", "m", "r", keepdims=0), node("Greater", "r t", "c")]
+    proto = model([*nodes, choice(yes, no)], {"x": [2, 4, 5, 3]}, ["y"], {**CONSTANTS, "t": np.array(0, np.float32)}, opset=18)
+    net = clconv.onnx.load(proto)
+    with pytest.raises(UnsupportedError, match=r"condition of the node 'the choice of y' \(If\) depends on what tensors hold"):
+        net(numbers(2, 4, 5, 3))
+
+
 def test_nodes_of_branches_that_are_not_offered_are_named() -> None:
     yes, no = branch([node("Relu", "x", "z")], "z"), branch([node("GridSample", "x x", "z")], "z")
     net = clconv.onnx.load(built(choice(yes, no)))
     np.testing.assert_array_equal(net(np.full((1, 4, 2, 1), -1, np.float32)), np.zeros((1, 4, 2, 1)))
     with pytest.raises(UnsupportedError, match="GridSample"):
         net(np.ones((1, 4, 2, 2), np.float32))
+
+
+def test_another_element_type() -> None:
+    """Constants of branches are converted; what names a type would have to be as well."""
+    no = branch([node("Neg", "x", "z")], "z")
+    proto = built(choice(branch([node("Mul", "x v", "z")], "z", v=np.array(1.5, np.float32)), no))
+    x = numbers(2, 4, 5, 1).astype(np.float16)
+    np.testing.assert_allclose(clconv.onnx.load(proto, dtype="float16")(x), 1.5 * x.astype(np.float32), rtol=1e-3)
+    inner = choice(branch([node("Cast", "x", "o", to=onnx.TensorProto.FLOAT)], "o"), no, "i")
+    proto = built(choice(branch([inner, node("Relu", "i", "z")], "z"), no))
+    with pytest.raises(UnsupportedError, match=r"branches of the node 'the choice of y' \(If\) hold Cast, .* without dtype="):
+        clconv.onnx.load(proto, dtype="float16")
 
 
 @pytest.mark.parametrize("dtype", [None, "float16"])

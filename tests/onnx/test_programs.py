@@ -94,5 +94,3 @@ def test_constants_of_one_size_end_with_its_program() -> None:
         gc.collect()
         counts.append(net._store.bytes)
     assert counts[39] < 2.5 * counts[19]  # sixteen programs each, of images not twice as high and wide
-    net.explain((1, 8, 45, 47))
-    del net
