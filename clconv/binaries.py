@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import os
 import re
 import tempfile
@@ -25,6 +24,8 @@ from typing import Any, cast
 import pyopencl as cl
 
 from clconv.device import DeviceInfo
+from clconv.digest import BYTES as DIGEST_BYTES
+from clconv.digest import digest
 from clconv.folders import cache_folder
 from clconv.fork import in_own_process
 
@@ -37,7 +38,6 @@ _MARK = b"clconv program 2\n"
 _NO_CODE = b"/program.bc" + bytes(4)
 """In a binary without the program's intermediate code: its name, and 0 for its bytes. PoCL crashes when it needs that code."""
 
-_DIGEST = 32
 _one_at_a_time = threading.RLock()
 _unsaved: dict[Path, tuple[cl.Program, float]] = {}  # and the seconds that building it took
 
@@ -65,7 +65,7 @@ def place(device: cl.Device, info: DeviceInfo, source: str, options: Sequence[st
     if where is None:
         return None
     parts = (device.platform.version, device.version, info.driver, info.name, *options, source)
-    return where / hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return where / digest("\0".join(parts).encode()).hex()
 
 
 @contextlib.contextmanager
@@ -85,8 +85,8 @@ def load(path: Path, context: cl.Context, device: cl.Device, options: Sequence[s
         content = path.read_bytes()
     except OSError:
         return None
-    binary = content[len(_MARK) + _DIGEST :]
-    if content[: len(_MARK) + _DIGEST] != _head(path, binary) or _NO_CODE in binary:
+    binary = content[len(_MARK) + DIGEST_BYTES :]
+    if content[: len(_MARK) + DIGEST_BYTES] != _head(path, binary) or _NO_CODE in binary:
         with contextlib.suppress(OSError):  # a folder that is not ours to write to
             path.unlink()
         return None
@@ -140,7 +140,7 @@ def save(seconds: float = SECONDS) -> int:
 
 def _head(path: Path, binary: bytes) -> bytes:
     """Return what a file begins with, by which it is known to be whole and this program's."""
-    return _MARK + hashlib.sha256(path.name.encode() + binary).digest()
+    return _MARK + digest(path.name.encode(), binary)
 
 
 def _write(path: Path, content: bytes) -> None:

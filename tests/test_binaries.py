@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 import clconv
 from clconv import binaries
 from clconv.device import DeviceInfo
+from clconv.digest import BYTES
 from tests.conftest import find_devices
 
 POCL = [d for d in find_devices(simulator=False) if DeviceInfo.of(d).is_pocl]
@@ -79,7 +79,7 @@ def test_a_binary_that_the_driver_refuses_is_built_anew(cache: Path) -> None:
     binaries.save(60)
     foreign = b"made for another processor"
     for path in cache.iterdir():
-        path.write_bytes(binaries._MARK + hashlib.sha256(foreign).digest() + foreign)
+        path.write_bytes(binaries._head(path, foreign) + foreign)
     assert (convolve() == first).all()
     assert binaries._unsaved
 
@@ -193,12 +193,12 @@ def test_a_program_without_its_code_is_not_taken(cache: Path) -> None:
     first = convolve()
     assert binaries.save(60) > 0
     for path in cache.iterdir():
-        binary = path.read_bytes()[len(binaries._MARK) + 32 :]
+        binary = path.read_bytes()[len(binaries._MARK) + BYTES :]
         name = binary.index(b"/program.bc") + len(b"/program.bc")
         code = int.from_bytes(binary[name : name + 4], "little")
         assert code > 0
         without = binary[:name] + bytes(4) + binary[name + 4 + code :]
-        path.write_bytes(binaries._MARK + hashlib.sha256(without).digest() + without)
+        path.write_bytes(binaries._head(path, without) + without)
     assert (convolve() == first).all()
     assert binaries._unsaved
     assert not list(cache.iterdir())

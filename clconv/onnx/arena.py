@@ -14,7 +14,8 @@ from clconv.runtime import Runtime
 
 _HUGE = 2 << 20
 _PIECE = 64 << 20  # addresses; memory comes when they are written to, and what is never used takes none
-_ALIGN = 128
+UNIT = 128
+"""Buffers that are cut begin at multiples of so many bytes: two lines of the cache."""
 
 
 class Arena:
@@ -45,7 +46,7 @@ class Arena:
         if not self._pieces:
             return allocate(self._runtime.context, size)
         size = max(size, 1)
-        need = -(-size // _ALIGN) * _ALIGN
+        need = -(-size // UNIT) * UNIT
         if need > self._free.size:
             fresh, memory = piece(max(need, _PIECE))
             if fresh.size - need < self._free.size:  # the rest of the old piece is larger

@@ -19,7 +19,7 @@ class _Branch:
     """A convolution of an image, or a batch normalisation as a depthwise one with a single tap."""
 
     x: str
-    w: Array  # OC IC/G KH KW, float64
+    w: Array  # OC IC/G KH KW; float64 where it was computed, else as it is
     bias: Array
     dtype: str
     groups: int = 1
@@ -77,7 +77,7 @@ def _branch(node: Node, constants: Mapping[str, Array]) -> _Branch | None:
     groups = int(node.get("group", 1))
     begins, ends = (pads[0], pads[1]), (pads[2], pads[3])
     return _Branch(
-        *(node.inputs[0], w.astype(np.float64), bias, w.dtype.name, groups),
+        *(node.inputs[0], w, bias, w.dtype.name, groups),
         *((strides[0], strides[1]), (dilations[0], dilations[1]), begins, ends),
     )
 
@@ -103,7 +103,7 @@ def _sum(large: _Branch, small: _Branch) -> _Branch | None:
             return None
         places.append([pixel // large.dilations[axis] for pixel in pixels])
     channels = large.w.shape[1]
-    w = large.w.copy()
+    w = large.w.astype(np.float64)
     rows, columns = np.ix_(*places)
     if large.groups == small.groups and channels == small.w.shape[1]:
         w[:, :, rows, columns] += small.w

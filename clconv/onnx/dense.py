@@ -162,7 +162,7 @@ def _scaled(graph: Graph, node: Node, output: str, constants: dict[str, Array], 
     inputs = [node.inputs[0], derived(output, "w")]
     w = constants[node.inputs[1]]
     factors = scale[:, None] if node.get("transB", 0) else scale
-    new = graph.stored(w.astype(np.float64) * factors, w.dtype.name)
+    new = graph.multiplied(w, factors)
     if new is None:
         return None
     constants[inputs[1]] = new

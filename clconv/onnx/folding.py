@@ -104,8 +104,8 @@ def scaled(graph: Graph, conv: Node, output: str, constants: dict[str, Array], s
     else:  # IC, OC/G: the filters of a group share its scales
         groups = int(conv.get("group", 1))
         factors = np.repeat(scale.reshape(groups, -1), len(old) // groups, axis=0)
-    wide = old.astype(np.float64) * factors.reshape(*factors.shape, *(1,) * (old.ndim - 2))
-    w, added = graph.stored(wide, old.dtype.name), graph.stored(bias * scale + shift, old.dtype.name, added=True)
+    w = graph.multiplied(old, factors.reshape(*factors.shape, *(1,) * (old.ndim - 2)))
+    added = graph.stored(bias * scale + shift, old.dtype.name, added=True)
     if w is None or added is None:
         return None
     names = (derived(output, "w"), derived(output, "bias"))

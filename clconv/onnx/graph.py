@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +18,8 @@ Shape = tuple[int, ...]
 MARK = "\x1f"
 """In the names of values that passes make, and in none of a model's: ASCII's unit separator."""
 
+_PIECE = 1 << 16  # elements of a filter that are multiplied at a time
+_LARGE = 1 << 20  # bytes
 
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 """Nodes that give another shape to the same elements in the same order."""
@@ -134,12 +138,39 @@ class Graph:
 
         It does not where one would be infinite, or the largest is so small that others lose digits, unless they are ``added``.
         """
-        largest = np.abs(values).max(initial=0.0)
+        return values.astype(dtype) if self._holds(np.abs(values).max(initial=0.0), dtype, added=added) else None
+
+    def multiplied(self, w: Array, factors: Any) -> Array | None:
+        """Return ``w * factors``, computed in float64, as :meth:`stored` does, without all of that in memory at once.
+
+        Large weights come in memory of their own. NumPy takes it from the heap and asks for huge pages there, which stay, and
+        which small objects fill later.
+
+        Parameters
+        ----------
+        w : array
+            With one axis or more.
+        factors : array or float
+            What is broadcast to the shape of ``w``.
+        """
+        product: Array = own_memory(w.shape, w.dtype)
+        factors = np.broadcast_to(factors, w.shape)
+        rows = max(1, len(w) * _PIECE // max(1, w.size))
+        largest = np.float64(0)
+        with np.errstate(over="ignore"):  # such products are not returned
+            for first in range(0, len(w), rows):
+                some = slice(first, first + rows)
+                wide = w[some].astype(np.float64) * factors[some]
+                largest = np.maximum(largest, np.abs(wide).max(initial=0.0))  # NaN stays
+                product[some] = wide
+        return product if self._holds(largest, w.dtype.name, added=False) else None
+
+    def _holds(self, largest: np.floating[Any], dtype: str, *, added: bool) -> bool:
         for info in (np.finfo(dtype), np.finfo(self.target or dtype)):
             least = 0.0 if added or largest == 0 else 4 * float(info.tiny)
             if not least <= largest <= float(info.max):
-                return None
-        return values.astype(dtype)
+                return False
+        return True
 
     def with_nodes(self, nodes: Iterable[Node], note: str = "", **changes: Any) -> Graph:
         """Return the graph with other nodes, and a note if there is one."""
@@ -218,3 +249,11 @@ class Change:
         """Return the new graph, with a note if there is one, and with ``more`` changed."""
         own = {"constants": self.constants, "shapes": self.shapes, "dtypes": self.dtypes, **more}
         return without_dead(self._graph.with_nodes(self.nodes, note, **own))
+
+
+def own_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array that is no part of the heap, if it is large: all of it goes back to the system when it is deleted."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE:
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype).reshape(shape)

@@ -15,6 +15,10 @@ class Lifetime:
     first: int
     last: int
 
+    def meets(self, other: Lifetime) -> bool:
+        """Whether both are needed at one time."""
+        return self.first <= other.last and other.first <= self.last
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -24,12 +28,12 @@ class MemoryPlan:
     ----------
     sizes : tuple of int
         Bytes of each buffer.
-    place : mapping of str to int
-        The buffer of each value.
+    place : mapping of str to (int, int)
+        The buffer of each value, and its first byte in it.
     """
 
     sizes: tuple[int, ...]
-    place: Mapping[str, int]
+    place: Mapping[str, tuple[int, int]]
 
     @property
     def bytes(self) -> int:
@@ -37,17 +41,29 @@ class MemoryPlan:
         return sum(self.sizes)
 
 
-def plan_memory(values: Iterable[Lifetime]) -> MemoryPlan:
-    """Give every value a buffer so that no two values in one buffer are needed at once.
+def plan_memory(values: Iterable[Lifetime], unit: int = 0) -> MemoryPlan:
+    """Give every value a place so that no two values that are needed at once share a byte.
 
-    The largest value comes first. Each goes into the smallest buffer that is free in its time, so a buffer is as large as
-    the first value in it and never grows.
+    Parameters
+    ----------
+    values : iterable of Lifetime
+    unit : int
+        Where values may begin anywhere in a buffer, the bytes that they begin at multiples of; 0 where each has a buffer for
+        itself in its time.
     """
+    ordered = sorted(values, key=lambda v: (-v.size, v.first, v.name))  # the largest is placed first
+    plan = _whole_buffers(ordered)
+    cut = _one_buffer(ordered, unit) if unit and ordered else plan
+    return cut if cut.bytes < plan.bytes else plan
+
+
+def _whole_buffers(values: Sequence[Lifetime]) -> MemoryPlan:
+    """Put each value into the smallest buffer that is free in its time, which is as large as the first one in it."""
     sizes: list[int] = []
     tenants: list[list[Lifetime]] = []
-    place: dict[str, int] = {}
-    for value in sorted(values, key=lambda v: (-v.size, v.first, v.name)):
-        free = [i for i, others in enumerate(tenants) if all(o.last < value.first or value.last < o.first for o in others)]
+    place: dict[str, tuple[int, int]] = {}
+    for value in values:
+        free = [i for i, others in enumerate(tenants) if not any(map(value.meets, others))]
         if free:
             index = min(free, key=lambda i: sizes[i])
         else:
@@ -55,8 +71,30 @@ def plan_memory(values: Iterable[Lifetime]) -> MemoryPlan:
             sizes.append(value.size)
             tenants.append([])
         tenants[index].append(value)
-        place[value.name] = index
+        place[value.name] = index, 0
     return MemoryPlan(tuple(sizes), place)
+
+
+def _one_buffer(values: Sequence[Lifetime], unit: int) -> MemoryPlan:
+    """Put each value into the smallest gap between those that are needed in its time, or behind them.
+
+    "Greedy by size for offset calculation" of Pisarchyk and Lee, 2020, https://arxiv.org/abs/2001.03288.
+    """
+    placed: list[tuple[int, int, Lifetime]] = []
+    for value in values:
+        size = -(-value.size // unit) * unit
+        at = end = 0
+        smallest = None
+        for first, behind, other in placed:
+            if not value.meets(other):
+                continue
+            if size <= first - end and (smallest is None or first - end < smallest):
+                at, smallest = end, first - end
+            end = max(end, behind)
+        at = end if smallest is None else at
+        placed.append((at, at + size, value))
+        placed.sort(key=lambda item: item[:2])
+    return MemoryPlan((max(behind for _, behind, _ in placed),), {value.name: (0, at) for at, _, value in placed})
 
 
 def least_bytes(values: Sequence[Lifetime]) -> int:

@@ -93,6 +93,7 @@ def load(
     if algorithm not in ("auto", "direct"):
         raise UnsupportedError(f"algorithm={algorithm!r} is not offered for networks; use auto or direct")
     graph = without_dead(graph_of(read_model(source)))
+    _trim()  # of the model that was read, nothing but the graph's arrays is left
     if dtype not in (None, "float32", "float16"):
         raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
     parameters = graph.parameters

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from clconv.builders import build_ahead
 from clconv.codes import helps, told
 from clconv.crew import Led, crew_of
 from clconv.fork import in_own_process
-from clconv.onnx.arena import Arena
+from clconv.onnx.arena import UNIT, Arena
 from clconv.onnx.bell import Bell, ringing
 from clconv.onnx.graph import Array, Graph, derived
 from clconv.onnx.lower import lower
@@ -54,9 +55,11 @@ class Program:
         self.output_dtypes = [np.dtype(lowering.dtypes[name]) for name in graph.outputs]
         self._lowering = lowering
         self.lifetimes = self._lifetimes()
-        self.memory: MemoryPlan = plan_memory(self.lifetimes)
+        self._sizes = {value.name: value.size for value in self.lifetimes}
+        self.memory = self._planned()
         self._arena = Arena(self.runtime)
         self._buffers = [self._arena.allocate(size) for size in self.memory.sizes]
+        self._cut: dict[tuple[int, int, int], cl.Buffer] = {}  # by buffer, first byte and bytes
         self._arena.settle()
         self.lock = threading.RLock()
         self._last: Any = None  # the event of the last call
@@ -66,6 +69,8 @@ class Program:
         self._original = original
         self._weights: list[Held] = []
         build_ahead(self.runtime.programs, self._launches())
+        self._packed = self._all_packed()
+        store.finish()  # what packing needed is not in memory beside what follows
         self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
         self.sequence = self._sequence()
         self.crew = crew_of(store.queue) if stay_awake else None
@@ -108,14 +113,31 @@ class Program:
                 size[name] = count
         return [Lifetime(name, size[name], first[name], last[name]) for name in first]
 
+    def _planned(self) -> MemoryPlan:
+        """Plan the memory of the network's own values: cut from one buffer, where that can be and is not too large."""
+        if Arena.cuts(self.runtime):
+            plan = plan_memory(self.lifetimes, UNIT)
+            if max(plan.sizes, default=0) <= self.runtime.info.max_alloc_bytes:
+                return plan
+        return plan_memory(self.lifetimes)
+
     def _buffer(self, root: str) -> cl.Buffer:
         """Return the memory of a value of the network's own."""
         place = self._places.get(root)
         if place is None:
-            return self._buffers[self.memory.place[root]]
+            return self._at(root)
         unit = itemsize(self._lowering.dtypes[root])
-        whole = self._buffers[self.memory.place[place.whole]]
-        return self._arena.within(whole, place.part.at * unit, place.part.span * unit)
+        return self._at(place.whole, place.part.at * unit, place.part.span * unit)
+
+    def _at(self, name: str, begin: int = 0, size: int = 0) -> cl.Buffer:
+        """Return the memory of a value or of scratch, or ``size`` bytes of it."""
+        index, first = self.memory.place[name]
+        if not Arena.cuts(self.runtime):
+            return self._buffers[index]
+        where = (index, first + begin, size or self._sizes[name])
+        if where not in self._cut:
+            self._cut[where] = self._arena.within(self._buffers[index], *where[1:])
+        return self._cut[where]
 
     def _launches(self) -> Iterator[Launch]:
         """Iterate over all that kernels will be asked for."""
@@ -130,6 +152,22 @@ class Program:
     def _told(self, launch: Launch) -> Launch:
         """Return a launch as this program asks for it."""
         return told(launch, self.runtime.info) if self._bell is None else ringing(launch)
+
+    def _all_packed(self) -> dict[tuple[int, str], cl.Buffer]:
+        """Pack the filters of all steps, by step and argument.
+
+        The largest comes first: each lies beside its packed form meanwhile, and beside those that were packed before.
+        """
+        wanted: list[tuple[Array, tuple[int, str], Callable[[], Held]]] = []
+        for index, step in enumerate(self.steps):
+            for argument, (packing, name) in step.packs.items():
+                root = self.graph.root(name)
+                filt = self._lowering.constants[root]
+                lasting = self._original.get(root) is filt
+                pack = partial(self.store.packed, packing, root, filt, lasting, step.turned, self._arena)
+                wanted.append((filt, (index, argument), pack))
+        wanted.sort(key=lambda item: -item[0].nbytes)
+        return {place: self._hold(pack()) for _, place, pack in wanted}
 
     def _bound(self, index: int, step: Step) -> list[BoundLaunch]:
         """Find the buffers of a step's arguments and bind its kernels to them."""
@@ -150,13 +188,10 @@ class Program:
                 external[argument] = self.external.index(root)
             else:
                 buffers[argument] = self._buffer(root)
-        for argument, (packing, name) in step.packs.items():
-            root = self.graph.root(name)
-            constant = self._lowering.constants[root]
-            lasting = self._original.get(root) is constant
-            buffers[argument] = self._hold(self.store.packed(packing, root, constant, lasting, step.turned, self._arena))
+        for argument in step.packs:
+            buffers[argument] = self._packed[index, argument]
         for argument in step.scratch:
-            buffers[argument] = self._buffers[self.memory.place[_scratch_name(index, argument)]]
+            buffers[argument] = self._at(_scratch_name(index, argument))
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)
         commands = [BoundLaunch(self.runtime, self._told(launch), buffers, external, wide) for launch in step.launches]
         if self._bell is not None:

@@ -82,8 +82,9 @@ def _widths(steps: tuple[Step, ...]) -> tuple[int, int]:
 
 def _memory(report: Report) -> str:
     mib = 1 << 20
+    buffers = "one buffer" if report.buffers == 1 else f"{report.buffers} buffers"
     return (
-        f"  plan memory: {report.activation_bytes / mib:.1f} MiB in {report.buffers} buffers "
+        f"  plan memory: {report.activation_bytes / mib:.1f} MiB in {buffers} "
         f"({report.separate_bytes / mib:.1f} without reuse, {report.least_bytes / mib:.1f} at least); "
         f"weights {report.weight_bytes / mib:.1f} MiB, packed ones included"
     )

@@ -169,8 +169,9 @@ def scale_filters(graph: Graph) -> Graph:
         if node.inputs and node.inputs[0] in multiples:
             x, factor = multiples[node.inputs[0]]
             name = derived(node.output, "scaled")
-            w = constants[node.inputs[1]]
-            constants[name] = (w.astype(np.float64) * factor).astype(w.dtype)
+            product = graph.multiplied(constants[node.inputs[1]], factor)
+            assert product is not None, "_filters has seen to that"
+            constants[name] = product
             node = replace(node, inputs=(x, name, *node.inputs[2:]))
         nodes.append(node)
     note = f"scale filters: {len(multiples)} products with a number done by the convolutions behind them" if multiples else ""
@@ -182,4 +183,4 @@ def _filters(node: Node, name: str, scale: _Scale, graph: Graph, constants: Mapp
     if not known_filter(node, constants) or name in node.inputs[1:]:
         return False
     w = constants[node.inputs[1]]
-    return scale.constant.dtype == w.dtype and graph.stored(w.astype(np.float64) * scale.factor, w.dtype.name) is not None
+    return scale.constant.dtype == w.dtype and graph.multiplied(w, scale.factor) is not None

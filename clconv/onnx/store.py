@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import weakref
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ import pyopencl as cl
 from clconv.bound import BoundLaunch
 from clconv.buffers import host_buffer
 from clconv.codes import told
+from clconv.digest import digest
 from clconv.onnx.arena import Arena
 from clconv.onnx.graph import Array
 from clconv.onnx.problems import LAST_FILTER
@@ -95,7 +95,7 @@ class Store:
         if lasting:
             return name
         where = self.spill.place(array)
-        return where or (name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest())
+        return where or (name, array.shape, digest(np.ascontiguousarray(array).data))
 
     def _in_place(self, array: Array) -> Array:
         """Return a contiguous copy in memory that the next one will use again: large blocks would stay with the process.
