@@ -30,7 +30,7 @@ from clconv.onnx.layout import choose_layout
 from clconv.onnx.model_file import read_model
 from clconv.onnx.passes import AFTER, BEFORE, fuse_residual, run
 from clconv.onnx.planes import read_planes
-from clconv.onnx.precision import converted
+from clconv.onnx.precision import converted, widened
 from clconv.onnx.program import Program
 from clconv.onnx.read import graph_of
 from clconv.onnx.report import Profile, Report
@@ -59,6 +59,7 @@ def load(
     source : path, bytes or onnx.ModelProto
     dtype : {"float32", "float16"}, optional
         Element type of the images in memory, if it is to differ from the model's. Packed weights and sums are float32 in both.
+        Models of bfloat16 need one.
     algorithm : {"auto", "direct"}
         ``"direct"`` rules out methods that are faster and round more: Winograd's, Strassen's, and split elements.
     queue : pyopencl.CommandQueue, optional
@@ -92,10 +93,10 @@ def load(
     """
     if algorithm not in ("auto", "direct"):
         raise UnsupportedError(f"algorithm={algorithm!r} is not offered for networks; use auto or direct")
-    graph = without_dead(graph_of(read_model(source)))
-    _trim()  # of the model that was read, nothing but the graph's arrays is left
     if dtype not in (None, "float32", "float16"):
         raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
+    graph = widened(without_dead(graph_of(read_model(source))), dtype)
+    _trim()  # of the model that was read, nothing but the graph's arrays is left
     parameters = graph.parameters
     graph = run(replace(graph, target=dtype), BEFORE)
     if dtype is not None:

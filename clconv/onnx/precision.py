@@ -15,7 +15,45 @@ from clconv.onnx.infer import runs
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _TYPED = {"Cast", "CastLike", "Resize"}
 """Nodes that name an element type, or have numbers that keep theirs."""
+_BRAIN = "bfloat16"
 _NAMES = ("float32", "float16", "float64")
+
+
+def widened(graph: Graph, dtype: str | None) -> Graph:
+    """Return the graph with float32 in place of bfloat16, all of whose numbers it holds.
+
+    Parameters
+    ----------
+    graph : Graph
+        As it was read.
+    dtype : str, optional
+        What the caller wants the network to compute with.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is bfloat16 and the caller has not asked for another type, or an If casts to it.
+    """
+    constants = {name: a.astype(np.float32) for name, a in graph.constants.items() if a.dtype.name == _BRAIN}
+    ports = tuple(replace(port, dtype="float32") if port.dtype == _BRAIN else port for port in graph.inputs)
+    nodes = tuple(node.having(to=onnx.TensorProto.FLOAT) if _casts(node) else node for node in graph.nodes)
+    if not constants and ports == graph.inputs and nodes == graph.nodes:
+        return graph
+    if dtype is None:
+        raise UnsupportedError(
+            'the model holds bfloat16 numbers, which networks do not compute with; load it with dtype="float32"'
+        )
+    inner = next((node for node in nodes if node.op == "If" and not kinds(node).isdisjoint(_TYPED)), None)
+    if inner is not None:
+        raise UnsupportedError(
+            f"the branches of the node {inner.name!r} (If) hold {', '.join(sorted(kinds(inner) & _TYPED))}, and the model "
+            "bfloat16 numbers; export it in float32"
+        )
+    return graph.with_nodes(nodes, constants={**graph.constants, **constants}, inputs=ports)
+
+
+def _casts(node: Node) -> bool:
+    return node.op == "Cast" and bool(node.get("to") == onnx.TensorProto.BFLOAT16)
 
 
 def converted(graph: Graph, dtype: str) -> Graph:

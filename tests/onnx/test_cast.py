@@ -137,8 +137,15 @@ def test_an_image_of_bytes_leaves_a_network() -> None:
     assert np.abs(y - 255 / (1 + np.exp(-x))).max() <= 1
 
 
-def test_others_are_refused() -> None:
-    proto = proto_of([node("Cast", "x", "y", to=onnx.TensorProto.BFLOAT16)], {"x": ("float32", [4])}, {"y": "float32"})
-    proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
-    with pytest.raises(clconv.UnsupportedError, match="makes bfloat16 of float32, which is not supported"):
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (onnx.TensorProto.BFLOAT16, "the model holds bfloat16 numbers"),
+        (onnx.TensorProto.FLOAT8E5M2, "tensors of float8_e5m2 are not supported"),
+    ],
+)
+def test_others_are_refused(kind: int, message: str) -> None:
+    proto = proto_of([node("Cast", "x", "y", to=kind)], {"x": ("float32", [4])}, {"y": "float32"})
+    proto.graph.output[0].type.tensor_type.elem_type = kind
+    with pytest.raises(clconv.UnsupportedError, match=message):
         clconv.onnx.load(proto)(numbers(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -143,3 +144,35 @@ def test_what_keeps_a_root_from_zero_does_not_become_zero() -> None:
 def test_constants_that_float16_does_not_hold_get_one_sentence(number: float) -> None:
     with pytest.raises(UnsupportedError, match=r"the constant 'k' holds .* than float16 holds; load the model in float32"):
         half([node("Div", "x k", "y")], np.ones((1, 2)), k=np.array(number, "f"))
+
+
+def brain(dtype: int, *between: onnx.NodeProto) -> onnx.ModelProto:
+    """Return a convolution with a normalisation behind it, of weights that bfloat16 holds."""
+    names = {"w": (4, 3, 3, 3), "s": (4,), "b": (4,), "m": (4,), "v": (4,)}
+    held = {n: np.abs(numbers(*size, seed=i)).astype(ml_dtypes.bfloat16) for i, (n, size) in enumerate(names.items())}
+    kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+    nodes = [*between, node("Conv", "x w" if not between else "c w", "y"), node("BatchNormalization", "y s b m v", "z")]
+    made = model(nodes, {"x": [1, 3, 9, 9]}, ["z"], {n: a.astype(kind) for n, a in held.items()}, dtype=dtype, opset=22)
+    made.graph.output[0].type.tensor_type.elem_type = dtype
+    return made
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_model_of_bfloat16_is_loaded_as_another(dtype: str) -> None:
+    x = numbers(1, 3, 9, 9, seed=9).astype(dtype)
+    got = clconv.onnx.load(brain(onnx.TensorProto.BFLOAT16), dtype=dtype)(x)
+    want = clconv.onnx.load(brain(FLOAT), dtype=dtype)(x)
+    assert got.dtype == want.dtype == dtype
+    np.testing.assert_array_equal(got, want)
+
+
+def test_a_model_that_casts_to_bfloat16() -> None:
+    made = brain(onnx.TensorProto.BFLOAT16, node("Cast", "x", "c", to=onnx.TensorProto.BFLOAT16))
+    made.graph.input[0].type.tensor_type.elem_type = FLOAT
+    x = numbers(1, 3, 9, 9, seed=9)
+    np.testing.assert_array_equal(clconv.onnx.load(made, dtype="float32")(x), clconv.onnx.load(brain(FLOAT))(x))
+
+
+def test_a_model_of_bfloat16_says_how_it_is_loaded() -> None:
+    with pytest.raises(UnsupportedError, match='dtype="float32"'):
+        clconv.onnx.load(brain(onnx.TensorProto.BFLOAT16))
