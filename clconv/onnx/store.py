@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from clconv.buffers import host_buffer
 from clconv.codes import told
 from clconv.digest import digest
 from clconv.onnx.arena import Arena
-from clconv.onnx.graph import Array
+from clconv.onnx.graph import Array, own_memory
 from clconv.onnx.problems import LAST_FILTER
 from clconv.onnx.spill import Spill
 from clconv.onnx.step import Plans
@@ -98,12 +97,13 @@ class Store:
         return where or (name, array.shape, digest(np.ascontiguousarray(array).data))
 
     def _in_place(self, array: Array) -> Array:
-        """Return a contiguous copy in memory that the next one will use again: large blocks would stay with the process.
+        """Return a contiguous copy in memory that the next one will use again, unless that is much smaller.
 
         It is made in pieces along the axis that comes first in the file, so that there is little of that in memory as well.
         """
-        if self._place.size < array.nbytes:
-            self._place = np.frombuffer(mmap.mmap(-1, array.nbytes), np.uint8)
+        if not array.nbytes <= self._place.size <= 2 * array.nbytes:
+            self._place = np.empty(0, np.uint8)
+            self._place = own_memory((array.nbytes,), np.dtype(np.uint8))
         copy: Array = self._place[: array.nbytes].view(array.dtype).reshape(array.shape)
         axis = int(np.argmax(array.strides))
         to, source = np.moveaxis(copy, axis, 0), np.moveaxis(array, axis, 0)
