@@ -48,7 +48,7 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 def test_the_readme_names_the_nodes_of_networks() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (nodes,) = re.findall(r"\* Nodes: (.*?); and arithmetic", text, re.DOTALL)
+    (nodes,) = re.findall(r"\* Nodes: (.*?); and\s+arithmetic", text, re.DOTALL)
     named = re.findall(r"[A-Z]\w+", nodes)
     made_by_passes = {"ChannelNormalization", "InvertedResidual", "Separable", "Shuffle"}
     made_into_others = {"Dropout", "Einsum", "Upsample"}

@@ -166,6 +166,8 @@ class Graph:
         return product if self._holds(largest, w.dtype.name, added=False) else None
 
     def _holds(self, largest: np.floating[Any], dtype: str, *, added: bool) -> bool:
+        if dtype not in ("float32", "float16", "float64"):
+            return False  # nothing computes with them, which is said where it is tried
         for info in (np.finfo(dtype), np.finfo(self.target or dtype)):
             least = 0.0 if added or largest == 0 else 4 * float(info.tiny)
             if not least <= largest <= float(info.max):

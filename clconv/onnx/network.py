@@ -59,7 +59,7 @@ def load(
     source : path, bytes or onnx.ModelProto
     dtype : {"float32", "float16"}, optional
         Element type of the images in memory, if it is to differ from the model's. Packed weights and sums are float32 in both.
-        Models of bfloat16 need one.
+        Models that compute with bfloat16 need one.
     algorithm : {"auto", "direct"}
         ``"direct"`` rules out methods that are faster and round more: Winograd's, Strassen's, and split elements.
     queue : pyopencl.CommandQueue, optional
@@ -95,7 +95,9 @@ def load(
         raise UnsupportedError(f"algorithm={algorithm!r} is not offered for networks; use auto or direct")
     if dtype not in (None, "float32", "float16"):
         raise UnsupportedError(f"dtype={dtype!r} is not offered for networks; use float32 or float16")
-    graph = widened(without_dead(graph_of(read_model(source))), dtype)
+    graph = without_dead(graph_of(read_model(source)))
+    if dtype is not None:
+        graph = widened(graph)
     _trim()  # of the model that was read, nothing but the graph's arrays is left
     parameters = graph.parameters
     graph = run(replace(graph, target=dtype), BEFORE)

@@ -19,30 +19,19 @@ _BRAIN = "bfloat16"
 _NAMES = ("float32", "float16", "float64")
 
 
-def widened(graph: Graph, dtype: str | None) -> Graph:
-    """Return the graph with float32 in place of bfloat16, all of whose numbers it holds.
-
-    Parameters
-    ----------
-    graph : Graph
-        As it was read.
-    dtype : str, optional
-        What the caller wants the network to compute with.
+def widened(graph: Graph) -> Graph:
+    """Return a graph as it was read with float32 in place of bfloat16, all of whose numbers it holds.
 
     Raises
     ------
     UnsupportedError
-        If there is bfloat16 and the caller has not asked for another type, or an If casts to it.
+        If an If may cast to it.
     """
     constants = {name: a.astype(np.float32) for name, a in graph.constants.items() if a.dtype.name == _BRAIN}
     ports = tuple(replace(port, dtype="float32") if port.dtype == _BRAIN else port for port in graph.inputs)
     nodes = tuple(node.having(to=onnx.TensorProto.FLOAT) if _casts(node) else node for node in graph.nodes)
     if not constants and ports == graph.inputs and nodes == graph.nodes:
         return graph
-    if dtype is None:
-        raise UnsupportedError(
-            'the model holds bfloat16 numbers, which networks do not compute with; load it with dtype="float32"'
-        )
     inner = next((node for node in nodes if node.op == "If" and not kinds(node).isdisjoint(_TYPED)), None)
     if inner is not None:
         raise UnsupportedError(

@@ -184,9 +184,10 @@ class Lowering:
         """
         dtype = self.dtypes[name]
         if dtype not in ("float32", "float16", "float64"):
+            hint = '; load the model with dtype="float32"' if dtype == "bfloat16" else ""
             raise UnsupportedError(
                 f"the node {node.name!r} ({node.op}) computes with {dtype} elements at run time; only float32, float16 and "
-                "float64 are supported"
+                f"float64 are supported{hint}"
             )
         return dtype
 

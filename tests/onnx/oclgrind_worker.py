@@ -18,6 +18,7 @@ from tests.onnx import (
     test_axes_last,
     test_blocks,
     test_cast,
+    test_gather,
     test_inverted,
     test_logic,
     test_long_rows,
@@ -72,6 +73,7 @@ def main() -> None:
             print(name, "on a GPU", flush=True)  # noqa: T201  # as above
             with test_on_gpus.taken_for_gpu(queue):
                 assert deviation(name, "float32", queue) < BOUND["float32"], name
+    test_gather.gathered(queue)
     assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
     with test_on_gpus.taken_for_gpu(queue):
         assert test_rewrite.channels_deviation(queue) < BOUND["float32"]

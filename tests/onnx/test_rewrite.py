@@ -10,7 +10,7 @@ import pytest
 from pyopencl import CommandQueue
 
 import clconv.onnx
-from clconv.errors import ShapeError, UnsupportedError
+from clconv.errors import ShapeError
 from clconv.onnx import layout, passes
 from clconv.onnx.infer import specialise
 from clconv.onnx.layout import choose_layout
@@ -293,8 +293,6 @@ def test_what_does_not_fit_is_said() -> None:
     five, six, two = numbers(5), numbers(6), numbers(2)
     gather = node("Gather", "x i", "y", axis=1)
     refused(gather, ShapeError, r"takes the elements 0 to 6 of an axis of 6", i=np.array([0, 6]))
-    many = np.array([(i * i) % 6 for i in range(400)])
-    refused(gather, UnsupportedError, r"in \d+ runs that are equally far apart, 64 are supported", i=many)
     norm = node("InstanceNormalization", "x s b", "y")
     refused(norm, ShapeError, r"'s' has the shape \(5,\); for .* it must be \(6,\)", s=five, b=six)
     norm = node("GroupNormalization", "x s b", "y", num_groups=4)

@@ -11,7 +11,7 @@ from clconv.onnx.functions import UNARY
 from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv
 from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_cast, lower_unary
-from clconv.onnx.lower.gather import lower_gather
+from clconv.onnx.lower.gather import lower_gather, lower_gather_elements, lower_gather_nd
 from clconv.onnx.lower.interleave import lower_depth_to_space, lower_space_to_depth
 from clconv.onnx.lower.inverted import lower_inverted
 from clconv.onnx.lower.logic import ARG_EXTREME, COMPARE, lower_arg_extreme, lower_compare, lower_not, lower_where
@@ -60,6 +60,8 @@ LOWERINGS: dict[str, Lower] = {
     "DepthToSpace": lower_depth_to_space,
     "Expand": lower_expand,
     "Gather": lower_gather,
+    "GatherElements": lower_gather_elements,
+    "GatherND": lower_gather_nd,
     "Gemm": lower_gemm,
     "GlobalAveragePool": lower_global_pool,
     "GlobalMaxPool": lower_global_pool,
@@ -92,7 +94,7 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 FOLDED = (
     *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "Einsum", "EyeLike"),
-    *("GatherElements", "GatherND", "If", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements"),
+    *("If", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements"),
     *("ScatterND", "Shape", "Sinh", "Size", "Tan", "TopK", "Trilu"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds, but

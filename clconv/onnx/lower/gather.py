@@ -1,4 +1,4 @@
-"""Gather: elements of an axis that constant numbers name."""
+"""Gather and its relatives: elements of an axis that numbers name, constant ones or what a call brings or computes."""
 
 from __future__ import annotations
 
@@ -8,41 +8,125 @@ from collections.abc import Sequence
 import numpy as np
 
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Node
-from clconv.onnx.lower.movement import emit_copy, required
-from clconv.onnx.step import Lowering
+from clconv.onnx.graph import Array, Node
+from clconv.onnx.lower.movement import emit_copy
+from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
 
-_MOST_RUNS = 64
-"""Each is a command of its own."""
+_MOST_RUNS = 8
+"""Each is a command of its own; more are taken one by one, by numbers in memory."""
 
 
 def lower_gather(node: Node, to: Lowering) -> None:
-    """Take the elements of an axis that constant numbers name: a copy for each run of them that are equally far apart."""
+    """Take the elements of an axis that numbers name: constant ones by copies, if few runs of them are equally far apart."""
     shape = to.shapes[node.inputs[0]]
     axis = int(node.get("axis", 0))
     axis += len(shape) if axis < 0 else 0
-    numbers = required(node, to.constants, 1, "indices").reshape(-1).astype(np.int64)
-    if not ((-shape[axis] <= numbers) & (numbers < shape[axis])).all():
-        raise ShapeError(
-            f"the node {node.name!r} (Gather) takes the elements {numbers.min()} to {numbers.max()} of an axis of {shape[axis]}"
-        )
-    runs = _runs([int(n) % shape[axis] for n in numbers])
-    if len(runs) > _MOST_RUNS:
+    outer, extent, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    numbers = to.constants.get(node.inputs[1])
+    if numbers is None:
+        _emit_take(node, to, node.inputs[1], (outer, extent, inner))
+    else:
+        _take_constant(node, to, numbers.reshape(-1).astype(np.int64), (outer, extent, inner))
+
+
+def lower_gather_nd(node: Node, to: Lowering) -> None:
+    """Take what numbers along the first axes name. Those of several axes are one number where they are constant.
+
+    Raises
+    ------
+    UnsupportedError
+        If they are not.
+    """
+    shape, places = to.shapes[node.inputs[0]], to.shapes[node.inputs[1]]
+    batch, named = int(node.get("batch_dims", 0)), places[-1]
+    numbers = to.constants.get(node.inputs[1])
+    if numbers is None and (batch or named != 1):
         raise UnsupportedError(
-            f"the node {node.name!r} (Gather) takes elements in {len(runs)} runs that are equally far apart, {_MOST_RUNS} are "
-            "supported; reorder the weights around it instead"
+            f"the node {node.name!r} (GatherND) looks for places along {batch + named} axes that are no constants, one is "
+            "supported; export the model with fixed ones"
         )
-    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    axes = batch + named
+    extent, inner = math.prod(shape[:axes]), math.prod(shape[axes:])
+    if numbers is None:
+        _emit_take(node, to, node.inputs[1], (1, extent, inner))
+        return
+    flat = np.zeros(numbers.shape[:-1], np.int64)
+    for axis, size in enumerate(shape[:batch]):
+        own = np.arange(size).reshape(-1, *(1,) * (flat.ndim - axis - 1))
+        flat = flat * size + own
+    for axis, size in enumerate(shape[batch:axes]):
+        along = numbers[..., axis].astype(np.int64)
+        _check(node, along, size)
+        flat = flat * size + along % size
+    _take_constant(node, to, flat.reshape(-1), (1, extent, inner))
+
+
+def lower_gather_elements(node: Node, to: Lowering) -> None:
+    """Take elements along an axis that a number for each output names.
+
+    Raises
+    ------
+    UnsupportedError
+        If the numbers leave out elements of another axis.
+    """
+    shape, places = to.shapes[node.inputs[0]], to.shapes[node.inputs[1]]
+    axis = int(node.get("axis", 0))
+    axis += len(shape) if axis < 0 else 0
+    if (*shape[:axis], *shape[axis + 1 :]) != (*places[:axis], *places[axis + 1 :]):
+        raise UnsupportedError(
+            f"the node {node.name!r} (GatherElements) takes {places} elements of {shape} along the axis {axis}, where other "
+            "axes must be as long; slice what it reads"
+        )
+    at = node.inputs[1]
+    numbers = to.constants.get(at)
+    if numbers is not None:
+        _check(node, numbers, shape[axis])
+    _emit_take(node, to, at, (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])), each=True)
+
+
+def _take_constant(node: Node, to: Lowering, numbers: Array, shape: tuple[int, int, int]) -> None:
+    """Take elements that constant numbers name, of the middle one of three axes."""
+    outer, extent, inner = shape
+    _check(node, numbers, extent)
+    runs = _runs([int(n) % extent for n in numbers])
+    if len(runs) > _MOST_RUNS:
+        _emit_take(node, to, to.constant("numbers", (numbers % extent).astype(np.int32)), shape)
+        return
     for start, count, step, first in runs:
         emit_copy(
             to,
             node.inputs[0],
             node.output,
             (outer, count, inner),
-            (shape[axis] * inner, step * inner, 1),
+            (extent * inner, step * inner, 1),
             (len(numbers) * inner, inner, 1),
             from_offset=first * inner,
             to_offset=start * inner,
+        )
+
+
+def _emit_take(node: Node, to: Lowering, at: str, shape: tuple[int, int, int], *, each: bool = False) -> None:
+    """Add a step that takes elements of the middle one of three axes by numbers in memory."""
+    outer, extent, inner = shape
+    count = math.prod(to.shapes[node.output]) // (outer * inner)
+    rows = outer * count
+    per_item = max(1, pieces(rows * inner, 1, to.device) // inner)
+    macros = (
+        ("BYTES", itemsize(to.dtypes[node.inputs[0]])),
+        ("LONG", int(to.dtypes[at] == "int64")),
+        ("EACH", int(each)),
+        ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
+    )
+    arguments: tuple[Argument, ...] = ("x", "at", "y", *map(Int, (rows, extent, count, inner, per_item)))
+    launch = to.launch_grouped("take", macros, arguments, -(-rows // per_item))
+    to.emit("network/take", launch, {"x": node.inputs[0], "at": at, "y": node.output})
+
+
+def _check(node: Node, numbers: Array, extent: int) -> None:
+    """Refuse constant numbers that name no element of an axis."""
+    if not ((-extent <= numbers) & (numbers < extent)).all():
+        raise ShapeError(
+            f"the node {node.name!r} ({node.op}) takes the elements {numbers.min()} to {numbers.max()} of an axis of {extent}"
         )
 
 
