@@ -16,7 +16,8 @@
  *
  * Per output one element is read and one written, and a number for each row, or for each element.
  *
- * Macros: element.clh; LONG (1: the numbers have 64 bits, 0: 32); EACH (0, 1); ITEMS (work-items of a work-group).
+ * Macros: element.clh; BYTES (1, 2, 4, 8: size of an element), UNALIGNED_VECTORS; LONG (1: the numbers have 64 bits, 0: 32); EACH (0, 1);
+ * ITEMS (work-items of a work-group).
  */
 #if !defined(BYTES) || !defined(LONG) || !defined(EACH) || !defined(UNALIGNED_VECTORS) || !defined(ITEMS)
 #error "BYTES, LONG, EACH, UNALIGNED_VECTORS and ITEMS must be set by the plan"

@@ -26,6 +26,7 @@ from tests.onnx import (
     test_on_gpus,
     test_planes,
     test_rewrite,
+    test_scatter,
     test_separable,
     test_shuffle,
     test_transposed,
@@ -74,6 +75,7 @@ def main() -> None:
             with test_on_gpus.taken_for_gpu(queue):
                 assert deviation(name, "float32", queue) < BOUND["float32"], name
     test_gather.gathered(queue)
+    test_scatter.replaced(queue)
     assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
     with test_on_gpus.taken_for_gpu(queue):
         assert test_rewrite.channels_deviation(queue) < BOUND["float32"]

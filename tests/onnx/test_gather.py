@@ -149,10 +149,10 @@ def test_pixels_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("spec", "at", "error", "words"),
     [
-        (node("Gather", "x i", "y", axis=1), np.array([0, 6]), ShapeError, "takes the elements 0 to 6 of an axis of 6"),
+        (node("Gather", "x i", "y", axis=1), np.array([0, 6]), ShapeError, "names the elements 0 to 6 of an axis of 6"),
         (node("GatherElements", "x i", "y", axis=0), np.full((1, 6), 4), ShapeError, "elements 4 to 4 of an axis of 4"),
         (node("GatherElements", "x i", "y", axis=0), np.zeros((2, 5), int), UnsupportedError, "other axes must be as long"),
-        (node("GatherND", "x i", "y"), np.array([[3, -7]]), ShapeError, "takes the elements -7 to -7 of an axis of 6"),
+        (node("GatherND", "x i", "y"), np.array([[3, -7]]), ShapeError, "names the elements -7 to -7 of an axis of 6"),
     ],
 )
 def test_what_does_not_fit_is_said(spec: onnx.NodeProto, at: Array, error: type[ClconvError], words: str) -> None:

@@ -292,7 +292,7 @@ def refused(spec: onnx.NodeProto, error: type[Exception], words: str, **constant
 def test_what_does_not_fit_is_said() -> None:
     five, six, two = numbers(5), numbers(6), numbers(2)
     gather = node("Gather", "x i", "y", axis=1)
-    refused(gather, ShapeError, r"takes the elements 0 to 6 of an axis of 6", i=np.array([0, 6]))
+    refused(gather, ShapeError, r"names the elements 0 to 6 of an axis of 6", i=np.array([0, 6]))
     norm = node("InstanceNormalization", "x s b", "y")
     refused(norm, ShapeError, r"'s' has the shape \(5,\); for .* it must be \(6,\)", s=five, b=six)
     norm = node("GroupNormalization", "x s b", "y", num_groups=4)

@@ -36,6 +36,7 @@ from clconv.onnx.lower.normalization import (
 )
 from clconv.onnx.lower.pooling import REDUCE, along_first, lower_global_pool, lower_pool, lower_reduce, lower_softmax
 from clconv.onnx.lower.resize import lower_resize, offered
+from clconv.onnx.lower.scatter import lower_scatter_elements, lower_scatter_nd
 from clconv.onnx.lower.separable import lower_separable
 from clconv.onnx.lower.transposed import lower_conv_transpose
 from clconv.onnx.statistics import trains
@@ -77,6 +78,8 @@ LOWERINGS: dict[str, Lower] = {
     "Pad": lower_pad,
     "Resize": lower_resize,
     "InvertedResidual": lower_inverted,
+    "ScatterElements": lower_scatter_elements,
+    "ScatterND": lower_scatter_nd,
     "Separable": lower_separable,
     "Shuffle": lower_shuffle,
     "Slice": lower_slice,
@@ -94,8 +97,8 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 FOLDED = (
     *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "Einsum", "EyeLike"),
-    *("If", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "ScatterElements"),
-    *("ScatterND", "Shape", "Sinh", "Size", "Tan", "TopK", "Trilu"),
+    *("If", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "Shape"),
+    *("Sinh", "Size", "Tan", "TopK", "Trilu"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds, but
 for an Einsum that is a product."""

@@ -12,6 +12,7 @@ from clconv.activation import Activation
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.functions import FUNCTIONS, function_of
 from clconv.onnx.graph import Node, Shape
+from clconv.onnx.lower.movement import emit_expand
 from clconv.onnx.step import Argument, Channels, Float, Int, Lowering, pieces
 
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "PRelu": 4, "Max": 5, "Min": 6, "Pow": 7, "Sum": 0}
@@ -109,6 +110,7 @@ def _emit_binary(node: Node, to: Lowering, a: str, b: str, y: str, last: bool) -
     dtype = to.floating(node, a)
     if to.dtypes[b] != dtype:
         raise UnsupportedError(f"the node {node.name!r} ({node.op}) mixes {dtype} and {to.dtypes[b]}; convert one of them")
+    a, b = spread(to, [a, b], y)
     walk = Walk.of(node, to, [a, b], y, to.lanes(dtype))
     function, numbers = fused(node) if last else (0, (Float(0.0), Float(0.0)))
     macros = to.macros(dtype, FUNCTION=function, OP=BINARY[node.op], A_STEP=walk.steps[0], B_STEP=walk.steps[1])
@@ -143,8 +145,6 @@ class Walk:
         ------
         ShapeError
             If the tensors do not give the result's shape.
-        UnsupportedError
-            If they are broadcast along too many axes.
         """
         shape, shapes = to.shapes[y], [to.shapes[name] for name in inputs]
         both = " and ".join(map(str, shapes))
@@ -153,11 +153,6 @@ class Walk:
                 f"the node {node.name!r} ({node.op}) takes {both}, which do not give {shape}; their sizes must be the same or 1"
             )
         sizes, strides = joined(shape, shapes)
-        if len(sizes) > MOST_AXES:
-            raise UnsupportedError(
-                f"the node {node.name!r} ({node.op}) broadcasts {both} along too many axes; "
-                f"at most {MOST_AXES} groups of axes are supported"
-            )
         fill = MOST_AXES - len(sizes)
         sizes, strides = [1] * fill + sizes, [[0] * fill + own for own in strides]
         rows, inner = math.prod(sizes[:3]), sizes[3]
@@ -165,6 +160,19 @@ class Walk:
         per_item = max(1, pieces(rows * inner, lanes, to.device) // inner)
         integers = (*sizes, *(stride for own in strides for stride in own[:3]), chunk, per_item)
         return cls(tuple(map(Int, integers)), tuple(own[3] for own in strides), -(-inner // chunk) * -(-rows // per_item))
+
+
+def spread(to: Lowering, inputs: list[str], y: str) -> list[str]:
+    """Return tensors that are broadcast to one shape; where that has too many axes for a walk, the smallest are written out."""
+    shape, names = to.shapes[y], list(inputs)
+    for which in sorted(range(len(names)), key=lambda i: to.size(names[i])):
+        if len(joined(shape, [to.shapes[name] for name in names])[0]) <= MOST_AXES:
+            break
+        x = names[which]
+        if to.shapes[x] != shape and reduce(broadcast, (to.shapes[x], shape)) == shape:
+            names[which] = to.value(f"spread {len(to.steps)}", shape, to.dtypes[x])
+            emit_expand(to, x, names[which])
+    return names
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:

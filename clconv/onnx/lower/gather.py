@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clconv.errors import ShapeError, UnsupportedError
-from clconv.onnx.graph import Array, Node
+from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.movement import emit_copy
 from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
 
@@ -26,7 +26,7 @@ def lower_gather(node: Node, to: Lowering) -> None:
     if numbers is None:
         _emit_take(node, to, node.inputs[1], (outer, extent, inner))
     else:
-        _take_constant(node, to, numbers.reshape(-1).astype(np.int64), (outer, extent, inner))
+        _take_constant(node, to, numbers.reshape(-1), (outer, extent, inner))
 
 
 def lower_gather_nd(node: Node, to: Lowering) -> None:
@@ -50,15 +50,9 @@ def lower_gather_nd(node: Node, to: Lowering) -> None:
     if numbers is None:
         _emit_take(node, to, node.inputs[1], (1, extent, inner))
         return
-    flat = np.zeros(numbers.shape[:-1], np.int64)
-    for axis, size in enumerate(shape[:batch]):
-        own = np.arange(size).reshape(-1, *(1,) * (flat.ndim - axis - 1))
-        flat = flat * size + own
-    for axis, size in enumerate(shape[batch:axes]):
-        along = numbers[..., axis].astype(np.int64)
-        _check(node, along, size)
-        flat = flat * size + along % size
-    _take_constant(node, to, flat.reshape(-1), (1, extent, inner))
+    flat = flat_places(node, numbers, shape[batch:axes])
+    own = np.arange(math.prod(shape[:batch])).reshape(*shape[:batch], *(1,) * (flat.ndim - batch))
+    _take_constant(node, to, (own * math.prod(shape[batch:axes]) + flat).reshape(-1), (1, extent, inner))
 
 
 def lower_gather_elements(node: Node, to: Lowering) -> None:
@@ -80,17 +74,17 @@ def lower_gather_elements(node: Node, to: Lowering) -> None:
     at = node.inputs[1]
     numbers = to.constants.get(at)
     if numbers is not None:
-        _check(node, numbers, shape[axis])
+        within(node, numbers, shape[axis])
     _emit_take(node, to, at, (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])), each=True)
 
 
 def _take_constant(node: Node, to: Lowering, numbers: Array, shape: tuple[int, int, int]) -> None:
     """Take elements that constant numbers name, of the middle one of three axes."""
     outer, extent, inner = shape
-    _check(node, numbers, extent)
-    runs = _runs([int(n) % extent for n in numbers])
+    numbers = within(node, numbers, extent)
+    runs = _runs(numbers.tolist())
     if len(runs) > _MOST_RUNS:
-        _emit_take(node, to, to.constant("numbers", (numbers % extent).astype(np.int32)), shape)
+        _emit_take(node, to, to.constant("numbers", numbers.astype(np.int32)), shape)
         return
     for start, count, step, first in runs:
         emit_copy(
@@ -122,12 +116,28 @@ def _emit_take(node: Node, to: Lowering, at: str, shape: tuple[int, int, int], *
     to.emit("network/take", launch, {"x": node.inputs[0], "at": at, "y": node.output})
 
 
-def _check(node: Node, numbers: Array, extent: int) -> None:
-    """Refuse constant numbers that name no element of an axis."""
+def within(node: Node, numbers: Array, extent: int) -> Array:
+    """Return constant numbers as places along an axis, where those below 0 count from the end.
+
+    Raises
+    ------
+    ShapeError
+        If one names no element.
+    """
+    numbers = numbers.astype(np.int64)
     if not ((-extent <= numbers) & (numbers < extent)).all():
         raise ShapeError(
-            f"the node {node.name!r} ({node.op}) takes the elements {numbers.min()} to {numbers.max()} of an axis of {extent}"
+            f"the node {node.name!r} ({node.op}) names the elements {numbers.min()} to {numbers.max()} of an axis of {extent}"
         )
+    return numbers % max(extent, 1)
+
+
+def flat_places(node: Node, numbers: Array, shape: Shape) -> Array:
+    """Return as one number what constant numbers, along the last axis of theirs, name along several axes."""
+    flat: Array = np.zeros(numbers.shape[:-1], np.int64)
+    for axis, size in enumerate(shape):
+        flat = flat * size + within(node, numbers[..., axis], size)
+    return flat
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int, int, int]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Node
-from clconv.onnx.lower.elementwise import Walk, number_type
+from clconv.onnx.lower.elementwise import Walk, number_type, spread
 from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
 
 COMPARE = {"Equal": 0, "Less": 1, "LessOrEqual": 2, "And": 3, "Or": 4, "Xor": 5, "Greater": 1, "GreaterOrEqual": 2}
@@ -32,6 +32,7 @@ def lower_not(node: Node, to: Lowering) -> None:
 
 
 def _emit_compare(node: Node, to: Lowering, a: str, b: str, operation: int) -> None:
+    a, b = spread(to, [a, b], node.output)
     walk = Walk.of(node, to, [a, b], node.output, 1)
     kind = number_type(to.dtypes[a])
     if kind < 0:
@@ -45,13 +46,14 @@ def _emit_compare(node: Node, to: Lowering, a: str, b: str, operation: int) -> N
 
 def lower_where(node: Node, to: Lowering) -> None:
     """Take elements of one tensor or the other."""
-    walk = Walk.of(node, to, list(node.inputs), node.output, 1)
+    inputs = spread(to, list(node.inputs), node.output)
+    walk = Walk.of(node, to, inputs, node.output, 1)
     macros = (
         ("BYTES", itemsize(to.dtypes[node.output])),
         ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
         *zip(("C_STEP", "A_STEP", "B_STEP"), walk.steps, strict=True),
     )
-    values = dict(zip(("c", "a", "b"), node.inputs, strict=True))
+    values = dict(zip(("c", "a", "b"), inputs, strict=True))
     launch = to.launch_grouped("where", macros, (*values, "y", *walk.integers), walk.items)
     to.emit("network/where", launch, {**values, "y": node.output})
 

@@ -236,10 +236,21 @@ def lower_slice(node: Node, to: Lowering) -> None:
 
 def lower_expand(node: Node, to: Lowering) -> None:
     """Repeat a tensor along axes of size 1."""
-    out = to.shapes[node.output]
-    shape = (1,) * (len(out) - len(to.shapes[node.inputs[0]])) + to.shapes[node.inputs[0]]
-    strides = [0 if size == 1 else stride for size, stride in zip(shape, strides_of(shape), strict=True)]
-    emit_copy(to, node.inputs[0], node.output, out, strides, strides_of(out))
+    emit_expand(to, node.inputs[0], node.output)
+
+
+def emit_expand(to: Lowering, x: str, y: str) -> None:
+    """Repeat a tensor along axes of size 1, or that it does not have, two of them a step: each is one more to move along."""
+    out = to.shapes[y]
+    shape = (1,) * (len(out) - len(to.shapes[x])) + to.shapes[x]
+    repeated = [axis for axis, size in enumerate(shape) if size != out[axis]]
+    steps = [repeated[i : i + 2] for i in range(0, len(repeated), 2)] or [[]]
+    for index, axes in enumerate(steps):
+        wider = tuple(out[axis] if axis in axes else size for axis, size in enumerate(shape))
+        strides = [0 if axis in axes else stride for axis, stride in enumerate(strides_of(shape))]
+        into = y if index == len(steps) - 1 else to.value(f"expanded {len(to.steps)}", wider, to.dtypes[x])
+        emit_copy(to, x, into, wider, strides, strides_of(wider))
+        x, shape = into, wider
 
 
 def lower_tile(node: Node, to: Lowering) -> None:
