@@ -49,7 +49,7 @@ def merge_branches(graph: Graph) -> Graph:
         if len(sources) == 2 and any(source is not None and source.op == "Conv" for source in sources):
             first, second = (None if source is None else _branch(source, constants) for source in sources)
             total = None if first is None or second is None else _sum(first, second) or _sum(second, first)
-            if total is not None and graph.stored(total.w, total.dtype) is not None:
+            if total is not None and _holds(graph, total):
                 node = _convolution(total, node, constants)
                 made[node.output] = node
                 merged += 1
@@ -113,6 +113,12 @@ def _sum(large: _Branch, small: _Branch) -> _Branch | None:
     else:
         return None
     return replace(large, w=w, bias=large.bias + small.bias)
+
+
+def _holds(graph: Graph, branch: _Branch) -> bool:
+    """Whether the type of a convolution holds its filter and bias."""
+    filt, bias = graph.stored(branch.w, branch.dtype), graph.stored(branch.bias, branch.dtype, added=True)
+    return filt is not None and bias is not None
 
 
 def _convolution(branch: _Branch, add: Node, constants: dict[str, Array]) -> Node:

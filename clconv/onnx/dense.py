@@ -33,9 +33,11 @@ def fold_columns(graph: Graph) -> Graph:
         if at is not None and node.op == "BatchNormalization" and source in rows and not trains(node):
             affine = affine_of(node, _columns(nodes[at], constants), constants)
             product = None if affine is None else _scaled(graph, nodes[at], node.output, constants, affine[0])
-            if affine is not None and product is not None:
+            dtype = constants[nodes[at].inputs[1]].dtype.name
+            added = None if affine is None else graph.stored(affine[1], dtype, added=True)
+            if added is not None and product is not None:
                 nodes[at], shift = product, derived(node.output, "shift")
-                constants[shift] = affine[1].astype(constants[product.inputs[1]].dtype)
+                constants[shift] = added
                 node = Node("Add", (source, shift), node.outputs, {}, node.name)
                 folded += 1
         elif at is not None and node.op in VIEWS:
@@ -78,10 +80,11 @@ def scale_columns(graph: Graph) -> Graph:
             scale = _each_column(nodes[chain.product], _other(node, x), chain, constants)
             columns = derived(node.output, "columns")
             product = None if scale is None else _scaled(graph, nodes[chain.product], columns, constants, scale)
-            if scale is not None and product is not None:
+            sums = [] if scale is None else [_scaled_sum(graph, nodes[at], constants, scale) for at in chain.sums]
+            if product is not None and None not in sums:
                 nodes[chain.product] = product
-                for at in chain.sums:
-                    nodes[at] = _scaled_sum(nodes[at], constants, scale)
+                for at, total in zip(chain.sums, sums, strict=True):
+                    nodes[at] = total or nodes[at]
                 nodes[chain.last] = replace(nodes[chain.last], outputs=node.outputs)
                 chains[node.output] = chain
                 count += 1
@@ -114,11 +117,14 @@ def _each_column(product: Node, name: str, chain: _Chain, constants: Mapping[str
     return np.broadcast_to(value.astype(np.float64).reshape(-1), (columns,)) if value.size in (1, columns) else None
 
 
-def _scaled_sum(node: Node, constants: dict[str, Array], scale: Array) -> Node:
-    """Return the addition of a constant row that is multiplied."""
+def _scaled_sum(graph: Graph, node: Node, constants: dict[str, Array], scale: Array) -> Node | None:
+    """Return the addition of a constant row that is multiplied, None if no row holds that."""
     at = 1 if node.inputs[1] in constants else 0
     old, name = constants[node.inputs[at]], derived(node.output, "scaled")
-    constants[name] = (old.astype(np.float64) * scale).astype(old.dtype)
+    row = graph.stored(old.astype(np.float64) * scale, old.dtype.name, added=True)
+    if row is None:
+        return None
+    constants[name] = row
     inputs = (node.inputs[0], name) if at else (name, node.inputs[1])
     return replace(node, inputs=inputs)
 
@@ -167,8 +173,12 @@ def _scaled(graph: Graph, node: Node, output: str, constants: dict[str, Array], 
         return None
     constants[inputs[1]] = new
     if node.input(2):
+        bias = constants[node.inputs[2]].astype(np.float64).reshape(-1) * scale
+        added = graph.stored(bias, w.dtype.name, added=True)
+        if added is None:
+            return None
         inputs.append(derived(output, "bias"))
-        constants[inputs[2]] = (constants[node.inputs[2]].astype(np.float64).reshape(-1) * scale).astype(w.dtype)
+        constants[inputs[2]] = added
     return replace(node, inputs=tuple(inputs))
 
 
@@ -193,8 +203,11 @@ def add_rows(graph: Graph) -> Graph:
             row = _row(graph.constant(other), columns, dtype)
             if row is None or whole[-1:] != (columns,):
                 continue
+            total = graph.stored(row + _added(product, columns, dtype, constants), dtype, added=True)
+            if total is None:
+                continue
             bias = derived(node.output, "row")
-            constants[bias] = (row + _added(product, columns, dtype, constants)).astype(dtype)
+            constants[bias] = total
             inputs = (*product.inputs[:2], bias)
             place.pop(product.output)
             nodes[at] = replace(product, inputs=inputs, outputs=node.outputs).having(beta=1.0)

@@ -24,9 +24,11 @@ class _Equation:
     def of(cls, node: Node) -> _Equation | None:
         """Read it, None if it is no product of two tensors, each axis of which is there once, and kept or summed in both."""
         text = "".join(node.text("equation", "").split())
-        inputs, _, result = text.partition("->")
+        inputs, arrow, result = text.partition("->")
+        if not arrow:  # the axes of one tensor alone, capitals first
+            result = "".join(sorted(c for c in inputs if c != "," and inputs.count(c) == 1))
         first, comma, second = inputs.partition(",")
-        if not comma or "->" not in text or not all(part.isalpha() or not part for part in (first, second, result)):
+        if not comma or not all(part.isalpha() or not part for part in (first, second, result)):
             return None
         if any(len(set(part)) < len(part) for part in (first, second, result)) or not set(result) <= set(first + second):
             return None

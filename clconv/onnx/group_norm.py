@@ -21,10 +21,10 @@ def fuse_group_norm(graph: Graph) -> Graph:
     for node in graph.nodes:
         found = _found(node, graph, made, uses)
         if found is not None:
-            norm, x, scale, shift = found
+            norm, x, *numbers = found
             names = derived(node.output, "scale"), derived(node.output, "shift")
-            for name, value in zip(names, (scale, shift), strict=True):
-                change.constant(name, value.astype(graph.dtypes[x]))
+            for name, value in zip(names, numbers, strict=True):
+                change.constant(name, value)
             attributes = {"num_groups": graph.shapes[norm.inputs[0]][1], "epsilon": norm.get("epsilon", 1e-5)}
             node = Node("GroupNormalization", (x, *names), node.outputs, attributes, norm.name)
             count += 1
@@ -58,7 +58,9 @@ def _found(add: Node, graph: Graph, made: Mapping[str, Node], uses: Any) -> tupl
     if own[0] is None or own[1] is None or not own[0].shape == own[1].shape == rows[1:2]:
         return None
     scales, shifts = (np.repeat(a.astype(np.float64), shape[1] // rows[1]) for a in (own[0], own[1]))
-    return norm, x, scales * scale, shifts * scale + shift
+    dtype = graph.dtypes[x]
+    both = graph.stored(scales * scale, dtype), graph.stored(shifts * scale + shift, dtype, added=True)
+    return None if both[0] is None or both[1] is None else (norm, x, both[0], both[1])
 
 
 def _per_channel(node: Node, graph: Graph, shape: tuple[int, ...]) -> tuple[Array | None, str]:

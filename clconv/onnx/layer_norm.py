@@ -33,12 +33,15 @@ def fuse_layer_norm(graph: Graph) -> Graph:
     norms: dict[str, _Norm] = {}
     for node in graph.nodes:
         norm = _normalised(node, graph, made, uses) if node.op == "Div" else _affine(node, norms, graph, uses)
-        if norm is not None:
+        dtype = "" if norm is None else graph.dtypes[norm.x]
+        scale = None if norm is None else graph.stored(norm.scale, dtype)
+        shift = None if norm is None else graph.stored(norm.shift, dtype, added=True)
+        if norm is not None and scale is not None and shift is not None:
             count += node.op == "Div"
             norms[node.output] = norm
             names = derived(node.output, "scale"), derived(node.output, "shift")
-            for name, value in zip(names, (norm.scale, norm.shift), strict=True):
-                change.constant(name, value.astype(graph.dtypes[norm.x]))
+            for name, value in zip(names, (scale, shift), strict=True):
+                change.constant(name, value)
             last = norm.axis == len(graph.shapes[norm.x]) - 1
             op = "LayerNormalization" if last else "ChannelNormalization"
             node = Node(op, (norm.x, *names), node.outputs, {"epsilon": norm.epsilon}, node.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import onnx
@@ -41,6 +42,8 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
             _load_data(model, Path(source))
     else:
         raise ClconvError(f"a model is a path, bytes or an onnx.ModelProto, not a {type(source).__name__}")
+    if invalid is not None and "topologically sorted" in str(invalid) and (ordered := _sorted(model)) is not None:
+        model, invalid = ordered, _why_invalid(ordered)
     if invalid is not None and (whole := _with_shapes(model)) is not None:
         invalid = _why_invalid(whole)
     if invalid is not None:
@@ -55,6 +58,34 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
         first = str(invalid).strip().splitlines()[0] if str(invalid).strip() else type(invalid).__name__
         raise ClconvError(f"{what} is not a valid ONNX model ({first}); export or download it again") from invalid
     return model
+
+
+def _sorted(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """Return a copy whose nodes stand behind those that they read from, None if they read from each other in a circle.
+
+    The checker wants that order. Converters that add nodes at the end, as to float16, leave another one, which others run.
+    """
+    graph = model.graph
+    made = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    needs = {index: {made[name] for name in read_by(node) if name in made} - {index} for index, node in enumerate(graph.node)}
+    try:
+        order = list(TopologicalSorter(needs).static_order())
+    except CycleError:
+        return None
+    ordered = onnx.ModelProto()
+    ordered.CopyFrom(model)
+    del ordered.graph.node[:]
+    ordered.graph.node.extend(graph.node[index] for index in order)
+    return ordered
+
+
+def read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Iterate over the names that a node reads, or its branches do."""
+    yield from node.input
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from (name for inner in attribute.g.node for name in read_by(inner))
+            yield from (output.name for output in attribute.g.output)
 
 
 def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,7 @@ from onnx import helper, inliner, numpy_helper
 from clconv.errors import ClconvError, UnsupportedError
 from clconv.onnx.choices import read_choice
 from clconv.onnx.graph import MARK, Array, Graph, Node, Port
-from clconv.onnx.model_file import data_file
+from clconv.onnx.model_file import data_file, read_by
 from clconv.onnx.versions import modern
 
 OLDEST = 6
@@ -45,7 +44,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         constants[tensor.name] = _array(tensor)
     if proto.sparse_initializer:
         raise UnsupportedError("the model has sparse initializers; export it with dense ones")
-    read = {name for raw in proto.node for name in _read_by(raw)} | {o.name for o in proto.output}
+    read = {name for raw in proto.node for name in read_by(raw)} | {o.name for o in proto.output}
     marked = next((n for n in (*read, *(name for raw in proto.node for name in raw.output)) if MARK in n), None)
     if marked is not None:
         raise UnsupportedError(
@@ -86,15 +85,6 @@ def _branch(graph: onnx.GraphProto, origin: _Origin) -> list[Node]:
     for tensor in graph.initializer:
         origin.constants[tensor.name] = _array(tensor)
     return _nodes(graph, origin, None)
-
-
-def _read_by(raw: onnx.NodeProto) -> Iterator[str]:
-    """Iterate over the names that a node reads, or its branches do."""
-    yield from raw.input
-    for attribute in raw.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield from (name for inner in attribute.g.node for name in _read_by(inner))
-            yield from (output.name for output in attribute.g.output)
 
 
 def _meant(node: Node, producer: str) -> Node:

@@ -129,6 +129,13 @@ def test_nodes_that_work_on_sizes_alone_are_named_with_the_others() -> None:
         clconv.onnx.load(proto)
 
 
+def test_a_quantised_model_says_what_to_load() -> None:
+    nodes = [node("DynamicQuantizeLinear", "x", "q s z"), node("DequantizeLinear", "q s z", "y")]
+    words = r"the model is quantised, load the one that it was made from: 2 nodes of the model are not supported: "
+    with pytest.raises(clconv.UnsupportedError, match=words):
+        clconv.onnx.load(model(nodes, {"x": ["N", 3]}, ["y"]))
+
+
 def test_what_only_sizes_are_taken_of_is_not_computed() -> None:
     nodes = [node("Greater", "x k", "g"), node("Shape", "g", "n"), node("ConstantOfShape", "n", "o"), node("Add", "x o", "y")]
     x = numbers(2, 3)

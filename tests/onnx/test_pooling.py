@@ -95,3 +95,14 @@ def test_tiles_of_pixels(op: str, channels: int, gain: float, monkeypatch: pytes
         for width in (*range(max(kernel[1] * dilation[1] - pads[1] - pads[3], 1), 15), 23):
             x = numbers(2, channels, 6, width, seed=width)
             np.testing.assert_allclose(net(x), pooled(x, op, window), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_windows_that_exceed_the_image_are_refused(op: str) -> None:
+    """As a mean over a whole image that was exported for a larger one; ONNX's formula gives no output, or one."""
+    net = clconv.onnx.load(model([node(op, "x", "y", kernel_shape=[4, 1], strides=[4, 1])], {"x": ["N", 2, "H", 3]}, ["y"]))
+    assert net(numbers(1, 2, 4, 3)).shape == (1, 2, 1, 3)
+    with pytest.raises(clconv.ShapeError, match="pools windows of 4, which exceed the 2 pixels"):
+        net(numbers(1, 2, 2, 3))
+    spec = node(op, "x", "y", kernel_shape=[4, 1], strides=[4, 1], ceil_mode=1)
+    assert clconv.onnx.load(model([spec], {"x": [1, 2, 2, 3]}, ["y"]))(numbers(1, 2, 2, 3)).shape == (1, 2, 1, 3)

@@ -132,7 +132,9 @@ def check_supported(graph: Graph, late: bool = False) -> None:
     if missing:
         names = ", ".join(f"{node.name!r} ({node.op}{why})" for node, why in missing)
         verb = " of the model is" if len(missing) == 1 else "s of the model are"
-        raise UnsupportedError(f"{len(missing)} node{verb} not supported: {names}")
+        quantised = any("Quantize" in node.op or node.op.startswith("QLinear") for node, _ in missing)
+        advice = "the model is quantised, load the one that it was made from: " if quantised else ""
+        raise UnsupportedError(f"{advice}{len(missing)} node{verb} not supported: {names}")
 
 
 def _check_memory(graph: Graph, plans: Plans) -> None:

@@ -69,6 +69,12 @@ def lower_pool(node: Node, to: Lowering) -> None:
             f"the node {node.name!r} ({node.op}) pools an image of the shape {to.shapes[x]}; pass one that holds pixels"
         )
     padding = window_padding(node, size, filt, stride, dilation)
+    for length, taps, apart, (begin, end) in zip(size, filt, dilation, padding, strict=True):
+        if (span := (taps - 1) * apart + 1) > length + begin + end and not node.get("ceil_mode", 0):
+            raise ShapeError(
+                f"the node {node.name!r} ({node.op}) pools windows of {span}, which exceed the {length + begin + end} pixels "
+                f"of the image {to.shapes[x]} and its padding; pass a larger one"
+            )
     if len(filt) == 3:  # the last two are one, of which each element stands for itself: along_first
         filt, stride, dilation = [filt[0], 1], [stride[0], 1], [dilation[0], 1]
         size, out, padding = [size[0], math.prod(size[1:])], [out[0], math.prod(out[1:])], [padding[0], (0, 0)]
