@@ -70,10 +70,12 @@ def lower_pool(node: Node, to: Lowering) -> None:
         )
     padding = window_padding(node, size, filt, stride, dilation)
     for length, taps, apart, (begin, end) in zip(size, filt, dilation, padding, strict=True):
-        if (span := (taps - 1) * apart + 1) > length + begin + end and not node.get("ceil_mode", 0):
+        span, whole = (taps - 1) * apart + 1, length + begin + end
+        # ONNX's formula gives no output; of what is there maxima and means are taken anyway, as elsewhere.
+        if span > whole and node.get("count_include_pad", 0) and not node.get("ceil_mode", 0):
             raise ShapeError(
-                f"the node {node.name!r} ({node.op}) pools windows of {span}, which exceed the {length + begin + end} pixels "
-                f"of the image {to.shapes[x]} and its padding; pass a larger one"
+                f"the node {node.name!r} ({node.op}) counts all {span} pixels of a window, where the image {to.shapes[x]} and "
+                f"its padding have {whole}; pass a larger one"
             )
     if len(filt) == 3:  # the last two are one, of which each element stands for itself: along_first
         filt, stride, dilation = [filt[0], 1], [stride[0], 1], [dilation[0], 1]
