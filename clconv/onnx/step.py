@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from clconv.activation import Activation
 from clconv.algorithms.base import round_up
+from clconv.caller import WAKING
 from clconv.device import DeviceInfo
 from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Array, Graph, Node, Shape, derived
@@ -122,7 +123,7 @@ class Plans:
         plan = self._found.get(problem)
         if plan is None:
             choice = select(problem, self.device, self.limits, recall)
-            plan = self._found[problem] = choice.fastest_with(reading) if self.device.is_cpu else choice.plan
+            plan = self._found[problem] = choice.fastest_with(beside) if self.device.is_cpu else choice.plan
         return plan
 
     def seconds(self, problem: ConvProblem) -> float:
@@ -130,11 +131,15 @@ class Plans:
         return self.of(problem).seconds
 
 
-def reading(plan: Plan) -> float:
-    """Return the seconds that a plan's filter, packed or as it is, takes from memory."""
+def beside(plan: Plan) -> float:
+    """Return the seconds that a plan takes in a network beside those that are predicted.
+
+    Its filter, packed or as it is, comes from memory. The reference, which would be the fastest for a few outputs, is a command
+    of its own: it cannot be one of the kernels that follow each other in threads that stay (``kernels/persistent.cl``).
+    """
     hidden = plan.algorithm == "standard/winograd_simd" or any(dict(launch.macros).get("AHEAD") for launch in plan.launches)
     size = max(plan.packed_bytes, plan.problem.parameters * plan.problem.itemsize)
-    return size / (HIDDEN_RATE if hidden else FILTER_RATE)
+    return size / (HIDDEN_RATE if hidden else FILTER_RATE) + WAKING * (plan.algorithm == "reference")
 
 
 class Lowering:

@@ -7,7 +7,7 @@ import pytest
 from clconv.device import DeviceInfo
 from clconv.notation import parse
 from clconv.onnx import step
-from clconv.onnx.step import Plans, reading
+from clconv.onnx.step import Plans, beside
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.select import select
@@ -25,7 +25,7 @@ def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_filter_has_to_make_up_for_its_reading() -> None:
     alone, network = select(SMALL_IMAGE, DEVICE).plan, Plans(DEVICE).of(SMALL_IMAGE)
     assert network.packed_bytes < alone.packed_bytes
-    assert network.seconds + reading(network) < alone.seconds + reading(alone)
+    assert network.seconds + beside(network) < alone.seconds + beside(alone)
 
 
 def test_where_images_are_large_nothing_changes() -> None:
@@ -45,3 +45,10 @@ def test_a_record_counts_as_the_fastest_from_caches(kind: str, monkeypatch: pyte
 
     monkeypatch.setattr(step, "recall", recall)
     assert (Plans(DEVICE).of(SMALL_IMAGE) == recorded) == (kind == "smaller")
+
+
+def test_few_outputs_are_no_command_of_their_own() -> None:
+    """As in SENet's gates, between kernels that follow each other in threads that stay."""
+    few = parse("1x1 32->2 @1 nhwc")
+    assert select(few, DEVICE).plan.algorithm == "reference"
+    assert Plans(DEVICE).of(few).algorithm != "reference"
