@@ -16,6 +16,10 @@ _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "ConvTranspose": _AUTO_PAD,
     "DepthToSpace": _BLOCKS,
     "Gelu": {"approximate": ("none", "tanh")},
+    "GridSample": {
+        "mode": ("linear", "bilinear", "nearest", "cubic", "bicubic"),
+        "padding_mode": ("zeros", "border", "reflection"),
+    },
     "MaxPool": _AUTO_PAD,
     "Pad": {"mode": ("constant", "reflect", "edge", "wrap")},
     "Resize": {

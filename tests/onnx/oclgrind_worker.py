@@ -19,6 +19,7 @@ from tests.onnx import (
     test_blocks,
     test_cast,
     test_gather,
+    test_grid_sample,
     test_inverted,
     test_logic,
     test_long_rows,
@@ -75,6 +76,7 @@ def main() -> None:
             with test_on_gpus.taken_for_gpu(queue):
                 assert deviation(name, "float32", queue) < BOUND["float32"], name
     test_gather.gathered(queue)
+    test_grid_sample.sampled(queue)
     test_scatter.replaced(queue)
     assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
     with test_on_gpus.taken_for_gpu(queue):

@@ -12,6 +12,7 @@ from clconv.onnx.graph import Graph, Node
 from clconv.onnx.lower.convolution import lower_conv
 from clconv.onnx.lower.elementwise import BINARY, lower_batch_norm, lower_binary, lower_cast, lower_unary
 from clconv.onnx.lower.gather import lower_gather, lower_gather_elements, lower_gather_nd
+from clconv.onnx.lower.grid_sample import lower_grid_sample
 from clconv.onnx.lower.interleave import lower_depth_to_space, lower_space_to_depth
 from clconv.onnx.lower.inverted import lower_inverted
 from clconv.onnx.lower.logic import ARG_EXTREME, COMPARE, lower_arg_extreme, lower_compare, lower_not, lower_where
@@ -77,6 +78,7 @@ LOWERINGS: dict[str, Lower] = {
     "Not": lower_not,
     "Pad": lower_pad,
     "Resize": lower_resize,
+    "GridSample": lower_grid_sample,
     "InvertedResidual": lower_inverted,
     "ScatterElements": lower_scatter_elements,
     "ScatterND": lower_scatter_nd,
