@@ -48,7 +48,7 @@ _TAKES_ACTIVATION = (*CONVOLUTIONS, "Gemm", "MatMul", "Add", "Sub", "Mul", "Div"
 
 _STEERING = {
     **dict.fromkeys(("Reshape", "Expand", "Split", "Squeeze", "Unsqueeze", "ConvTranspose", "Tile", *REDUCE), (1,)),
-    **dict.fromkeys(("ScatterElements", "ScatterND"), (1,)),
+    **dict.fromkeys(("ScatterElements", "ScatterND", "TopK"), (1,)),
     "Clip": (1, 2),
     "Pad": (1, 2, 3),
     "Slice": (1, 2, 3, 4),

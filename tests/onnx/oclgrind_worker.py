@@ -30,9 +30,11 @@ from tests.onnx import (
     test_scatter,
     test_separable,
     test_shuffle,
+    test_top_k,
     test_transposed,
 )
 from tests.onnx.fused import deviation as fused_deviation
+from tests.onnx.models import numbers
 from tests.onnx.nodes import BOUND, cases, channels_last_cases, deviation
 
 
@@ -77,6 +79,7 @@ def main() -> None:
                 assert deviation(name, "float32", queue) < BOUND["float32"], name
     test_gather.gathered(queue)
     test_grid_sample.sampled(queue)
+    test_top_k.compared(numbers(2, 9, 3), 4, 1, 1, queue)
     test_scatter.replaced(queue)
     assert test_rewrite.channels_deviation(queue) < BOUND["float32"]
     with test_on_gpus.taken_for_gpu(queue):

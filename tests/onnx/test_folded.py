@@ -152,12 +152,12 @@ def test_a_position_code(dtype: str, bound: float) -> None:
         assert len(net.explain(shape).steps) == 1
 
 
-@pytest.mark.parametrize("op", ["CumSum", "Trilu", "Einsum", "Tan", "TopK"])
+@pytest.mark.parametrize("op", ["CumSum", "Trilu", "Einsum", "Tan", "OneHot"])
 def test_of_images_they_are_refused(op: str) -> None:
-    read, written = {"CumSum": ("x k", "y"), "TopK": ("x k", "y z")}.get(op, ("x", "y"))
+    read, written = {"CumSum": ("x k", "y"), "OneHot": ("x k v", "y")}.get(op, ("x", "y"))
     spec = node(op, read, written, **({"equation": "ij->ji"} if op == "Einsum" else {}))
     with pytest.raises(clconv.UnsupportedError, match=rf"\({op}, which only works on sizes and constants\)$"):
-        clconv.onnx.load(model([spec], {"x": [3, 3]}, ["y"], {"k": np.array([1])}))
+        clconv.onnx.load(model([spec], {"x": [3, 3]}, ["y"], {"k": np.array([1]), "v": numbers(2)}))
 
 
 def test_an_absent_output_between_others() -> None:

@@ -39,6 +39,7 @@ from clconv.onnx.lower.pooling import REDUCE, along_first, lower_global_pool, lo
 from clconv.onnx.lower.resize import lower_resize, offered
 from clconv.onnx.lower.scatter import lower_scatter_elements, lower_scatter_nd
 from clconv.onnx.lower.separable import lower_separable
+from clconv.onnx.lower.top_k import lower_top_k
 from clconv.onnx.lower.transposed import lower_conv_transpose
 from clconv.onnx.statistics import trains
 from clconv.onnx.step import Lowering, Plans, itemsize
@@ -89,6 +90,7 @@ LOWERINGS: dict[str, Lower] = {
     "SpaceToDepth": lower_space_to_depth,
     "Split": lower_split,
     "Tile": lower_tile,
+    "TopK": lower_top_k,
     "Transpose": lower_transpose,
     "Where": lower_where,
 }
@@ -100,7 +102,7 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 FOLDED = (
     *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "ConstantOfShape", "Cosh", "CumSum", "Einsum", "EyeLike"),
     *("If", "IsInf", "IsNaN", "Mod", "NonZero", "OneHot", "Range", "Shape"),
-    *("Sinh", "Size", "Tan", "TopK", "Trilu"),
+    *("Sinh", "Size", "Tan", "Trilu"),
 )
 """Nodes that follow from shapes and constants, as in the arithmetic of sizes; they cannot depend on what a tensor holds, but
 for an Einsum that is a product."""

@@ -24,7 +24,7 @@ def lower_gather(node: Node, to: Lowering) -> None:
     outer, extent, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     numbers = to.constants.get(node.inputs[1])
     if numbers is None:
-        _emit_take(node, to, node.inputs[1], (outer, extent, inner))
+        emit_take(to, node.inputs[0], node.inputs[1], node.output, (outer, extent, inner))
     else:
         _take_constant(node, to, numbers.reshape(-1), (outer, extent, inner))
 
@@ -48,7 +48,7 @@ def lower_gather_nd(node: Node, to: Lowering) -> None:
     axes = batch + named
     extent, inner = math.prod(shape[:axes]), math.prod(shape[axes:])
     if numbers is None:
-        _emit_take(node, to, node.inputs[1], (1, extent, inner))
+        emit_take(to, node.inputs[0], node.inputs[1], node.output, (1, extent, inner))
         return
     flat = flat_places(node, numbers, shape[batch:axes])
     own = np.arange(math.prod(shape[:batch])).reshape(*shape[:batch], *(1,) * (flat.ndim - batch))
@@ -75,7 +75,8 @@ def lower_gather_elements(node: Node, to: Lowering) -> None:
     numbers = to.constants.get(at)
     if numbers is not None:
         within(node, numbers, shape[axis])
-    _emit_take(node, to, at, (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])), each=True)
+    sizes = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    emit_take(to, node.inputs[0], at, node.output, sizes, each=True)
 
 
 def _take_constant(node: Node, to: Lowering, numbers: Array, shape: tuple[int, int, int]) -> None:
@@ -84,7 +85,7 @@ def _take_constant(node: Node, to: Lowering, numbers: Array, shape: tuple[int, i
     numbers = within(node, numbers, extent)
     runs = _runs(numbers.tolist())
     if len(runs) > _MOST_RUNS:
-        _emit_take(node, to, to.constant("numbers", numbers.astype(np.int32)), shape)
+        emit_take(to, node.inputs[0], to.constant("numbers", numbers.astype(np.int32)), node.output, shape)
         return
     for start, count, step, first in runs:
         emit_copy(
@@ -99,21 +100,21 @@ def _take_constant(node: Node, to: Lowering, numbers: Array, shape: tuple[int, i
         )
 
 
-def _emit_take(node: Node, to: Lowering, at: str, shape: tuple[int, int, int], *, each: bool = False) -> None:
-    """Add a step that takes elements of the middle one of three axes by numbers in memory."""
+def emit_take(to: Lowering, x: str, at: str, y: str, shape: tuple[int, int, int], *, each: bool = False) -> None:
+    """Add a step that takes elements of the middle one of three axes by numbers in memory, one for each of them or for rows."""
     outer, extent, inner = shape
-    count = math.prod(to.shapes[node.output]) // (outer * inner)
+    count = math.prod(to.shapes[y]) // (outer * inner)
     rows = outer * count
     per_item = max(1, pieces(rows * inner, 1, to.device) // inner)
     macros = (
-        ("BYTES", itemsize(to.dtypes[node.inputs[0]])),
+        ("BYTES", itemsize(to.dtypes[x])),
         ("LONG", int(to.dtypes[at] == "int64")),
         ("EACH", int(each)),
         ("UNALIGNED_VECTORS", int(to.device.unaligned_vectors)),
     )
     arguments: tuple[Argument, ...] = ("x", "at", "y", *map(Int, (rows, extent, count, inner, per_item)))
     launch = to.launch_grouped("take", macros, arguments, -(-rows // per_item))
-    to.emit("network/take", launch, {"x": node.inputs[0], "at": at, "y": node.output})
+    to.emit("network/take", launch, {"x": x, "at": at, "y": y})
 
 
 def within(node: Node, numbers: Array, extent: int) -> Array:
