@@ -163,6 +163,14 @@ def test_importing_is_quick_and_needs_no_extra() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_openssl_is_not_loaded_for_digests() -> None:
+    """It takes 3.4 MiB, which NumPy and pyopencl do without."""
+    loaded = "'_hashlib' in sys.modules"
+    code = f"import sys, numpy, pyopencl; before = {loaded}; import clconv; print(before, {loaded})"
+    before, after = run_python(code).stdout.split()
+    assert before == after
+
+
 @needs_pocl
 @pytest.mark.skipif(
     len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="there are no two processors, or nothing binds threads"

@@ -59,3 +59,23 @@ def test_so_many_channels_that_elements_pass_2_to_the_31(layout: str, per_group:
         for c in (0, CHANNELS // 2, CHANNELS - 1):
             want[c // per_group] += [[1, 2], [3, 4]]
         np.testing.assert_array_equal(got, want, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stride", [1, 3])
+def test_a_depthwise_filter_of_more_than_2_to_the_31_elements(stride: int, queue: cl.CommandQueue) -> None:
+    """By those algorithms that read it in place: others would need twice as much memory beside it."""
+    channels = 2**31 // 121 + 1000
+    require(queue, channels * 121)
+    x, w = np.ones((1, channels, 1, 1), np.float16), np.zeros((channels, 1, 11, 11), np.float16)
+    places = [0, channels // 2, channels - 1]
+    w[places, 0, 5, 5] = [2, 5, 3]
+    options: dict[str, Any] = {"padding": 5, "stride": stride, "groups": channels}
+    problem, info = ConvProblem(x.shape, w.shape, dtype="float16", **options), DeviceInfo.of(queue.device)
+    fit = [a for a in ALGORITHMS if a.supports(problem, info) is None]
+    names = [a.name for a in fit if next(iter(a.plans(problem, info))).packing is None]
+    assert names
+    for name in names:
+        y = clconv.conv2d(x, w, algorithm=name, queue=queue, **options)
+        assert np.count_nonzero(y) == 3, name
+        np.testing.assert_array_equal(y[0, places, 0, 0], [2, 5, 3], name)

@@ -155,7 +155,7 @@ ITEM void item(__global const real *x, __global const real *w, __global const re
           if (ow != masks_at) row_masks(mask, iw0, IW);
           masks_at = ow;
           const long at = plane + (long)oh * OW + ow;
-          tile(channel + (long)ih0 * IW + iw0, w + oc * KH * KW, residual + at, y + at, mask,
+          tile(channel + (long)ih0 * IW + iw0, w + (long)oc * (KH * KW), residual + at, y + at, mask,
                lanes_between(0, OW - ow < COLUMNS ? OW - ow : COLUMNS), ih0, IH, IW, OW, b, act_a, act_b);
         }
       }

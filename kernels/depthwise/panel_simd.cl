@@ -90,7 +90,7 @@ ITEM void item(__global const real *restrict x, __global const real *restrict w,
           vec acc[TILE_OH];
           UNROLL for (int i = 0; i < TILE_OH; i++) acc[i] = VEC_OF(b);
           UNROLL for (int kw = 0; kw < KW; kw++)
-            column(acc, panel + (oh - oh0) * SH * PITCH + ow + PANEL_TAP(kw), w + oc * KH * KW + kw, PITCH);
+            column(acc, panel + (oh - oh0) * SH * PITCH + ow + PANEL_TAP(kw), w + (long)oc * (KH * KW) + kw, PITCH);
           write_rows(acc, residual, y, at, end, OW, act_a, act_b);
         }
       }

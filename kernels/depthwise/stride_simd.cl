@@ -67,7 +67,7 @@ ITEM void item(__global const real *x, __global const real *w, __global const re
       acc_t b = 0;
       if (HAS_BIAS) b = LOAD(bias, oc);
       vec tap[KH * SUMS];
-      UNROLL for (int kh = 0; kh < KH; kh++) spread_taps(tap + kh * SUMS, w + (oc * KH + kh) * KW);
+      UNROLL for (int kh = 0; kh < KH; kh++) spread_taps(tap + kh * SUMS, w + ((long)oc * KH + kh) * KW);
       for (int first = oh0; first < oh1; first += ROWS)
         for (int ow = 0; ow < OW; ow += COLUMNS) {
           strip_t s;

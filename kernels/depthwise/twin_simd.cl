@@ -150,8 +150,8 @@ ITEM void item(__global const real *x, __global const real *w, __global const re
         const int oh = ohs < OH - TILE_OH ? ohs : OH - TILE_OH; /* the last tile overlaps the one before */
         const int ih0 = oh * SH - PT;
         const long at = (((long)n * C * M + oc) * OH + oh) * OW + ow;
-        tile(x + (((long)n * C + c) * IH + ih0) * IW + iw0, w + oc * KH * KW, residual + at, y + at, twin, mask, inside, ih0, IH, IW,
-             OW, b, b_twin, act_a, act_b);
+        tile(x + (((long)n * C + c) * IH + ih0) * IW + iw0, w + (long)oc * (KH * KW), residual + at, y + at, twin, mask, inside, ih0, IH,
+             IW, OW, b, b_twin, act_a, act_b);
       }
     }
   }
