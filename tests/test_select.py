@@ -14,6 +14,7 @@ import pytest
 
 from clconv.algorithms import ALGORITHMS
 from clconv.algorithms.base import NEAR, SHORT, items_wanted, places, scattered_cycles
+from clconv.algorithms.depthwise import direct_simd
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
 from clconv.algorithms.grouped.lane_simd import GroupedLaneSimd
@@ -375,3 +376,13 @@ def test_a_large_second_cache_feeds_narrow_tiles() -> None:
     assert select(problem, xeon).plan.algorithm == "pointwise/channel_simd"
     zen3 = replace(xeon, local_mem_bytes=512 << 10, l2_bytes=512 << 10)
     assert select(problem, zen3).plan.algorithm == "pointwise/strassen_simd"
+
+
+@pytest.mark.parametrize(("padding", "share"), [(((0, 0), (0, 0)), 0.0), (((0, 1), (0, 0)), 0.5), (((1, 9), (0, 0)), 1.0)])
+def test_tiles_far_outside_an_image_take_longer(padding: tuple[tuple[int, int], tuple[int, int]], share: float) -> None:
+    """A filter of one tap, so that a tile with a row of padding is computed lane by lane."""
+    problem = ConvProblem((1, 16, 12, 40), (16, 1, 1, 1), padding=padding, groups=16)
+    assert direct_simd.far_tiles(problem, 7) == share
+    plain = ConvProblem((1, 16, problem.OH, 40), (16, 1, 1, 1), groups=16)
+    (far, near) = (direct_simd.DepthwiseDirectSimd()._seconds(p, CPU, 7, 8) for p in (problem, plain))
+    assert (far > 3 * near) == (share > 0)
