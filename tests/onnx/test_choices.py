@@ -113,10 +113,10 @@ def test_conditions_that_the_device_would_compute_are_refused() -> None:
 
 
 def test_nodes_of_branches_that_are_not_offered_are_named() -> None:
-    yes, no = branch([node("Relu", "x", "z")], "z"), branch([node("GridSample", "x x", "z")], "z")
+    yes, no = branch([node("Relu", "x", "z")], "z"), branch([node("Hardmax", "x", "z")], "z")
     net = clconv.onnx.load(built(choice(yes, no)))
     np.testing.assert_array_equal(net(np.full((1, 4, 2, 1), -1, np.float32)), np.zeros((1, 4, 2, 1)))
-    with pytest.raises(UnsupportedError, match="GridSample"):
+    with pytest.raises(UnsupportedError, match="Hardmax"):
         net(np.ones((1, 4, 2, 2), np.float32))
 
 
