@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from clconv.algorithms import ALGORITHMS
-from clconv.algorithms.base import NEAR, SHORT, items_wanted, places, scattered_cycles
+from clconv.algorithms.base import NEAR, SHORT, inside, items_wanted, places, scattered_cycles
 from clconv.algorithms.depthwise import direct_simd
 from clconv.algorithms.depthwise.pixel_simd import DepthwisePixelSimd
 from clconv.algorithms.depthwise.stream_simd import DepthwiseStreamSimd
@@ -386,3 +386,31 @@ def test_tiles_far_outside_an_image_take_longer(padding: tuple[tuple[int, int], 
     plain = ConvProblem((1, 16, problem.OH, 40), (16, 1, 1, 1), groups=16)
     (far, near) = (direct_simd.DepthwiseDirectSimd()._seconds(p, CPU, 7, 8) for p in (problem, plain))
     assert (far > 3 * near) == (share > 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "3x3 4->4 @1 pad 1",
+        "5x5 4->4 @1x256 pad 2",
+        "3x3 4->4 @16 pad 18 dilation 17",
+        "4x1 4->4 @5x3 pad 6 stride 3",
+        "1x1 4->4 @7",
+    ],
+)
+def test_the_share_of_taps_that_meet_the_image(words: str) -> None:
+    p = parse(words)
+    axes = ((p.IH, p.OH, p.KH, p.SH, p.DH, p.PT), (p.IW, p.OW, p.KW, p.SW, p.DW, p.PL))
+    share = 1.0
+    for size, outputs, taps, stride, dilation, before in axes:
+        met = sum(0 <= o * stride + k * dilation - before < size for o in range(outputs) for k in range(taps))
+        share *= met / (outputs * taps)
+    assert inside(p) == pytest.approx(share)
+
+
+def test_a_filter_most_of_which_meets_padding() -> None:
+    """Winograd's method computes all of that, row_simd leaves it out."""
+    problem = parse("5x5 64->64 @1 pad 2 batch 64")
+    assert (
+        select(problem, replace(CPU, avx512=True, full_avx512=True, vector_registers=32)).plan.algorithm == "standard/row_simd"
+    )

@@ -178,6 +178,20 @@ def places(outputs: int, stride: int, taps: int, dilation: int) -> int:
     return len({i * stride + k * dilation for i in range(outputs) for k in range(taps)})
 
 
+def inside(problem: ConvProblem) -> float:
+    """Return the share of the taps of all outputs that meet the image; the others meet padding."""
+    p = problem
+
+    def along(size: int, outputs: int, taps: int, stride: int, dilation: int, before: int) -> float:
+        """Count for each tap the outputs i with ``0 <= i * stride + at < size``."""
+        ats = (tap * dilation - before for tap in range(taps))
+        met = (min(outputs, max(0, ceil_div(size - at, stride))) - min(outputs, max(0, ceil_div(-at, stride))) for at in ats)
+        return sum(met) / (outputs * taps)
+
+    rows = along(p.IH, p.OH, p.KH, p.SH, p.DH, p.PT)
+    return rows * along(p.IW, p.OW, p.KW, p.SW, p.DW, p.PL)
+
+
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer that is at least ``a / b``."""
     return -(-a // b)
