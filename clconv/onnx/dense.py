@@ -80,11 +80,12 @@ def scale_columns(graph: Graph) -> Graph:
             scale = _each_column(nodes[chain.product], _other(node, x), chain, constants)
             columns = derived(node.output, "columns")
             product = None if scale is None else _scaled(graph, nodes[chain.product], columns, constants, scale)
-            sums = [] if scale is None else [_scaled_sum(graph, nodes[at], constants, scale) for at in chain.sums]
-            if product is not None and None not in sums:
+            sums = {} if scale is None else {at: _scaled_sum(graph, nodes[at], constants, scale) for at in chain.sums}
+            held = {at: total for at, total in sums.items() if total is not None}
+            if product is not None and len(held) == len(sums):
                 nodes[chain.product] = product
-                for at, total in zip(chain.sums, sums, strict=True):
-                    nodes[at] = total or nodes[at]
+                for at, total in held.items():
+                    nodes[at] = total
                 nodes[chain.last] = replace(nodes[chain.last], outputs=node.outputs)
                 chains[node.output] = chain
                 count += 1

@@ -69,9 +69,9 @@ class Program:
         self._original = original
         self._weights: list[Held] = []
         build_ahead(self.runtime.programs, self._launches())
-        self._packed = self._all_packed()
+        packed = self._packed()
         store.finish()  # what packing needed is not in memory beside what follows
-        self.commands = [self._bound(index, step) for index, step in enumerate(self.steps)]
+        self.commands = [self._bound(index, step, packed) for index, step in enumerate(self.steps)]
         self.sequence = self._sequence()
         self.crew = crew_of(store.queue) if stay_awake else None
         self._led: Led | None = None
@@ -153,7 +153,7 @@ class Program:
         """Return a launch as this program asks for it."""
         return told(launch, self.runtime.info) if self._bell is None else ringing(launch)
 
-    def _all_packed(self) -> dict[tuple[int, str], cl.Buffer]:
+    def _packed(self) -> dict[tuple[int, str], cl.Buffer]:
         """Pack the filters of all steps, by step and argument.
 
         The largest comes first: each lies beside its packed form meanwhile, and beside those that were packed before.
@@ -169,7 +169,7 @@ class Program:
         wanted.sort(key=lambda item: -item[0].nbytes)
         return {place: self._hold(pack()) for _, place, pack in wanted}
 
-    def _bound(self, index: int, step: Step) -> list[BoundLaunch]:
+    def _bound(self, index: int, step: Step, packed: Mapping[tuple[int, str], cl.Buffer]) -> list[BoundLaunch]:
         """Find the buffers of a step's arguments and bind its kernels to them."""
         buffers: dict[str, Any] = {}
         external: dict[str, int] = {}
@@ -189,7 +189,7 @@ class Program:
             else:
                 buffers[argument] = self._buffer(root)
         for argument in step.packs:
-            buffers[argument] = self._packed[index, argument]
+            buffers[argument] = packed[index, argument]
         for argument in step.scratch:
             buffers[argument] = self._at(_scratch_name(index, argument))
         wide = any(name == "REAL_FLOAT64" for name, _ in step.launches[0].macros)

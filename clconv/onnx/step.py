@@ -123,7 +123,7 @@ class Plans:
         plan = self._found.get(problem)
         if plan is None:
             choice = select(problem, self.device, self.limits, recall)
-            plan = self._found[problem] = choice.fastest_with(beside) if self.device.is_cpu else choice.plan
+            plan = self._found[problem] = choice.fastest_with(added_seconds) if self.device.is_cpu else choice.plan
         return plan
 
     def seconds(self, problem: ConvProblem) -> float:
@@ -131,7 +131,7 @@ class Plans:
         return self.of(problem).seconds
 
 
-def beside(plan: Plan) -> float:
+def added_seconds(plan: Plan) -> float:
     """Return the seconds that a plan takes in a network beside those that are predicted.
 
     Its filter, packed or as it is, comes from memory. The reference, which would be the fastest for a few outputs, is a command

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import onnx
 import pyopencl as cl
@@ -47,10 +49,7 @@ def gathered(queue: cl.CommandQueue) -> None:
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_on_every_device(gpu: bool, queue: cl.CommandQueue) -> None:
-    if gpu:
-        with taken_for_gpu(queue):
-            gathered(queue)
-    else:
+    with taken_for_gpu(queue) if gpu else nullcontext():
         gathered(queue)
 
 
@@ -158,6 +157,11 @@ def test_pixels_in_any_order() -> None:
 def test_what_does_not_fit_is_said(spec: onnx.NodeProto, at: Array, error: type[ClconvError], words: str) -> None:
     with pytest.raises(error, match=words):
         fixed(spec, numbers(4, 6), at)
+
+
+def test_batches_of_other_sizes_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"'x' \(4, 6\) and 'i' \(3, 1\), whose first 1 sizes \(batch_dims\) must be the same"):
+        fixed(node("GatherND", "x i", "y", batch_dims=1), numbers(4, 6), np.zeros((3, 1), np.int64))
 
 
 def test_places_along_several_axes_must_be_constant() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pyopencl as cl
 import pytest
 
 import clconv.onnx
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from tests.onnx.models import Array, model, node, numbers
 from tests.onnx.test_on_gpus import taken_for_gpu
 
@@ -89,10 +90,7 @@ def sampled(queue: cl.CommandQueue) -> None:
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_on_every_device(gpu: bool, queue: cl.CommandQueue) -> None:
-    if gpu:
-        with taken_for_gpu(queue):
-            sampled(queue)
-    else:
+    with taken_for_gpu(queue) if gpu else nullcontext():
         sampled(queue)
 
 
@@ -130,6 +128,11 @@ def test_zeros_beyond_an_image_of_infinities() -> None:
     x = np.full((1, 1, 2, 2), np.inf, np.float32)
     grid = np.array([[-5.0, 0.0]], np.float32).reshape(1, 1, 1, 2)
     assert of(x, grid).item() == 0
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    with pytest.raises(ShapeError, match="pass one that holds pixels"):
+        of(numbers(1, 3, 0, 5), numbers(1, 2, 2, 2), padding_mode="reflection")
 
 
 def test_what_is_not_offered_is_said() -> None:

@@ -7,7 +7,7 @@ import pytest
 from clconv.device import DeviceInfo
 from clconv.notation import parse
 from clconv.onnx import step
-from clconv.onnx.step import Plans, beside
+from clconv.onnx.step import Plans, added_seconds
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 from clconv.select import select
@@ -25,7 +25,7 @@ def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_filter_has_to_make_up_for_its_reading() -> None:
     alone, network = select(SMALL_IMAGE, DEVICE).plan, Plans(DEVICE).of(SMALL_IMAGE)
     assert network.packed_bytes < alone.packed_bytes
-    assert network.seconds + beside(network) < alone.seconds + beside(alone)
+    assert network.seconds + added_seconds(network) < alone.seconds + added_seconds(alone)
 
 
 def test_where_images_are_large_nothing_changes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import onnx
 import pyopencl as cl
@@ -33,10 +35,7 @@ def replaced(queue: cl.CommandQueue) -> None:
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_on_every_device(gpu: bool, queue: cl.CommandQueue) -> None:
-    if gpu:
-        with taken_for_gpu(queue):
-            replaced(queue)
-    else:
+    with taken_for_gpu(queue) if gpu else nullcontext():
         replaced(queue)
 
 
@@ -109,6 +108,31 @@ def test_what_does_not_fit_is_said(
 ) -> None:
     with pytest.raises(error, match=words):
         scattered(spec, numbers(4, 6), at, numbers(*shape))
+
+
+@pytest.mark.parametrize(
+    ("op", "at", "updates", "words"),
+    [
+        ("ScatterND", (3, 1), (2, 6), r"'u' must have the shape \(3, 6\)"),
+        ("ScatterND", (3, 1), (3, 5), r"'u' must have the shape \(3, 6\)"),
+        ("ScatterND", (2, 2), (3,), r"'u' must have the shape \(2,\)"),
+        ("ScatterND", (3, 3), (3,), "'i' must lie within 'x'"),
+        ("ScatterND", (), (4, 6), "'i' must lie within 'x'"),
+        ("ScatterElements", (2, 3), (1, 3), r"'u' must have the shape \(2, 3\)"),
+        ("ScatterElements", (2,), (2,), "'i' must lie within 'x'"),
+        ("ScatterElements", (2, 7), (2, 7), "'i' must lie within 'x'"),
+    ],
+)
+def test_shapes_that_onnx_lets_pass_are_refused(op: str, at: tuple[int, ...], updates: tuple[int, ...], words: str) -> None:
+    """Of too few new elements those behind them would be read."""
+    with pytest.raises(ShapeError, match=words):
+        scattered(node(op, "x i u", "y"), numbers(4, 6), np.zeros(at, np.int64), numbers(*updates))
+
+
+def test_nothing_is_replaced() -> None:
+    x = numbers(4, 6)
+    empty = np.zeros((0, 1), np.int64)
+    np.testing.assert_array_equal(scattered(node("ScatterND", "x i u", "y"), x, empty, numbers(0, 6)), x)
 
 
 def test_places_must_be_known() -> None:

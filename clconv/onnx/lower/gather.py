@@ -13,7 +13,7 @@ from clconv.onnx.lower.movement import emit_copy
 from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
 
 _MOST_RUNS = 8
-"""Each is a command of its own; more are taken one by one, by numbers in memory."""
+"""Each is a step of its own. More are taken one by one, by numbers in memory, which takes as long or half of it; measured."""
 
 
 def lower_gather(node: Node, to: Lowering) -> None:
@@ -34,11 +34,18 @@ def lower_gather_nd(node: Node, to: Lowering) -> None:
 
     Raises
     ------
+    ShapeError
+        If both tensors differ along the axes that they have in common.
     UnsupportedError
-        If they are not.
+        If they are not constant.
     """
     shape, places = to.shapes[node.inputs[0]], to.shapes[node.inputs[1]]
     batch, named = int(node.get("batch_dims", 0)), places[-1]
+    if shape[:batch] != places[:batch]:
+        raise ShapeError(
+            f"the node {node.name!r} (GatherND) takes {node.inputs[0]!r} {shape} and {node.inputs[1]!r} {places}, whose first "
+            f"{batch} sizes (batch_dims) must be the same"
+        )
     numbers = to.constants.get(node.inputs[1])
     if numbers is None and (batch or named != 1):
         raise UnsupportedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from clconv.errors import UnsupportedError
+from clconv.errors import ShapeError, UnsupportedError
 from clconv.onnx.graph import Node
 from clconv.onnx.step import Argument, Int, Lowering, pieces
 
@@ -17,6 +17,8 @@ def lower_grid_sample(node: Node, to: Lowering) -> None:
 
     Raises
     ------
+    ShapeError
+        If the image has no pixels.
     UnsupportedError
         If it has other than two spatial axes, or grid and image are of different types.
     """
@@ -28,6 +30,10 @@ def lower_grid_sample(node: Node, to: Lowering) -> None:
         )
     if to.dtypes[grid] != dtype:
         raise UnsupportedError(f"the node {node.name!r} (GridSample) mixes {dtype} and {to.dtypes[grid]}; convert one of them")
+    if 0 in shape:
+        raise ShapeError(
+            f"the node {node.name!r} (GridSample) samples an image of the shape {shape}; pass one that holds pixels"
+        )
     images, channels, height, width = shape
     places = math.prod(to.shapes[grid][1:3])
     per_item = pieces(images * places, 1, to.device, max(1, 2048 // channels))
@@ -42,6 +48,5 @@ def lower_grid_sample(node: Node, to: Lowering) -> None:
         *map(Int, (images * places, channels, height, width, places, per_item)),
     )
     launch = to.launch_grouped("grid_sample", macros, arguments, -(-images * places // per_item))
-    to.emit(
-        "network/grid_sample", launch, {"x": x, "grid": grid, "y": node.output}, flops=2 * math.prod(to.shapes[node.output])
-    )
+    values = {"x": x, "grid": grid, "y": node.output}
+    to.emit("network/grid_sample", launch, values, flops=2 * math.prod(to.shapes[node.output]))

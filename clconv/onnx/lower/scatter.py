@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from clconv.errors import UnsupportedError
-from clconv.onnx.graph import Array, Node
+from clconv.errors import ShapeError, UnsupportedError
+from clconv.onnx.graph import Array, Node, Shape
 from clconv.onnx.lower.gather import flat_places, within
 from clconv.onnx.lower.movement import required
 from clconv.onnx.step import Argument, Int, Lowering, itemsize, pieces
@@ -17,7 +17,8 @@ def lower_scatter_nd(node: Node, to: Lowering) -> None:
     """Replace what constant numbers along the first axes name."""
     shape = to.shapes[node.inputs[0]]
     places = required(node, to.constants, 1, "indices")
-    axes = places.shape[-1]
+    axes = places.shape[-1] if places.ndim else len(shape) + 1
+    _check(node, to, places, axes <= len(shape), (*places.shape[:-1], *shape[axes:]))
     _emit_put(node, to, flat_places(node, places, shape[:axes]), math.prod(shape[axes:]))
 
 
@@ -27,9 +28,25 @@ def lower_scatter_elements(node: Node, to: Lowering) -> None:
     places = required(node, to.constants, 1, "indices")
     axis = int(node.get("axis", 0))
     axis += len(shape) if axis < 0 else 0
+    beside = (n <= size for along, (n, size) in enumerate(zip(places.shape, shape, strict=False)) if along != axis)
+    _check(node, to, places, places.ndim == len(shape) and all(beside), places.shape)
     where = list(np.ogrid[tuple(slice(size) for size in places.shape)])
     where[axis] = within(node, places, shape[axis])
     _emit_put(node, to, np.ravel_multi_index(tuple(np.broadcast_arrays(*where)), shape), 1)
+
+
+def _check(node: Node, to: Lowering, places: Array, lie_within: bool, updates: Shape) -> None:
+    """Refuse places that do not fit the tensor, and new elements that do not fit the places; ONNX's inference lets both pass.
+
+    Raises
+    ------
+    ShapeError
+    """
+    x, at, u = node.inputs
+    if not lie_within or to.shapes[u] != updates:
+        got = f"{x!r} {to.shapes[x]}, {at!r} {places.shape} and {u!r} {to.shapes[u]}"
+        need = f"{u!r} must have the shape {updates}" if lie_within else f"{at!r} must lie within {x!r}"
+        raise ShapeError(f"the node {node.name!r} ({node.op}) takes {got}; {need}")
 
 
 def _emit_put(node: Node, to: Lowering, rows: Array, inner: int) -> None:

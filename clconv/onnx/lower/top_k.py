@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from clconv.errors import ShapeError
 from clconv.onnx.graph import Node
 from clconv.onnx.lower.gather import emit_take
 from clconv.onnx.lower.movement import required
@@ -12,29 +11,17 @@ from clconv.onnx.step import Argument, Int, Lowering, pieces
 
 
 def lower_top_k(node: Node, to: Lowering) -> None:
-    """Find where they are, and take them from there; they are in order, whether that is asked for or not.
-
-    Raises
-    ------
-    ShapeError
-        If there are fewer.
-    """
+    """Find where they are, and take them from there; they are in order, whether that is asked for or not."""
     x, shape = node.inputs[0], to.shapes[node.inputs[0]]
     dtype = to.floating(node, x)
     axis = int(node.get("axis", -1)) % max(len(shape), 1)
     count = int(required(node, to.constants, 1, "number").reshape(-1)[0])
-    if not 0 <= count <= shape[axis]:
-        raise ShapeError(
-            f"the node {node.name!r} (TopK) takes {count} elements along the axis {axis} of {shape}; pass a larger input"
-        )
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    values = node.output
-    places = node.outputs[1] if len(node.outputs) > 1 and node.outputs[1] else to.value("places", to.shapes[values], "int64")
+    values, places = node.outputs
     rows = outer * inner
     per_item = pieces(rows, 1, to.device, max(1, 2048 // shape[axis]))
     macros = to.macros(dtype, SMALLEST=int(not node.get("largest", 1)))
     arguments: tuple[Argument, ...] = ("x", "y", *map(Int, (rows, shape[axis], count, inner, per_item)))
     launch = to.launch_grouped("top_k", macros, arguments, -(-rows // per_item))
     to.emit("network/top_k", launch, {"x": x, "y": places}, flops=math.prod(shape))
-    if values:
-        emit_take(to, x, places, values, (outer, shape[axis], inner), each=True)
+    emit_take(to, x, places, values, (outer, shape[axis], inner), each=True)
